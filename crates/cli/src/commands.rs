@@ -16,6 +16,7 @@ mod lint;
 mod list;
 mod log;
 mod man;
+mod oci_hook;
 mod replay;
 mod report;
 mod run;
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     Run(run::Run),
     Learn(learn::Learn),
+    OciHook(oci_hook::OciHook),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
@@ -88,6 +90,7 @@ impl Command {
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
             Self::Learn(learn) => learn.run(output),
+            Self::OciHook(hook) => Ok(hook.run(output)),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),

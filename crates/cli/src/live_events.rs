@@ -14,6 +14,7 @@ use knobgate_events::{Event, Lost, StreamContent, StreamContext, StreamEvent, St
 use knobgate_kernel::{AttachmentName, BpfObjectError, Bpffs, PinDir, ProbeOutcome, probe_cached};
 
 use crate::attachment_failure::without_memory;
+use crate::attachment_names::WantedNames;
 use crate::failure::Failure;
 use crate::stream::cgroups::Cgroups;
 use crate::timestamp::{WallClock, boot_id};
@@ -40,8 +41,8 @@ pub(crate) struct LiveEvents {
 /// What is known about events beyond what programs send.
 #[derive(Debug)]
 struct Known {
-    /// The attachments whose events are wanted; all if empty.
-    names: Vec<AttachmentName>,
+    /// The attachments whose events are wanted.
+    names: WantedNames,
     observing: Option<Observing>,
     memories: Memories,
     cgroups: Cgroups,
@@ -61,10 +62,17 @@ impl LiveEvents {
             Err(_) if observer.is_some() => None,
             Err(error) => return Err(error.into()),
         };
-        for (name, attachments) in names.iter().zip(attachments.iter().cycle()) {
-            let state = attachments.read(name)?;
-            if !state.maps.iter().any(|map| map.info().name == EVENT_STATE_MAP) {
-                return Err(without_memory(name, &state));
+        let (mut found, mut wanted) = (Vec::new(), WantedNames::default());
+        if let Some(attachments) = &attachments {
+            wanted = WantedNames::find(&names, attachments)?;
+            for name in &names {
+                found.extend(attachments.resolve(name)?);
+            }
+            for name in &found {
+                let state = attachments.read(name)?;
+                if !state.maps.iter().any(|map| map.info().name == EVENT_STATE_MAP) {
+                    return Err(without_memory(name, &state));
+                }
             }
         }
         let probes = probe_cached();
@@ -82,7 +90,7 @@ impl LiveEvents {
         let mut readers = match &attachments {
             // What a policy has reported is not shown again as the observer's.
             Some(attachments) if observer.is_some() => attachments.event_readers(&[])?,
-            Some(attachments) => attachments.event_readers(&names)?,
+            Some(attachments) => attachments.event_readers(&found)?,
             None => Vec::new(),
         };
         if let Some(observer) = &observer {
@@ -91,7 +99,7 @@ impl LiveEvents {
         let reader = EventReader::open(readers, EventReader::DEFAULT_BYTES)
             .map_err(|error| cannot().because(error))?;
         let known = Known {
-            names,
+            names: wanted,
             observing: observer.map(Observing::new),
             memories,
             cgroups: Cgroups::new(),
@@ -102,15 +110,15 @@ impl LiveEvents {
 
     /// Whose events these are, in words.
     pub(crate) fn whose(&self) -> String {
-        match &self.known.names[..] {
-            [] if self.known.observing.is_some() => "all attachments and of the observer".to_owned(),
-            [] => "all attachments".to_owned(),
-            names => names.iter().map(AttachmentName::as_str).collect::<Vec<_>>().join(", "),
+        match &self.known.names {
+            names if !names.are_all() => names.names(),
+            _ if self.known.observing.is_some() => "all attachments and of the observer".to_owned(),
+            _ => "all attachments".to_owned(),
         }
     }
 
-    /// The attachments whose events these are; all if empty.
-    pub(crate) fn names(&self) -> &[AttachmentName] {
+    /// The attachments whose events these are.
+    pub(crate) fn names(&self) -> &WantedNames {
         &self.known.names
     }
 
@@ -294,7 +302,7 @@ impl Known {
 
     fn is_wanted(&self, attachment: Option<&AttachmentName>, observes: bool) -> bool {
         match attachment {
-            _ if self.names.is_empty() => !observes,
+            _ if self.names.are_all() => !observes,
             Some(name) => self.names.contains(name),
             None => false,
         }

@@ -19,17 +19,19 @@
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
 //! - [`mod@target`] finds what a command is about: the cgroups of paths, processes and workloads ([`cgroup_argument`],
-//!   [`workload_failure`]);
+//!   [`workload_failure`]), and [`attachment_names`] resolves names of attachments;
 //! - [`filter_argument`] reads filters of events, and [`workload_filter`] makes one for workloads;
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
 //! - [`unified_diff`] prints what changes in a text;
+//! - [`journal`] sends messages to systemd's journal;
 //! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] has the failures of commands and their exit statuses.
 #![forbid(unsafe_code)]
 
 mod attachment_failure;
+mod attachment_names;
 mod cgroup_argument;
 mod commands;
 mod decider;
@@ -40,6 +42,7 @@ mod events_file;
 mod failure;
 mod file_output;
 mod filter_argument;
+mod journal;
 mod json;
 mod json_decision;
 mod json_diagnostic;

@@ -1,5 +1,7 @@
 //! The events that attached policies remember.
 
+use std::collections::BTreeSet;
+
 use knobgate::{AttachmentError, AttachmentState, Attachments, EventMemory};
 use knobgate_kernel::{AttachmentName, BpffsError};
 
@@ -20,17 +22,30 @@ pub(crate) fn for_each(
         Ok(None) | Err(AttachmentError::Directory(BpffsError::NotMounted)) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    for name in attachments.names()? {
-        let read = attachments.read(&name).map_err(Failure::from).and_then(|state| {
-            let cannot = || Failure::machine(format!("cannot read the events of the attachment \"{name}\""));
-            let memory = EventMemory::read(&state.maps).map_err(|error| cannot().because(error))?;
-            Ok((state, memory))
-        });
-        match read {
-            Ok((state, Some(memory))) => each(&name, &state, &memory),
-            Ok((_, None)) => {}
-            Err(failure) => output.note(chain(&failure)),
+    for versions in attachments.names_by_policy()? {
+        // Versions of a policy share a memory.
+        let mut seen = BTreeSet::new();
+        for name in versions {
+            match read(&attachments, &name) {
+                Ok((state, Some(memory))) if seen.insert(memory.state.origin) => each(&name, &state, &memory),
+                Ok(_) => {}
+                Err(failure) => output.note(chain(&failure)),
+            }
         }
     }
     Ok(())
+}
+
+/// An attachment, and its memory if it has one.
+///
+/// # Errors
+/// Those of [`Attachments::read`]; [`Failure::Machine`].
+pub(crate) fn read(
+    attachments: &Attachments,
+    name: &AttachmentName,
+) -> Result<(AttachmentState, Option<EventMemory>), Failure> {
+    let cannot = || Failure::machine(format!("cannot read the events of the attachment \"{name}\""));
+    let state = attachments.read(name)?;
+    let memory = EventMemory::read(&state.maps).map_err(|error| cannot().because(error))?;
+    Ok((state, memory))
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use knobgate_compiler::CompileError;
 use knobgate_kernel::CgroupError;
 use knobgate_policy::ParseError;
 
@@ -141,6 +142,14 @@ pub enum ContainerError {
         container: String,
         /// The names of the policies that apply.
         applying: String,
+    },
+    /// A policy cannot be compiled for this kernel.
+    #[error("{place}: cannot compile the policy")]
+    NotCompiled {
+        /// The file, with the line of the rule if it is one's fault.
+        place: String,
+        /// Why.
+        source: CompileError,
     },
     /// The policies cannot be attached.
     #[error(transparent)]

@@ -17,7 +17,7 @@ pub struct Detached {
     pub from: Vec<u64>,
     /// On how many cgroups it still is.
     pub remaining: usize,
-    /// Whether the attachment is gone. That of a policy for containers stays when it is detached from its last cgroup by name.
+    /// Whether the attachment is gone. That of a policy for containers stays when cgroups are named, even if it is on no others.
     pub is_gone: bool,
     /// Why a link could only be unpinned (Linux before 5.9). If another process holds it, its program still runs.
     pub not_detached: Option<LinkError>,

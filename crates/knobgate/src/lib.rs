@@ -148,7 +148,7 @@ pub use observation::{Observation, ObservationError, ObservationLoss, Observed};
 pub use observed_run::ObservedRunError;
 #[cfg(feature = "containers")]
 pub use oci_state::{OciBundle, OciState, OciStatus};
-pub use policy_version::{PolicyVersion, name_of_versions};
+pub use policy_version::{PolicyVersion, name_of_versions, versions_of};
 pub use run_error::RunError;
 #[cfg(feature = "containers")]
 pub use starting_container::StartingContainer;

@@ -58,8 +58,8 @@ pub fn name_of_versions(policy: &str) -> String {
     name
 }
 
-/// The part before the `@`, if this can be the name of a version.
-pub(crate) fn versions_of(name: &AttachmentName) -> Option<&str> {
+/// The policy of which this can be the name of a version, as [`name_of_versions`] has it.
+pub fn versions_of(name: &AttachmentName) -> Option<&str> {
     let (versions, hash) = name.as_str().rsplit_once('@')?;
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     (hash.len() == DIGITS && hash.bytes().all(is_digit)).then_some(versions)

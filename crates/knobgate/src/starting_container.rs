@@ -11,6 +11,7 @@ use knobgate_policy::Mode;
 use knobgate_policy::selector::{SelectorField, SelectorFields};
 use knobgate_workload::{Engine, EngineState, OciContainer, Piece, Workload};
 
+use crate::attachment_error::AttachmentError;
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
 use crate::container_error::ContainerError;
@@ -133,11 +134,31 @@ impl StartingContainer {
         }
         let cgroup = CgroupRef::from(&self.cgroup()?);
         let versions: Vec<_> = policies.iter().map(|policy| policy.version()).collect();
-        let linked = attachments.link(&versions, &cgroup)?;
+        let linked = attachments.link(&versions, &cgroup).map_err(|error| not_compiled(policies, error))?;
         // A name that is not remembered is no reason not to start it.
         let _ = attachments.remember_workload(cgroup.id(), &self.workload);
         Ok(linked)
     }
+}
+
+/// The error, with the place in the file if a policy cannot be compiled.
+fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> ContainerError {
+    let (name, source) = match error {
+        AttachmentError::Compile { name, source } => (name, source),
+        error => return error.into(),
+    };
+    let file = policies.iter().find(|policy| *policy.version().name() == name).map(|policy| policy.file());
+    let place = file.map_or_else(
+        || name.to_string(),
+        |file| match source.rule().and_then(|rule| file.rule_span(rule)) {
+            Some(span) => {
+                let place = file.source().place(span.start);
+                format!("{}:{}", place.name, place.line)
+            }
+            None => file.source().name().to_owned(),
+        },
+    );
+    ContainerError::NotCompiled { place, source }
 }
 
 /// What says that a container is the sandbox of a pod: annotations of containerd (internal/cri/annotations/annotations.go) and of

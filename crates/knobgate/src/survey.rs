@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use knobgate_kernel::{
-    AttachMode, AttachmentName, BpfObjectError, Bpffs, BpffsError, Cgroup, Link, MachineAttachments, PinDir,
-    SurveyError,
+    AttachMode, Attachment, AttachmentName, BpfObjectError, Bpffs, BpffsError, Cgroup, Link,
+    MachineAttachments, PinDir, SurveyError,
 };
 
 use crate::attachments::Attachments;
@@ -18,6 +18,8 @@ pub struct Survey {
     pub cgroups: Vec<RunOrder>,
     /// The attachments whose cgroups have all been removed.
     pub dead: BTreeSet<AttachmentName>,
+    /// The attachments of policies for containers that are on no cgroup now.
+    pub waiting: BTreeSet<AttachmentName>,
     /// Why names of attachments may be missing.
     pub unread: Vec<BpffsError>,
 }
@@ -87,15 +89,17 @@ impl Survey {
 
     fn take_once() -> Result<Self, SurveyError> {
         let machine = MachineAttachments::find()?;
-        let LinkNames { names, unread } = LinkNames::read();
+        let LinkNames { names, pinned, unread } = LinkNames::read();
         let alive: HashSet<&AttachmentName> = machine
             .links
             .iter()
             .filter(|link| link.cgroup_id.is_some())
             .filter_map(|link| names.get(&link.id))
             .collect();
-        let dead = names.values().filter(|name| !alive.contains(name)).cloned().collect();
-        Ok(Self { cgroups: run_orders(&machine, &names)?, dead, unread })
+        let is_dead = |name: &&AttachmentName| !alive.contains(name) && !pinned.contains(*name);
+        let dead = names.values().filter(is_dead).cloned().collect();
+        let waiting = pinned.iter().filter(|name| !alive.contains(name)).cloned().collect();
+        Ok(Self { cgroups: run_orders(&machine, &names)?, dead, waiting, unread })
     }
 }
 
@@ -103,6 +107,8 @@ impl Survey {
 #[derive(Debug, Default)]
 struct LinkNames {
     names: HashMap<u32, AttachmentName>,
+    /// The attachments whose program is pinned.
+    pinned: BTreeSet<AttachmentName>,
     /// Why names may be missing.
     unread: Vec<BpffsError>,
 }
@@ -122,8 +128,12 @@ impl LinkNames {
 
     fn read_all(&mut self, pins: &PinDir) -> Result<(), BpffsError> {
         for name in pins.names()? {
-            match pins.attachment(&name).and_then(|attachment| attachment.links()) {
-                Ok(links) => self.names.extend(links.iter().map(|link| (link.info.id, name.clone()))),
+            let read = |attachment: Attachment| Ok((attachment.links()?, attachment.program()?.is_some()));
+            match pins.attachment(&name).and_then(read) {
+                Ok((links, is_pinned)) => {
+                    self.names.extend(links.iter().map(|link| (link.info.id, name.clone())));
+                    self.pinned.extend(is_pinned.then_some(name));
+                }
                 // It was detached in the meantime.
                 Err(BpffsError::NotFound { .. }) => {}
                 Err(error) => self.unread.push(error),

@@ -39,8 +39,9 @@ impl List {
         if !targets.is_empty() {
             survey.cgroups = orders_for(&targets, &survey);
             survey.dead.clear();
+            survey.waiting.clear();
         }
-        let Survey { cgroups, dead, unread, .. } = survey;
+        let Survey { cgroups, dead, waiting, unread, .. } = survey;
         for error in &unread {
             output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
         }
@@ -58,9 +59,13 @@ impl List {
             for attachment in dead {
                 output.line(json::line(&Dead { attachment, cgroup: None }))?;
             }
+            for name in &waiting {
+                let waiting = Waiting { attachment: name.as_str(), cgroup: None, for_containers: true };
+                output.line(json::line(&waiting))?;
+            }
             return Ok(ExitCode::SUCCESS);
         }
-        if lines.is_empty() && dead.is_empty() {
+        if lines.is_empty() && dead.is_empty() && waiting.is_empty() {
             output.report(if targets.is_empty() {
                 "nothing is attached"
             } else {
@@ -78,6 +83,10 @@ impl List {
             output.line(format_args!(
                 "{HEADING}{name}{HEADING:#} has no cgroup any more; remove it: knobgate detach {name}"
             ))?;
+        }
+        for name in waiting {
+            output
+                .line(format_args!("{HEADING}{name}{HEADING:#} is for containers, and on no cgroup now"))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -122,6 +131,14 @@ struct ProgramLine {
 struct Dead<'a> {
     attachment: &'a str,
     cgroup: Option<&'a str>,
+}
+
+/// The attachment of a policy for containers that is on no cgroup.
+#[derive(Debug, Serialize)]
+struct Waiting<'a> {
+    attachment: &'a str,
+    cgroup: Option<&'a str>,
+    for_containers: bool,
 }
 
 /// Details of a program. They may be missing if it is gone or not visible.

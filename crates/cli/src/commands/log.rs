@@ -2,14 +2,20 @@
 
 mod remembered;
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use knobgate::{Attachments, EventMemory};
+use knobgate::{AttachmentState, EventMemory};
+use knobgate_kernel::AttachmentName;
+use knobgate_policy::filter::Filter;
 
-use crate::attachment_failure::{no_attachments, parse_name, without_memory};
+use crate::attachment_failure::without_memory;
+use crate::attachment_names::{self, named};
 use crate::failure::Failure;
 use crate::filter_argument;
 use crate::json;
+use crate::memories;
 use crate::output::Output;
 use crate::stream::memory_items::MemoryItems;
 use crate::stream::printer::{Format, Printer};
@@ -30,7 +36,7 @@ use remembered::Remembered;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Log {
-    /// The name of the attachment
+    /// The name of the attachment, or of a policy for containers
     name: String,
     #[command(flatten)]
     workloads: WorkloadArgs,
@@ -50,37 +56,54 @@ Examples:
 
 impl Log {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let name = parse_name(&self.name)?;
-        let Some(attachments) = Attachments::open()? else { return Err(no_attachments(name)) };
-        let state = attachments.read(&name)?;
-        let cannot = || Failure::machine(format!("cannot show the events of the attachment \"{name}\""));
-        let memory = EventMemory::read(&state.maps).map_err(|error| cannot().because(error))?;
-        let Some(memory) = memory else { return Err(without_memory(&name, &state)) };
-
+        let (attachments, names) = attachment_names::find(named(&self.name)?)?;
         let workloads = workload_filter::here(&self.workloads, output)?;
         let filter = match filter_argument::parse_both(workloads, None, output) {
             Ok(filter) => filter.map(|(_, filter)| filter),
             Err(status) => return Ok(status),
         };
-        let mut items = MemoryItems::new(name.as_str(), &memory);
+        // Versions of a policy share a memory.
+        let mut seen = BTreeSet::new();
+        for name in names {
+            let (state, memory) = memories::read(&attachments, &name)?;
+            let Some(memory) = memory else { return Err(without_memory(&name, &state)) };
+            if seen.insert(memory.state.origin)
+                && self.show(&name, &state, &memory, filter.as_ref(), output)?.is_break()
+            {
+                break;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Shows a memory. Breaks if nobody reads it any more.
+    fn show(
+        &self,
+        name: &AttachmentName,
+        state: &AttachmentState,
+        memory: &EventMemory,
+        filter: Option<&Filter>,
+        output: &Output,
+    ) -> Result<ControlFlow<()>, Failure> {
+        let mut items = MemoryItems::new(name.as_str(), memory);
         if self.recent {
             let format = if self.json { Format::Json } else { Format::Text };
-            let mut printer = Printer::new(output, format, filter, None);
+            let mut printer = Printer::new(output, format, filter.cloned(), None);
             for event in &memory.recent {
                 let mut item = items.item(event.clone());
                 if printer.shows(&item) && printer.print_next(&mut item)?.is_break() {
-                    break;
+                    return Ok(ControlFlow::Break(()));
                 }
             }
             printer.flush()?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(ControlFlow::Continue(()));
         }
-        let remembered = Remembered::new(&mut items, state.policy.as_ref(), filter.as_ref());
+        let remembered = Remembered::new(&mut items, state.policy.as_ref(), filter);
         if self.json {
             output.line(json::line(&remembered.to_json()))?;
         } else {
             remembered.print(output)?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -5,12 +5,12 @@ mod maps;
 use std::path::Path;
 use std::process::ExitCode;
 
-use knobgate::{AttachedCgroup, AttachedPolicy, AttachmentState, Attachments, RuleCounters};
+use knobgate::{AttachedCgroup, AttachedPolicy, AttachmentState, RuleCounters};
 use knobgate_kernel::AttachmentName;
 use knobgate_policy::{Mode, PolicyFile};
 use serde::Serialize;
 
-use crate::attachment_failure::{no_attachments, parse_name};
+use crate::attachment_names::{self, named};
 use crate::cgroup_argument::describe;
 use crate::failure::Failure;
 use crate::json;
@@ -32,22 +32,26 @@ use maps::ShownMap;
 /// For a program that does not belong to a policy: the file that it came from, if knobgate attached it, and its maps.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
-    /// The name of the attachment
+    /// The name of the attachment, or of a policy for containers, of which all versions are shown
     name: String,
-    /// Print one JSON object
+    /// Print one JSON object; for each version of a policy for containers, one on a line
     #[arg(long)]
     json: bool,
 }
 
 impl Show {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let name = parse_name(&self.name)?;
-        let Some(attachments) = Attachments::open()? else { return Err(no_attachments(name)) };
-        let shown = Shown::new(&name, attachments.read(&name)?);
-        if self.json {
-            output.line(json::line(&shown))?;
-        } else {
-            shown.print(output)?;
+        let (attachments, names) = attachment_names::find(named(&self.name)?)?;
+        for (index, name) in names.iter().enumerate() {
+            let shown = Shown::new(name, attachments.read(name)?);
+            if self.json {
+                output.line(json::line(&shown))?;
+            } else {
+                if index > 0 {
+                    output.line("")?;
+                }
+                shown.print(output)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -58,6 +62,8 @@ struct Shown {
     name: String,
     /// None if all of them have been removed.
     cgroups: Vec<ShownCgroup>,
+    /// Whether it is that of a policy for containers, and stays without any cgroup.
+    for_containers: bool,
     program: u32,
     program_name: String,
     loaded_by_uid: u32,
@@ -120,7 +126,7 @@ impl From<RuleCounters> for ShownRule {
 
 impl Shown {
     fn new(name: &AttachmentName, state: AttachmentState) -> Self {
-        let AttachmentState { cgroups, program, policy, origin, maps, .. } = state;
+        let AttachmentState { cgroups, is_pinned, program, policy, origin, maps, .. } = state;
         let (origin, maps) = match policy {
             Some(_) => (None, Vec::new()),
             None => (origin, maps::shown(&maps)),
@@ -129,6 +135,7 @@ impl Shown {
         Self {
             name: name.to_string(),
             cgroups: cgroups.into_iter().map(ShownCgroup::from).collect(),
+            for_containers: is_pinned,
             program: program.id,
             program_name: program.name,
             loaded_by_uid: program.created_by_uid,
@@ -148,6 +155,7 @@ impl Shown {
 
     fn print(&self, output: &Output) -> Result<(), Failure> {
         let (place, link) = match &self.cgroups[..] {
+            [] if self.for_containers => ("no cgroup now; it is for containers".to_owned(), String::new()),
             [] => ("no cgroup any more: all of them were removed".to_owned(), String::new()),
             [only] => (only.describe(), format!(", link {}", only.link)),
             several => (count(several.len(), "cgroup"), String::new()),

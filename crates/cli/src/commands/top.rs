@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use anstream::AutoStream;
 use knobgate_kernel::BlockedSignals;
 
-use crate::attachment_failure::parse_name;
+use crate::attachment_names::named;
 use crate::failure::Failure;
 use crate::filter_argument;
 use crate::live_events::LiveEvents;
@@ -82,7 +82,7 @@ Examples:
 
 impl Top {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let names = self.names.iter().map(|name| parse_name(name)).collect::<Result<Vec<_>, Failure>>()?;
+        let names = self.names.iter().map(|name| named(name)).collect::<Result<Vec<_>, Failure>>()?;
         let workloads = workload_filter::here(&self.workloads, output)?;
         let filter = match filter_argument::parse_both(workloads, self.filter, output) {
             Ok(filter) => filter,

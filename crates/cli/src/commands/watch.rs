@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use knobgate::Observer;
 use knobgate_kernel::{Capabilities, Cgroup, Hierarchy};
 
-use crate::attachment_failure::parse_name;
+use crate::attachment_names::named;
 use crate::cgroup_argument::cgroup_at;
 use crate::failure::Failure;
 use crate::filter_argument;
@@ -95,7 +95,7 @@ Examples:
 
 impl Watch {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let names = self.names.iter().map(|name| parse_name(name)).collect::<Result<Vec<_>, Failure>>()?;
+        let names = self.names.iter().map(|name| named(name)).collect::<Result<Vec<_>, Failure>>()?;
         let format = match self.fields {
             Some(fields) => Format::Fields(fields),
             None if self.json => Format::Json,

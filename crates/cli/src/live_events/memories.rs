@@ -1,6 +1,6 @@
 //! The memories of the policies in the kernel: whose events these are, and how many were suppressed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -191,11 +191,12 @@ impl Memories {
         let mut names = HashMap::new();
         if let Some(pins) = &self.pins {
             for name in pins.names().unwrap_or_default() {
-                let links = pins.attachment(&name).and_then(|attachment| attachment.links());
-                names.extend(links.iter().flatten().map(|link| (link.info.program_id, name.clone())));
+                let programs = pins.attachment(&name).and_then(|attachment| attachment.program_ids());
+                names.extend(programs.into_iter().flatten().map(|program| (program, name.clone())));
             }
         }
-        let ids: HashSet<u32> = ProgramFd::all_ids().unwrap_or_default().into_iter().collect();
+        // Of the versions of a policy, which share a memory, the newest gives it its name: it has the highest id.
+        let ids: BTreeSet<u32> = ProgramFd::all_ids().unwrap_or_default().into_iter().collect();
         self.programs.retain(|id, _| ids.contains(id));
         for &id in &ids {
             if !self.programs.contains_key(&id)

@@ -1,5 +1,6 @@
 //! The attachments of this machine, and what their policies remember.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -11,6 +12,7 @@ use knobgate_policy::PolicyFile;
 use super::earlier::{Earlier, EarlierRule};
 use super::shown::ATTACHMENTS_MAX;
 use super::tallies::Attached;
+use crate::attachment_names::WantedNames;
 use crate::failure::Failure;
 use crate::live_events::LiveEvents;
 use crate::stream::memory_items::MemoryItems;
@@ -25,8 +27,7 @@ const MEMORIES_MAX: usize = 256;
 pub(super) struct AttachmentWatch {
     /// `None` if there is no bpffs.
     pins: Option<PinDir>,
-    /// The ones that are wanted; all if empty.
-    wanted: Vec<AttachmentName>,
+    wanted: WantedNames,
     /// What was found out. By name, so that all of them have their turn.
     known: BTreeMap<AttachmentName, Attached>,
     /// The last one that had its turn.
@@ -34,9 +35,9 @@ pub(super) struct AttachmentWatch {
 }
 
 impl AttachmentWatch {
-    pub(super) fn new(wanted: &[AttachmentName]) -> Self {
+    pub(super) fn new(wanted: &WantedNames) -> Self {
         let pins = Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs));
-        Self { pins: pins.ok().flatten(), wanted: wanted.to_vec(), known: BTreeMap::new(), last: None }
+        Self { pins: pins.ok().flatten(), wanted: wanted.clone(), known: BTreeMap::new(), last: None }
     }
 
     /// The attachments that there are now. What they are is found out when they are new, and again in turn.
@@ -68,14 +69,26 @@ impl AttachmentWatch {
 
     fn names(&self) -> Vec<AttachmentName> {
         let names = self.pins.as_ref().and_then(|pins| pins.names().ok()).unwrap_or_default();
-        names.into_iter().filter(|name| self.wanted.is_empty() || self.wanted.contains(name)).collect()
+        names.into_iter().filter(|name| self.wanted.contains(name)).collect()
+    }
+
+    fn newest_first(&self, mut names: Vec<AttachmentName>) -> Vec<AttachmentName> {
+        // A program that was loaded later has a higher id.
+        names.sort_by_cached_key(|name| {
+            let attachment = self.pins.as_ref().and_then(|pins| pins.attachment(name).ok());
+            Reverse(attachment.and_then(|attachment| attachment.program_ids().ok()?.last().copied()))
+        });
+        names
     }
 
     fn read(&self, name: &AttachmentName) -> Option<(Attached, ProgramFd)> {
-        let links = self.pins.as_ref()?.attachment(name).and_then(|attachment| attachment.links()).ok()?;
+        let attachment = self.pins.as_ref()?.attachment(name).ok()?;
         let (dead, alive): (Vec<PinnedLink>, Vec<PinnedLink>) =
-            links.into_iter().partition(PinnedLink::is_dead);
-        let program = ProgramFd::by_id(alive.first().or(dead.first())?.info.program_id).ok()?;
+            attachment.links().ok()?.into_iter().partition(PinnedLink::is_dead);
+        let program = match attachment.program().ok()? {
+            Some(program) => program,
+            None => ProgramFd::by_id(alive.first().or(dead.first())?.info.program_id).ok()?,
+        };
         let policy = AttachedPolicy::read(&program).ok().flatten();
         let file = policy.as_ref().and_then(AttachedPolicy::file);
         let found = Attached {
@@ -96,7 +109,9 @@ impl AttachmentWatch {
         let mut earlier = Earlier::default();
         let names = self.names();
         earlier.attachments_left_out = names.len().saturating_sub(MEMORIES_MAX);
-        for name in names.iter().take(MEMORIES_MAX) {
+        // Versions of a policy share a memory, to which the newest gives its name.
+        let mut seen = BTreeSet::new();
+        for name in self.newest_first(names).iter().take(MEMORIES_MAX) {
             // It may have been detached in the meantime.
             let Some((_, program)) = self.read(name) else { continue };
             let memory = program.maps().and_then(|maps| EventMemory::read(&maps));
@@ -104,7 +119,7 @@ impl AttachmentWatch {
                 Failure::machine(format!("cannot read what the attachment \"{name}\" remembers"))
                     .because(error)
             })?;
-            if let Some(memory) = memory {
+            if let Some(memory) = memory.filter(|memory| seen.insert(memory.state.origin)) {
                 if let Ok(info) = program.info() {
                     events.said(info.id, &memory);
                 }

@@ -1,0 +1,174 @@
+//! `knobgate oci-hook`: a hook for OCI runtimes, which puts policies on containers before they start.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use knobgate::workload::Piece;
+use knobgate::{
+    AttachmentError, Attachments, ContainerError, ContainerPolicies, LinkedVersion, OciState, OciStatus,
+    StartingContainer,
+};
+use knobgate_kernel::BpffsError;
+
+use crate::failure::BAD;
+use crate::journal::{self, Priority};
+use crate::output::{Output, chain};
+use crate::printable::printable;
+
+/// Put policies on a container before it starts: a hook for runc, crun and other OCI runtimes
+///
+/// The runtime runs it at the stages createRuntime and poststop, with the state of the container on standard input. It attaches
+/// every policy of the directory that applies to the container (`apply if`, docs/language.md) to the topmost cgroup of the
+/// container, before the first instruction of the container runs. Where that fails, the container does not start.
+///
+/// A policy whose bytes were not seen since the machine was started is compiled. After that, a start only opens its program. An
+/// edited policy applies to containers that start from then on.
+///
+/// If no policy applies, it does nothing. At the stage poststop, it cleans up, and never fails.
+///
+/// Exit status: 0, or 1 if the container must not start. Then there is one line on standard error, which runtimes print, and
+/// the same in the journal.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct OciHook {
+    /// The directory of the policies, which are the files *.knob
+    #[arg(long, value_name = "DIR", default_value = ContainerPolicies::DIRECTORY)]
+    policies: PathBuf,
+    /// What the administrator says about these policies: to which containers they apply, and in which mode; by default
+    /// /etc/knobgate/agent.toml, if that is there
+    #[arg(long, value_name = "FILE")]
+    agent_config: Option<PathBuf>,
+    /// Let every container start, also one on which its policies cannot be put; that is said each time
+    #[arg(long)]
+    fail_open: bool,
+    /// The same for the containers in this namespace of Kubernetes; can be repeated
+    #[arg(long, value_name = "NAMESPACE")]
+    fail_open_namespace: Vec<String>,
+    /// A label of the container or its pod, which the caller knows; can be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    label: Vec<(String, String)>,
+    /// Fail if no policy on the container is enforced and denies writes by default: for a runtime that makes /proc/sys writable
+    #[arg(long)]
+    require_default_deny: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  knobgate oci-hook <state.json
+  knobgate oci-hook --policies /etc/knobgate/policies.d --fail-open-namespace kube-system <state.json
+
+Podman and CRI-O run it for every container with packaging/oci/hooks.d/knobgate.json in /etc/containers/oci/hooks.d.";
+
+/// The longest message. The verifier's log about a program can be very long.
+const MESSAGE_MAX: usize = 4096;
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A container that shall start, as far as it is known.
+#[derive(Debug, Default)]
+struct Subject {
+    id: Option<String>,
+    namespace: Option<String>,
+}
+
+impl OciHook {
+    pub(crate) fn run(self, output: &Output) -> ExitCode {
+        let mut subject = Subject::default();
+        let started = OciState::read(io::stdin().lock()).and_then(|state| {
+            subject.id = Some(state.id.clone());
+            match state.status {
+                OciStatus::Stopped => {
+                    clean_up(&subject);
+                    Ok(())
+                }
+                _ => self.start(&state, &mut subject),
+            }
+        });
+        let Err(error) = started else { return ExitCode::SUCCESS };
+        let why = message(&error);
+        let container = subject.id.as_deref().unwrap_or("of unknown id");
+        let is_open = |namespace: &String| subject.namespace.as_ref() == Some(namespace);
+        if self.fail_open || self.fail_open_namespace.iter().any(is_open) {
+            let said =
+                format!("the container {container} starts unjudged, because knobgate fails open: {why}");
+            subject.log(Priority::Warning, &said);
+            output.warning(said);
+            return ExitCode::SUCCESS;
+        }
+        subject.log(Priority::Error, &format!("the container {container} does not start: {why}"));
+        output.report(format_args!("knobgate: {}", printable(&why)));
+        ExitCode::from(BAD)
+    }
+
+    /// Puts the policies that apply on a container.
+    fn start(&self, state: &OciState, subject: &mut Subject) -> Result<(), ContainerError> {
+        let policies = ContainerPolicies::read(&self.policies, self.agent_config.as_deref());
+        let is_empty = policies.as_ref().is_ok_and(|policies| policies.policies().is_empty());
+        if is_empty && !self.require_default_deny {
+            return Ok(());
+        }
+        let mut container = StartingContainer::find(state)?;
+        let namespace = container.workload().namespace.as_ref().map(Piece::bytes);
+        subject.namespace = namespace.map(|namespace| String::from_utf8_lossy(namespace).into_owned());
+        let policies = policies?;
+        if !self.label.is_empty() {
+            container.add_labels(self.label.iter().cloned());
+        }
+        let applying = policies.applying_to(&container)?;
+        if self.require_default_deny && !applying.iter().any(|policy| policy.denies_writes_by_default()) {
+            let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
+            return Err(ContainerError::NoDefaultDeny {
+                container: state.id.clone(),
+                applying: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
+            });
+        }
+        if applying.is_empty() {
+            return Ok(());
+        }
+        let linked = container.link(&Attachments::create()?, &applying)?;
+        subject.log_limits(&linked);
+        Ok(())
+    }
+}
+
+impl Subject {
+    fn log(&self, priority: Priority, message: &str) {
+        let id = self.id.as_deref().map(|id| ("KNOBGATE_CONTAINER_ID", id));
+        journal::send(priority, &printable(message), id.as_slice());
+    }
+
+    /// Says where a program that was compiled is stricter than its policy.
+    fn log_limits(&self, linked: &[LinkedVersion]) {
+        for LinkedVersion { name, limits, .. } in linked {
+            for limit in limits {
+                self.log(Priority::Warning, &format!("{name}: {limit}"));
+            }
+        }
+    }
+}
+
+/// Unpins the links of containers that are gone. What fails here is left to the next time.
+fn clean_up(subject: &Subject) {
+    let cleaned = match Attachments::open() {
+        Ok(Some(attachments)) => attachments.remove_unused_versions(),
+        Ok(None) | Err(AttachmentError::Directory(BpffsError::NotMounted)) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = cleaned {
+        subject.log(Priority::Warning, &format!("cannot clean up: {}", chain(&error)));
+    }
+}
+
+/// An error with its causes, in one line.
+fn message(error: &ContainerError) -> String {
+    let mut message = chain(error);
+    if message.len() > MESSAGE_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_MAX));
+        message.push('…');
+    }
+    message
+}
