@@ -20,6 +20,7 @@ mod oci_hook;
 mod replay;
 mod report;
 mod run;
+mod runtime;
 mod show;
 mod simulate;
 mod test;
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     Report(report::Report),
     Doctor(doctor::Doctor),
     Run(run::Run),
+    Runtime(runtime::Runtime),
     Learn(learn::Learn),
     OciHook(oci_hook::OciHook),
     Verify(verify::Verify),
@@ -89,6 +91,7 @@ impl Command {
             Self::Report(report) => report.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Runtime(runtime) => Ok(runtime.run(output)),
             Self::Learn(learn) => learn.run(output),
             Self::OciHook(hook) => Ok(hook.run(output)),
             Self::Verify(verify) => verify.run(output),

@@ -1,7 +1,9 @@
 //! A container that its runtime is about to start: who it is, and which cgroup is its own.
 
+mod planned;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -65,18 +67,28 @@ impl StartingContainer {
         EngineState::below("/").add_names(&mut workload);
         let top = PathBuf::from(OsStr::from_bytes(&workload.path));
         let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
+        Ok(Self::new(id(), bundle, workload, &state.annotations, directory))
+    }
+
+    fn new(
+        id: String,
+        bundle: OciBundle,
+        workload: Workload,
+        annotations: &HashMap<String, String>,
+        directory: PathBuf,
+    ) -> Self {
         let is_sandbox =
-            SANDBOX.iter().any(|key| state.annotations.get(*key).is_some_and(|kind| kind == "sandbox"));
+            SANDBOX.iter().any(|key| annotations.get(*key).is_some_and(|kind| kind == "sandbox"));
         let labels = match workload.engine {
             // A bundle has none.
             Engine::Runc | Engine::Crun => Some(BTreeMap::new()),
             Engine::CriO => {
-                let labels = state.annotations.get("io.kubernetes.cri-o.Labels");
+                let labels = annotations.get("io.kubernetes.cri-o.Labels");
                 labels.and_then(|labels| serde_json::from_str(labels).ok())
             }
             _ => None,
         };
-        Ok(Self { id: id(), bundle, workload, is_sandbox, labels, directory })
+        Self { id, bundle, workload, is_sandbox, labels, directory }
     }
 
     /// Adds labels of the container or its pod, which whoever starts it knows. From then on, it is known to have no others.

@@ -41,36 +41,36 @@ fn docker_with_events(profile: &Profile) -> Option<String> {
 }
 
 /// A cgroup below which an engine puts its containers.
-struct Parent {
-    cgroup: ScratchCgroup,
+pub(crate) struct Parent {
+    pub(crate) cgroup: ScratchCgroup,
     /// Its path as engines want it.
-    name: PathBuf,
+    pub(crate) name: PathBuf,
 }
 
 impl Parent {
-    fn create() -> Result<Self, Failed> {
+    pub(crate) fn create() -> Result<Self, Failed> {
         let cgroup = scratch();
         let name = Hierarchy::find()?.name(cgroup.path()).ok_or("a cgroup of the hierarchy")?;
         Ok(Self { cgroup, name })
     }
 }
 
-fn run(command: &mut Command) -> Result<Output, Failed> {
+pub(crate) fn run(command: &mut Command) -> Result<Output, Failed> {
     Ok(command.output()?)
 }
 
 /// What a container prints.
-fn printed(command: &mut Command) -> Result<String, Failed> {
+pub(crate) fn printed(command: &mut Command) -> Result<String, Failed> {
     let output = run(command)?;
     Ok(stdout(&output) + &stderr(&output))
 }
 
 /// Writes to a knob of the container's network namespace, and says what happens.
-const WRITE: &str =
+pub(crate) const WRITE: &str =
     "echo 200 >/proc/sys/net/ipv4/ip_default_ttl && echo written; cat /proc/sys/net/ipv4/ip_default_ttl";
 
 /// What that prints if the write is denied.
-const DENIED: &str = "64\nsh: write error: Operation not permitted";
+pub(crate) const DENIED: &str = "64\nsh: write error: Operation not permitted";
 
 fn docker_from_the_first_instruction() -> Result<(), Failed> {
     fresh_machine()?;
@@ -87,7 +87,7 @@ fn docker_from_the_first_instruction() -> Result<(), Failed> {
 }
 
 /// What Docker itself sets in each container with a network namespace.
-const OF_DOCKER: &str = "allow write net.ipv4.ip_unprivileged_port_start if new == 0
+pub(crate) const OF_DOCKER: &str = "allow write net.ipv4.ip_unprivileged_port_start if new == 0
 allow write net.ipv4.ping_group_range
 ";
 

@@ -21,6 +21,7 @@ mod pins;
 mod readers;
 mod reviewing;
 mod runs;
+mod runtimes;
 mod setting;
 mod signals;
 mod simulations;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
         .and(readers::with_their_own_bpffs())
         .and(engines::with_engines())
+        .and(runtimes::with_engines())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
     no_process::with_limit(threats::with_tests(suite)).run()

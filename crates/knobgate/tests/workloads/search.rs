@@ -155,7 +155,7 @@ fn made_up() -> Result<(), Failed> {
     let name = WorkloadName::Container(ID.to_owned());
     match resolver.find(&name) {
         Err(WorkloadSearchError::NotFound { claimed, .. }) => {
-            assert_eq!(labels(&claimed), ["docker/e11f384749f9"])
+            assert_eq!(labels(&claimed), ["docker/e11f384749f9"]);
         }
         other => return Err(format!("{other:?}").into()),
     }
