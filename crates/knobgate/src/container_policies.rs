@@ -28,7 +28,7 @@ use crate::policy_version::{PolicyVersion, name_of_versions};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let policies = ContainerPolicies::read(Path::new(ContainerPolicies::DIRECTORY), None)?;
 /// let container = StartingContainer::find(&OciState::read(std::io::stdin())?)?;
-/// let applying = policies.applying_to(&container)?;
+/// let applying = policies.applying_to(&container.fields())?;
 /// container.link(&Attachments::create()?, &applying)?;
 /// # Ok(())
 /// # }

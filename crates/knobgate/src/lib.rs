@@ -23,8 +23,9 @@
 //!
 //! Four features are off by default. `json` and `suggest` are those of [`policy`]: one reads and prints policies as JSON, the
 //! other adds to diagnostics what a misspelled word may have been meant to be. `workloads` has a `WorkloadResolver`, which finds
-//! out what people call the container, pod or unit in a cgroup. `containers` has `ContainerPolicies`, the policies for containers in a
-//! directory, and `StartingContainer`, a container of which nothing runs yet, so that a hook of its runtime can put them on it.
+//! out what people call the container, pod or unit in a cgroup, and `WorkloadFields`, which tell whether a policy applies to it.
+//! `containers` has `ContainerPolicies`, the policies for containers in a directory, and `StartingContainer`, a container of which
+//! nothing runs yet, so that a hook of its runtime can put them on it.
 //!
 //! # Examples
 //!
@@ -107,6 +108,8 @@ mod supervisor;
 mod survey;
 mod versions;
 #[cfg(feature = "workloads")]
+mod workload_fields;
+#[cfg(feature = "workloads")]
 mod workload_memory;
 #[cfg(feature = "workloads")]
 mod workload_resolver;
@@ -154,6 +157,8 @@ pub use run_error::RunError;
 pub use starting_container::StartingContainer;
 pub use supervisor::{RunEvent, RunOutcome, Supervisor};
 pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};
+#[cfg(feature = "workloads")]
+pub use workload_fields::WorkloadFields;
 #[cfg(feature = "workloads")]
 pub use workload_resolver::WorkloadResolver;
 #[cfg(feature = "workloads")]

@@ -2,16 +2,13 @@
 
 mod planned;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy};
 use knobgate_policy::Mode;
-use knobgate_policy::selector::{SelectorField, SelectorFields};
-use knobgate_workload::{Engine, EngineState, OciContainer, Piece, Workload};
+use knobgate_workload::{EngineState, Labels, OciContainer, Workload};
 
 use crate::attachment_error::AttachmentError;
 use crate::attachments::Attachments;
@@ -21,6 +18,7 @@ use crate::container_policies::ContainerPolicy;
 use crate::denied_sysctl::DeniedSysctl;
 use crate::link_version::LinkedVersion;
 use crate::oci_state::{OciBundle, OciState, OciStatus, bytes};
+use crate::workload_fields::WorkloadFields;
 
 /// A container of which nothing runs yet, but which has a cgroup: at the stage `createRuntime` of the OCI hooks.
 #[derive(Debug)]
@@ -28,10 +26,6 @@ pub struct StartingContainer {
     id: String,
     bundle: OciBundle,
     workload: Workload,
-    /// Whether it is the sandbox of a pod.
-    is_sandbox: bool,
-    /// Its labels and those of its pod; `None` if they are not known.
-    labels: Option<BTreeMap<String, String>>,
     /// The directory of its topmost cgroup.
     directory: PathBuf,
 }
@@ -67,33 +61,17 @@ impl StartingContainer {
         EngineState::below("/").add_names(&mut workload);
         let top = PathBuf::from(OsStr::from_bytes(&workload.path));
         let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
-        Ok(Self::new(id(), bundle, workload, &state.annotations, directory))
+        Ok(Self { id: id(), bundle, workload, directory })
     }
 
-    fn new(
-        id: String,
-        bundle: OciBundle,
-        workload: Workload,
-        annotations: &HashMap<String, String>,
-        directory: PathBuf,
-    ) -> Self {
-        let is_sandbox =
-            SANDBOX.iter().any(|key| annotations.get(*key).is_some_and(|kind| kind == "sandbox"));
-        let labels = match workload.engine {
-            // A bundle has none.
-            Engine::Runc | Engine::Crun => Some(BTreeMap::new()),
-            Engine::CriO => {
-                let labels = annotations.get("io.kubernetes.cri-o.Labels");
-                labels.and_then(|labels| serde_json::from_str(labels).ok())
-            }
-            _ => None,
-        };
-        Self { id, bundle, workload, is_sandbox, labels, directory }
+    /// Says which labels the container and its pod have, which whoever starts it knows: these, and no others.
+    pub fn set_labels(&mut self, labels: impl IntoIterator<Item = (String, String)>) {
+        self.workload.labels = Labels::new(labels, true);
     }
 
-    /// Adds labels of the container or its pod, which whoever starts it knows. From then on, it is known to have no others.
-    pub fn add_labels(&mut self, labels: impl IntoIterator<Item = (String, String)>) {
-        self.labels.get_or_insert_default().extend(labels);
+    /// What the selectors of policies find out about it.
+    pub fn fields(&self) -> WorkloadFields<'_> {
+        WorkloadFields::of(&self.workload)
     }
 
     /// Who it is.
@@ -171,46 +149,4 @@ fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> Contai
         },
     );
     ContainerError::NotCompiled { place, source }
-}
-
-/// What says that a container is the sandbox of a pod: annotations of containerd (internal/cri/annotations/annotations.go) and of
-/// CRI-O (pkg/annotations/internal.go).
-const SANDBOX: [&str; 2] = ["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"];
-
-impl SelectorFields for StartingContainer {
-    fn text(&self, field: &SelectorField) -> Option<Cow<'_, [u8]>> {
-        const NONE: Option<Cow<'_, [u8]>> = Some(Cow::Borrowed(b""));
-        let Workload { engine, namespace, .. } = &self.workload;
-        let of = |piece: &'_ Option<Piece>| piece.as_ref().map(|piece| Cow::Owned(piece.bytes().to_vec()));
-        let in_pod = match engine {
-            Engine::CriO => true,
-            Engine::Containerd => self.workload.pod_name.is_some() || self.is_sandbox,
-            _ => false,
-        };
-        let is_runtime = matches!(engine, Engine::Runc | Engine::Crun);
-        match field {
-            SelectorField::Engine => Some(Cow::Borrowed(engine.name().as_bytes())),
-            SelectorField::Cgroup => Some(Cow::Borrowed(&self.workload.path)),
-            SelectorField::Unit => of(&self.workload.unit).or(NONE),
-            SelectorField::Container if self.is_sandbox => NONE,
-            // There, the id is a name that somebody has given.
-            SelectorField::Container if is_runtime || (*engine == Engine::Containerd && !in_pod) => {
-                Some(Cow::Borrowed(self.id.as_bytes()))
-            }
-            SelectorField::Container => of(&self.workload.container_name),
-            SelectorField::Pod => match (of(&self.workload.pod_name), &self.workload.pod_id) {
-                (Some(pod), _) => Some(pod),
-                (None, None) if !in_pod => NONE,
-                (None, _) => None,
-            },
-            SelectorField::Namespace => of(namespace).or(if in_pod { None } else { NONE }),
-            SelectorField::Image if is_runtime || self.is_sandbox => of(&self.workload.image).or(NONE),
-            SelectorField::Image => of(&self.workload.image),
-            SelectorField::Label(key) => {
-                let value = self.labels.as_ref()?.get(&*String::from_utf8_lossy(key.as_bytes()));
-                Some(Cow::Owned(value.map_or_else(Vec::new, |value| value.clone().into_bytes())))
-            }
-            _ => None,
-        }
-    }
 }

@@ -181,7 +181,9 @@ fn one_of_several_selectors_is_enough() {
     assert_eq!(file.policy().applies_to(&pod()), Some(true));
     assert_eq!(checked("policy x\n").unwrap().policy().applies_to(&pod()), Some(false), "by itself");
     let unknown = Fields(HashMap::from([("pod", "web-0")]));
-    assert_eq!(file.policy().applies_to(&unknown), None, "the first one cannot be evaluated");
+    assert_eq!(file.policy().applies_to(&unknown), Some(true), "whatever the first one cannot evaluate");
+    let other = Fields(HashMap::from([("pod", "web-1")]));
+    assert_eq!(file.policy().applies_to(&other), None, "the first one may hold");
 }
 
 #[test]

@@ -25,6 +25,67 @@ pub struct Container {
     directory: PathBuf,
 }
 
+/// What is in the bundle of a container.
+#[derive(Debug, Clone, Copy)]
+pub struct Bundle<'a> {
+    /// The name of its cgroup in the hierarchy, with a slash in front.
+    pub cgroup: &'a Path,
+    /// What its shell runs.
+    pub script: &'a str,
+    /// The knobs that runc writes when it makes the container.
+    pub sysctls: &'a [(&'a str, &'a str)],
+    /// Its annotations.
+    pub annotations: &'a [(&'a str, &'a str)],
+    /// A program with its arguments that runc runs at the stages createRuntime and poststop; none if empty.
+    pub hook: &'a [&'a str],
+}
+
+impl<'a> Bundle<'a> {
+    /// One with this script in this cgroup, and nothing else.
+    pub fn new(cgroup: &'a Path, script: &'a str) -> Self {
+        Self { cgroup, script, sysctls: &[], annotations: &[], hook: &[] }
+    }
+
+    /// Writes it to `directory`, with its root file system.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub fn write(&self, directory: &Path) -> io::Result<()> {
+        fs::create_dir_all(directory.join("rootfs/proc"))?;
+        fs::copy(program("busybox").ok_or(io::ErrorKind::NotFound)?, directory.join("rootfs/busybox"))?;
+        fs::write(directory.join("config.json"), self.config())
+    }
+
+    /// Its `config.json`.
+    pub fn config(&self) -> String {
+        let object = |pairs: &[(&str, &str)]| {
+            let pairs =
+                pairs.iter().map(|(key, value)| format!("{}:{}", json_string(key), json_string(value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
+        };
+        let hooks = match self.hook {
+            [] => "{}".to_owned(),
+            [path, arguments @ ..] => {
+                let arguments: Vec<_> =
+                    ["hook"].iter().chain(arguments).map(|one| json_string(one)).collect();
+                let hook = format!(r#"[{{"path":{},"args":[{}]}}]"#, json_string(path), arguments.join(","));
+                format!(r#"{{"createRuntime":{hook},"poststop":{hook}}}"#)
+            }
+        };
+        let [cgroup, script] = [&self.cgroup.to_string_lossy(), self.script].map(json_string);
+        let (sysctls, annotations) = (object(self.sysctls), object(self.annotations));
+        format!(
+            r#"{{"ociVersion":"1.0.2",
+                "process":{{"args":["/busybox","sh","-c",{script}],"cwd":"/","user":{{"uid":0,"gid":0}}}},
+                "root":{{"path":"rootfs"}},"mounts":[{{"destination":"/proc","type":"proc","source":"proc"}}],
+                "annotations":{annotations},"hooks":{hooks},
+                "linux":{{"cgroupsPath":{cgroup},"sysctl":{sysctls},"namespaces":[{{"type":"pid"}},{{"type":"mount"}},
+                    {{"type":"network"}},{{"type":"uts"}},{{"type":"ipc"}}]}}}}"#
+        )
+    }
+}
+
 impl Container {
     /// Starts a container of this name in the cgroup `cgroup`, which is the name of one in the hierarchy, with a slash in front. The
     /// root file system is made below `directory`. runc keeps its state in `state`.
@@ -39,28 +100,48 @@ impl Container {
         directory: &Path,
         state: &Path,
     ) -> io::Result<Self> {
-        let bundle = directory.join("bundle");
-        fs::create_dir_all(bundle.join("rootfs/proc"))?;
-        fs::create_dir_all(state)?;
-        fs::copy(program("busybox").ok_or(io::ErrorKind::NotFound)?, bundle.join("rootfs/busybox"))?;
-        let [cgroup, script] = [&cgroup.to_string_lossy(), script].map(json_string);
-        let config = format!(
-            r#"{{"ociVersion":"1.0.2",
-                "process":{{"args":["/busybox","sh","-c",{script}],"cwd":"/","user":{{"uid":0,"gid":0}}}},
-                "root":{{"path":"rootfs"}},"mounts":[{{"destination":"/proc","type":"proc","source":"proc"}}],
-                "linux":{{"cgroupsPath":{cgroup},"namespaces":[{{"type":"pid"}},{{"type":"mount"}},{{"type":"network"}},
-                    {{"type":"uts"}},{{"type":"ipc"}}]}}}}"#
-        );
-        fs::write(bundle.join("config.json"), config)?;
-        let container = Self { name: name.to_owned(), state: state.to_owned(), directory: bundle };
+        Self::start_bundle(name, &Bundle::new(cgroup, script), directory, state)
+    }
+
+    /// The same with this bundle.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start). The error has what runc printed.
+    pub fn start_bundle(name: &str, bundle: &Bundle<'_>, directory: &Path, state: &Path) -> io::Result<Self> {
+        let container = Self::new(name, bundle, directory, state)?;
         let run = ["run", "--detach", "--bundle"].map(OsStr::new);
         container.runc(&[&run[..], &[container.directory.as_os_str(), OsStr::new(name)]].concat())?;
         Ok(container)
     }
 
+    /// Creates a container that does not run yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_bundle`](Self::start_bundle).
+    pub fn create(name: &str, bundle: &Bundle<'_>, directory: &Path, state: &Path) -> io::Result<Self> {
+        let container = Self::new(name, bundle, directory, state)?;
+        let create = ["create", "--bundle"].map(OsStr::new);
+        container.runc(&[&create[..], &[container.directory.as_os_str(), OsStr::new(name)]].concat())?;
+        Ok(container)
+    }
+
+    fn new(name: &str, bundle: &Bundle<'_>, directory: &Path, state: &Path) -> io::Result<Self> {
+        let directory = directory.join("bundle");
+        bundle.write(&directory)?;
+        fs::create_dir_all(state)?;
+        Ok(Self { name: name.to_owned(), state: state.to_owned(), directory })
+    }
+
+    /// What the container has printed so far.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(self.directory.join("output")).unwrap_or_default()
+    }
+
     fn runc(&self, arguments: &[&OsStr]) -> io::Result<()> {
-        let output = self.directory.join("output");
         // The container keeps its standard output open, which nobody may wait for.
+        let output = self.directory.join(if arguments[0] == "delete" { "deleting" } else { "output" });
         let file = fs::File::create(&output)?;
         let mut command = Command::new("runc");
         command.arg("--root").arg(&self.state).args(arguments);

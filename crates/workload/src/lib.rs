@@ -25,7 +25,7 @@
 //! - A **piece** ([`Piece`]) is one fact about the workload, with its [`Origin`]. Its bytes are raw.
 //! - The **outer** workload ([`Workload::outer`]) is the container around a container or unit, as with Docker in Docker.
 //! - The **owner** ([`Workload::owner`]) of a name is what is above it that could have made it up: a service, for example.
-//! - The **label** ([`Workload::label`]) is the name in one column.
+//! - The **label** ([`Workload::label`]) is the name in one column. Something else are the [`Labels`] of a container.
 //! - A **name** ([`WorkloadName`]) is what somebody calls a workload, to say which one is meant.
 //!
 //! # Who chooses a name
@@ -51,6 +51,7 @@
 
 mod component;
 mod label;
+mod labels;
 mod names;
 mod oci;
 mod path;
@@ -62,6 +63,7 @@ mod workload;
 mod workload_name;
 
 pub use label::{LabelLevel, label};
+pub use labels::Labels;
 pub use oci::OciContainer;
 #[cfg(feature = "state")]
 pub use state::EngineState;

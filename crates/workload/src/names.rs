@@ -11,7 +11,7 @@ const NAME_MAX: usize = 253;
 const IMAGE_MAX: usize = 4096;
 
 /// Labels or annotations.
-pub(crate) type Labels = HashMap<String, String>;
+pub(crate) type Annotations = HashMap<String, String>;
 
 /// A name, if it has only what engines allow in names: letters, digits, `_`, `+`, `.` and `-`. So it cannot be taken for two
 /// parts of a label.
@@ -21,7 +21,7 @@ pub(crate) fn name(text: Option<&str>) -> Option<Piece> {
 }
 
 /// The name in this label.
-pub(crate) fn name_in(labels: &Labels, label: &str) -> Option<Piece> {
+pub(crate) fn name_in(labels: &Annotations, label: &str) -> Option<Piece> {
     name(labels.get(label).map(String::as_str))
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct OciHook {
     /// The same for the containers in this namespace of Kubernetes; can be repeated
     #[arg(long, value_name = "NAMESPACE")]
     fail_open_namespace: Vec<String>,
-    /// A label of the container or its pod, which the caller knows; can be repeated
+    /// A label of the container or its pod; can be repeated. If there is one, these are all that it has
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     label: Vec<(String, String)>,
     /// Fail if no policy on the container is enforced and denies writes by default: for a runtime that makes /proc/sys writable
@@ -116,9 +116,9 @@ impl OciHook {
         subject.namespace = namespace.map(|namespace| String::from_utf8_lossy(namespace).into_owned());
         let policies = policies?;
         if !self.label.is_empty() {
-            container.add_labels(self.label.iter().cloned());
+            container.set_labels(self.label.iter().cloned());
         }
-        let applying = policies.applying_to(&container)?;
+        let applying = policies.applying_to(&container.fields())?;
         if self.require_default_deny && !applying.iter().any(|policy| policy.denies_writes_by_default()) {
             let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
             return Err(ContainerError::NoDefaultDeny {

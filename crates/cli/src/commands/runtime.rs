@@ -107,7 +107,7 @@ impl Runtime {
         let policies = ContainerPolicies::read(directory, self.agent_config.as_deref()).map_err(cannot)?;
         let container =
             StartingContainer::planned(text("the id", start.id)?, start.bundle).map_err(cannot)?;
-        let applying = policies.applying_to(&container).map_err(cannot)?;
+        let applying = policies.applying_to(&container.fields()).map_err(cannot)?;
         Ok(applying.iter().any(|policy| policy.denies_writes_by_default()))
     }
 

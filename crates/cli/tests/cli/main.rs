@@ -17,6 +17,7 @@ mod hostile;
 mod import;
 mod learn;
 mod lint;
+mod packaging;
 mod replay;
 mod report;
 mod sarif;

@@ -1,5 +1,6 @@
 //! Containers: who they are.
 
+use std::fs;
 use std::path::Path;
 
 use knobgate_events::{EventOutcome, StreamItem};
@@ -16,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("without_a_policy_watch_says_which_container_writes", observed),
     ("a_container_can_be_named_instead_of_its_cgroup", addressed),
     ("a_denial_has_the_name_of_its_container_after_that_is_gone", denied),
+    ("explain_says_whether_a_policy_applies_to_the_container_of_a_process", explained),
 ];
 
 /// What these tests require.
@@ -47,6 +49,56 @@ fn observed() -> Result<(), Failed> {
         (workload.engine.as_deref(), workload.container_id.as_deref()),
         (Some("runc"), Some("t-web-1"))
     );
+    Ok(())
+}
+
+fn explained() -> Result<(), Failed> {
+    let (parent, files) = (scratch(), tempfile::tempdir()?);
+    let cgroup = parent.path().join("web");
+    let name = Hierarchy::find()?.name(&cgroup).ok_or("a name")?;
+    let _container = Container::start("t-web-3", &name, "sleep 1000", files.path(), Path::new(STATE))?;
+    let pids = fs::read_to_string(cgroup.join("cgroup.procs"))?;
+    let pid = pids.lines().next().ok_or("a process")?;
+    let of = |selector: &str, more: &[&str]| -> String {
+        let policy = policy(&format!("policy t\napply if {selector}\n"));
+        let file = policy.path().to_str().expect("a path");
+        let printed = stdout(&expect(0, [&["explain", "--policy", file, "--pid", pid], more].concat()));
+        printed
+            .replace(file, "x.knob")
+            .replace(&format!("process {pid}"), "process PID")
+            .replace(&name.display().to_string(), "/CGROUP")
+    };
+    assert_eq!(
+        of("container == \"t-web-3\" and engine == runc", &[]),
+        "process PID in runc/t-web-3\n  applies   yes, by x.knob:2\n  engine    runc\n  cgroup    /CGROUP\n\
+         x.knob:2, holds:\n    apply if container == \"t-web-3\" and engine == runc\n\
+         \u{20}   `container == \"t-web-3\"`: it is \"t-web-3\"\n\
+         \u{20}     `container` is not trusted: whoever starts it chooses it\n\
+         \u{20}   `engine == runc`: it is \"runc\"\n\
+         \u{20}     `engine` is not trusted: whoever makes the bundle chooses it\n"
+    );
+    assert_eq!(
+        of("namespace == \"prod\"", &[]),
+        "process PID in runc/t-web-3\n  applies   no\n  engine    runc\n  cgroup    /CGROUP\n\
+         x.knob:2, does not hold:\n    apply if namespace == \"prod\"\n\
+         \u{20}   `namespace == \"prod\"`: there is none\n\
+         \u{20}     `namespace` is not trusted: whoever makes the bundle chooses it\n"
+    );
+    let nobody = expect(
+        2,
+        ["explain", "--policy", policy("policy t\n").path().to_str().ok_or("a path")?, "--pid", "4194305"],
+    );
+    assert_eq!(
+        stderr(&nobody),
+        "error: cannot find out what process 4194305 is in: there is no process 4194305\n"
+    );
+    let json: serde_json::Value = serde_json::from_str(&of("cgroup matches \"/x/*\"", &["--json"]))?;
+    assert_eq!(
+        (&json["applies"], &json["engine"], &json["cgroup"]),
+        (&false.into(), &"runc".into(), &"/CGROUP".into())
+    );
+    let because = &json["selectors"][0]["because"][0];
+    assert_eq!((&because["value"], &because["trust"]), (&"/CGROUP".into(), &"chosen".into()));
     Ok(())
 }
 

@@ -39,7 +39,8 @@ fn without_breaks(name: OsString) -> Vec<u8> {
 fn policy(name: &str) -> String {
     let comment = TEXT.replace(['\r', '\n'], "");
     format!(
-        "policy {name} # {comment}\ndefault write allow log\nallow read kernel.ostype\n\
+        "policy {name} # {comment}\ndefault write allow log\n\
+         apply if cgroup starts with \"/{comment}\" or label(\"{comment}\") == \"{comment}\"\nallow read kernel.ostype\n\
          deny write kernel.domainname if new == \"{comment}\" # {comment}\n\
          test \"{comment}\" {{\n  write kernel.domainname \"{comment}\" => allow\n}}\n"
     )
@@ -254,11 +255,15 @@ const COMMANDS: &[(&str, bool)] = &[
     ("runtime --runtime true -- create --bundle /no/such/%text x", true),
     ("runtime --runtime true -- %text create x", true),
     ("runtime --runtime true --policies % -- create --bundle /no/such x", false),
+    ("oci-hook --policies %", false),
+    ("oci-hook --label %text", true),
     ("completions %", true),
     ("man %text", true),
     ("%", true),
     ("show t-hostile %", true),
     ("show --%text t-hostile", true),
+    ("explain --policy @good --pid PID", true),
+    ("explain --policy @good --pid PID --json", true),
     ("explain --profile %text --policy @good read x", true),
 ];
 

@@ -17,6 +17,7 @@ mod many;
 mod mounted;
 mod no_process;
 mod objects;
+mod oci_hooks;
 mod pins;
 mod readers;
 mod reviewing;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         .and(readers::with_their_own_bpffs())
         .and(engines::with_engines())
         .and(runtimes::with_engines())
+        .and(oci_hooks::with_their_own_bpffs())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
     no_process::with_limit(threats::with_tests(suite)).run()

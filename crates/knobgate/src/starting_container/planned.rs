@@ -31,8 +31,7 @@ impl StartingContainer {
         let failed = |source| ContainerError::Cgroup { id: id.to_owned(), source };
         let hierarchy = Hierarchy::find().map_err(failed)?;
         let directory = hierarchy.path().join(path.trim_start_matches('/'));
-        let annotations = bundle.annotations.clone();
-        Ok(Self::new(id.to_owned(), bundle, workload, &annotations, directory))
+        Ok(Self { id: id.to_owned(), bundle, workload, directory })
     }
 }
 

@@ -44,16 +44,18 @@ impl Selector {
 }
 
 impl Policy {
-    /// Whether it applies to a container or unit: whether one of its selectors [holds](Selector::holds). `None` if that
-    /// cannot be evaluated. As with `or`, the first that holds, or that cannot be evaluated, decides. A policy
-    /// without selectors applies to nothing by itself.
+    /// Whether it applies to a container or unit: whether one of its selectors [holds](Selector::holds), in whatever order they
+    /// are. `None` if none holds, and one cannot be evaluated. A policy without selectors applies to nothing by itself.
     pub fn applies_to(&self, fields: &dyn SelectorFields) -> Option<bool> {
+        let mut applies = Some(false);
         for selector in self.apply_if() {
-            if selector.holds(fields)? {
-                return Some(true);
+            match selector.holds(fields) {
+                Some(true) => return Some(true),
+                Some(false) => {}
+                None => applies = None,
             }
         }
-        Some(false)
+        applies
     }
 }
 

@@ -13,7 +13,7 @@ pub enum SelectorField {
     Engine,
     /// `cgroup`: the path of its topmost cgroup, from the root of the hierarchy.
     Cgroup,
-    /// `unit`: the systemd unit that contains it.
+    /// `unit`: the systemd unit that it is, or that contains it. The scope of a container is none.
     Unit,
     /// `container`: the name of the container or machine.
     Container,

@@ -10,26 +10,26 @@ pub enum Trust {
     Trusted(&'static str),
     /// Whoever starts the container can choose it, and so which policies apply.
     Chosen(&'static str),
-    /// With this engine, no container has such a field, or it cannot be found out.
+    /// With this engine, nothing has such a field.
     Absent,
+    /// With this engine, the field is not known: what asks for it cannot be evaluated.
+    Unknown,
 }
 
 impl Trust {
-    /// Of all fields of what is below a user's service manager, or below a cgroup that somebody owns.
-    pub const DELEGATED: Self = Self::Chosen("whoever owns the cgroup above it");
-
     /// The reason, if there is such a field.
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Trusted(reason) | Self::Chosen(reason) => Some(reason),
-            Self::Absent => None,
+            Self::Absent | Self::Unknown => None,
         }
     }
 }
 
 /// Who chooses this field of what `engine` started.
 ///
-/// This is about what root and its daemons started. If somebody else owns a cgroup above it, see [`Trust::DELEGATED`].
+/// This is about what root and its daemons started. Who owns a cgroup above it, such as a user with a service manager, chooses
+/// all of its fields.
 ///
 /// ```
 /// use knobgate_policy::selector::{Engine, SelectorField, Trust, trust};
@@ -41,7 +41,7 @@ pub fn trust(engine: Engine, field: &SelectorField) -> Trust {
     use Engine::{
         Containerd, CriO, Crun, Docker, Incus, Libvirt, Lxc, Lxd, Nerdctl, Nspawn, Podman, Runc, Systemd,
     };
-    use Trust::{Absent, Chosen, Trusted};
+    use Trust::{Absent, Chosen, Trusted, Unknown};
     const BUNDLE: Trust = Chosen("whoever makes the bundle");
     const STARTS: Trust = Chosen("whoever starts it");
     const POD: Trust = Chosen("the author of the pod");
@@ -49,12 +49,14 @@ pub fn trust(engine: Engine, field: &SelectorField) -> Trust {
         (SelectorField::Engine, Runc | Crun) => BUNDLE,
         (SelectorField::Engine, _) => Trusted("its cgroup and the engine's state"),
         (SelectorField::Cgroup | SelectorField::Unit, Runc | Crun) => BUNDLE,
-        (SelectorField::Cgroup, Docker | Podman | Nerdctl) => Chosen("whoever starts it: `--cgroup-parent`"),
-        (SelectorField::Cgroup, Containerd | CriO) => Trusted("the kubelet"),
-        (SelectorField::Cgroup, Systemd | Nspawn | Libvirt) => Trusted("root and systemd"),
-        (SelectorField::Cgroup, Lxc | Incus | Lxd) => Trusted("root and the engine"),
-        (SelectorField::Unit, Systemd | Nspawn | Libvirt) => Trusted("root and systemd"),
-        (SelectorField::Unit, _) => Trusted("the engine, from the container's id"),
+        (SelectorField::Cgroup | SelectorField::Unit, Docker | Podman | Nerdctl) => {
+            Chosen("whoever starts it: `--cgroup-parent`")
+        }
+        (SelectorField::Cgroup | SelectorField::Unit, Containerd | CriO) => Trusted("the kubelet"),
+        (SelectorField::Cgroup | SelectorField::Unit, Systemd | Nspawn | Libvirt) => {
+            Trusted("root and systemd")
+        }
+        (SelectorField::Cgroup | SelectorField::Unit, Lxc | Incus | Lxd) => Trusted("root and the engine"),
         (SelectorField::Container, Docker | Podman | Nerdctl | Runc | Crun) => STARTS,
         (SelectorField::Container, Containerd | CriO) => POD,
         (SelectorField::Container, Lxc | Incus | Lxd | Nspawn | Libvirt) => Chosen("whoever creates it"),
@@ -65,13 +67,15 @@ pub fn trust(engine: Engine, field: &SelectorField) -> Trust {
             Trusted("the API server, which decides who may create pods there")
         }
         (SelectorField::Namespace, Nerdctl) => Chosen("whoever starts it: `--namespace`"),
-        (SelectorField::Image, Docker | Podman | Nerdctl) => STARTS,
+        (SelectorField::Image, Docker | Podman) => STARTS,
         (SelectorField::Image, Containerd | CriO) => {
             Chosen("the author of the pod, unless admission restricts it")
         }
         (SelectorField::Image, Runc | Crun) => BUNDLE,
         (SelectorField::Label(_), Docker) => Chosen("the image, and whoever starts it"),
         (SelectorField::Label(_), CriO) => POD,
+        (SelectorField::Pod, Podman) | (SelectorField::Image, Nerdctl | Incus | Lxd) => Unknown,
+        (SelectorField::Label(_), Podman | Containerd | Nerdctl | Incus | Lxd) => Unknown,
         (
             SelectorField::Container
             | SelectorField::Pod

@@ -1,0 +1,649 @@
+//! Policies that a hook of runc puts on containers.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use knobgate_kernel::{Cgroup, Hierarchy, ScratchCgroup, start_inside};
+use knobgate_testing::{
+    Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch, without_runc,
+};
+use libtest_mimic::Failed;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::setting::{KNOBGATE, expect, is_loaded, stderr, stdout};
+
+/// They look at all attachments of a bpffs, so each has one of its own.
+pub(crate) fn with_their_own_bpffs() -> Suite {
+    let tests: &[Test] = &[
+        ("a_container_is_judged_from_its_first_write_on", judged),
+        ("a_container_that_is_gone_has_its_name", named),
+        ("a_knob_that_the_runtime_may_not_write_is_named", runtime_denied),
+        ("all_policies_that_apply_are_on_the_container", several),
+        ("without_a_policy_nothing_is_needed", no_policy),
+        ("a_policy_with_an_error_lets_no_container_start", wrong_policy),
+        ("without_a_bpffs_a_container_starts_only_if_the_hook_fails_open", no_bpffs),
+        ("a_runtime_can_require_that_writes_are_denied", required),
+        ("an_edited_policy_is_on_new_containers", edited),
+        ("nothing_is_half_if_the_hook_is_killed", killed),
+        ("two_hundred_containers_start_side_by_side", side_by_side),
+        ("after_a_restart_of_the_machine_policies_are_compiled_again", restarted),
+        ("a_policy_is_on_the_topmost_cgroup_of_the_container", topmost),
+        ("a_container_without_a_cgroup_of_its_own_is_rejected", shared),
+        ("what_is_not_a_state_is_rejected_in_one_line", not_a_state),
+        ("an_attachment_for_containers_cannot_be_replaced", not_replaced),
+    ];
+    Suite::default().requiring(without_runc, tests).isolated(&["--mount"])
+}
+
+const TTL: &str = "/proc/sys/net/ipv4/ip_default_ttl";
+
+/// A directory of policies, a place for bundles, and the cgroup below which the containers are.
+struct Machine {
+    files: TempDir,
+    parent: ScratchCgroup,
+    options: Vec<String>,
+}
+
+impl Machine {
+    /// With a bpffs of its own.
+    fn new(policies: &[(&str, &str)]) -> Result<Self, Failed> {
+        mount_bpffs()?;
+        let machine = Self { files: tempfile::tempdir()?, parent: scratch(), options: Vec::new() };
+        fs::create_dir(machine.policies())?;
+        for (name, text) in policies {
+            machine.write(name, text);
+        }
+        fs::write(machine.files.path().join("agent.toml"), "")?;
+        Ok(machine)
+    }
+
+    fn policies(&self) -> PathBuf {
+        self.files.path().join("policies.d")
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.policies().join(name), text).expect("a policy");
+    }
+
+    /// The command line of the hook.
+    fn hook(&self) -> Vec<String> {
+        let policies = self.policies().display().to_string();
+        let config = self.files.path().join("agent.toml").display().to_string();
+        let own = [KNOBGATE, "oci-hook", "--policies", &policies, "--agent-config", &config];
+        own.iter().map(|&argument| argument.to_owned()).chain(self.options.clone()).collect()
+    }
+
+    /// The name of a container's cgroup.
+    fn cgroup(&self, name: &str) -> PathBuf {
+        Hierarchy::find().expect("a hierarchy").name(self.parent.path()).expect("a name").join(name)
+    }
+
+    fn start(&self, name: &str, script: &str) -> io::Result<Container> {
+        self.start_with(name, script, &[], &[])
+    }
+
+    fn start_with(
+        &self,
+        name: &str,
+        script: &str,
+        sysctls: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+    ) -> io::Result<Container> {
+        let (cgroup, hook) = (self.cgroup(name), self.hook());
+        let hook: Vec<&str> = hook.iter().map(String::as_str).collect();
+        let bundle = Bundle { cgroup: &cgroup, script, sysctls, annotations, hook: &hook };
+        Container::start_bundle(&id(name), &bundle, &self.files.path().join(name), &self.state())
+    }
+
+    fn state(&self) -> PathBuf {
+        self.files.path().join("state")
+    }
+
+    /// Runs the hook itself, with this state.
+    fn run_hook(&self, state: &str) -> Result<Output, Failed> {
+        let hook = self.hook();
+        let mut child = Command::new(&hook[0])
+            .args(&hook[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        // It may have read enough.
+        let _ = child.stdin.take().ok_or("standard input")?.write_all(state.as_bytes());
+        Ok(child.wait_with_output()?)
+    }
+
+    /// Fails unless nothing is on any cgroup.
+    fn expect_no_links(&self) {
+        let listed = stdout(&expect(0, ["list", "--json"]));
+        let of_ours = |line: &Value| line["attachment"].is_string() && !line["cgroup"].is_null();
+        let lines = listed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        assert_eq!(lines.filter(of_ours).collect::<Vec<_>>(), [Value::Null; 0], "{listed}");
+        let dead = listed
+            .lines()
+            .filter(|line| !line.contains("for_containers") && line.contains("\"cgroup\":null"));
+        assert_eq!(dead.count(), 0, "{listed}");
+    }
+}
+
+fn mount_bpffs() -> Result<(), Failed> {
+    let mounted = Command::new("mount").args(["-t", "bpf", "bpf", "/sys/fs/bpf"]).status()?;
+    assert!(mounted.success(), "{mounted}");
+    Ok(())
+}
+
+/// The id of a container.
+fn id(name: &str) -> String {
+    format!("knobgate-test-{}-{name}", std::process::id())
+}
+
+/// What runc says if the container does not start.
+fn error_of(started: io::Result<Container>) -> String {
+    match started {
+        Ok(container) => panic!("{container:?} has started"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Waits until the container has printed this.
+fn expect_printed(container: &Container, expected: &str) {
+    eventually(&format!("{:?} prints {expected:?}", container.printed()), || {
+        container.printed().contains(expected)
+    });
+}
+
+/// The names of all attachments.
+fn attachments() -> Vec<String> {
+    let directories = fs::read_dir("/sys/fs/bpf/knobgate").into_iter().flatten().flatten();
+    let names = directories.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| !name.starts_with('_')).collect()
+}
+
+const WEB: &str = "policy web
+apply if engine == runc
+default write deny
+clamp write net.ipv4.ip_default_ttl to 10..64
+";
+
+fn judged() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let script = format!(
+        "echo x >/proc/sys/kernel/domainname; echo 200 >{TTL}; /busybox cat {TTL}; echo ready; /busybox sleep 1000"
+    );
+    let container = machine.start("c1", &script)?;
+    expect_printed(&container, "ready");
+    assert_eq!(container.printed(), "sh: write error: Operation not permitted\n64\nready\n");
+    let listed = stdout(&expect(0, ["list"]));
+    let cgroup = machine.parent.path().join("c1");
+    assert!(listed.contains(&cgroup.display().to_string()), "{listed}");
+    let shown = stdout(&expect(0, ["show", "web"]));
+    assert!(shown.starts_with("web@") && shown.contains("clamp write net.ipv4.ip_default_ttl"), "{shown}");
+    assert!(!shown.contains("apply if"), "{shown}");
+    // A second one only opens the program.
+    let second = machine.start("c2", &script)?;
+    expect_printed(&second, "ready");
+    assert_eq!(attachments().len(), 1);
+    drop((container, second));
+    machine.expect_no_links();
+    assert!(!cgroup.exists());
+    let waiting = stdout(&expect(0, ["list"]));
+    assert!(waiting.contains(" is for containers, and on no cgroup now\n"), "{waiting}");
+    let shown = stdout(&expect(0, ["show", "web"]));
+    assert!(shown.contains(" on no cgroup now; it is for containers\n"), "{shown}");
+    expect(0, ["detach", "web"]);
+    assert_eq!(attachments(), [""; 0]);
+    eventually("the program is gone", || !is_loaded("web"));
+    Ok(())
+}
+
+fn named() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", &WEB.replace("engine == runc", "namespace == \"prod\""))])?;
+    let pod = [
+        ("io.kubernetes.cri.container-type", "container"),
+        ("io.kubernetes.cri.container-name", "nginx"),
+        ("io.kubernetes.cri.sandbox-name", "web-7d4b9"),
+        ("io.kubernetes.cri.sandbox-namespace", "prod"),
+        ("io.kubernetes.cri.image-name", "registry.example/web/nginx:1"),
+    ];
+    let script = "echo x >/proc/sys/kernel/domainname; echo ready; /busybox sleep 1000";
+    let container = machine.start_with("c1", script, &[], &pod)?;
+    expect_printed(&container, "ready");
+    let denied = || stdout(&expect(0, ["log", "web"]));
+    eventually("it is denied", || denied().contains("domainname"));
+    drop(container);
+    let (gone, json) = (denied(), stdout(&expect(0, ["log", "web", "--recent", "--json"])));
+    assert!(gone.contains("k8s/prod/web-7d4b9/nginx"), "{gone}");
+    let event: Value = serde_json::from_str(json.lines().next().ok_or("an event")?)?;
+    let workload = &event["workload"];
+    assert_eq!((&workload["container"], &workload["image"]), (&pod[1].1.into(), &pod[4].1.into()), "{event}");
+    assert_eq!(event["cgroup"]["path"], machine.parent.path().join("c1").display().to_string());
+    // In another namespace, the policy does not apply.
+    let other = [pod[0], pod[1], pod[2], ("io.kubernetes.cri.sandbox-namespace", "dev")];
+    let container =
+        machine.start_with("c2", "echo x >/proc/sys/kernel/domainname && echo ready", &[], &other)?;
+    expect_printed(&container, "ready");
+    machine.expect_no_links();
+    Ok(())
+}
+
+fn runtime_denied() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let denied = [("net.ipv4.ip_forward", "1")];
+    let error = error_of(machine.start_with("c1", "echo started", &denied, &[]));
+    let place = format!("({}:3: default write deny)", machine.policies().join("web.knob").display());
+    for expected in ["the policy \\\"web\\\" denies", "net.ipv4.ip_forward = 1", &place] {
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(!error.contains("preset") && !error.contains("started\n"), "{error}");
+    let of_engines = [("net.ipv4.ip_unprivileged_port_start", "0")];
+    let error = error_of(machine.start_with("c2", "echo started", &of_engines, &[]));
+    assert!(error.contains("include preset \\\"docker-runtime@1\\\""), "{error}");
+    machine.expect_no_links();
+    assert_eq!(attachments(), [""; 0]);
+
+    // What is allowed or clamped is written.
+    let allowed = [("net.ipv4.ip_default_ttl", "60")];
+    let container = machine.start_with("c3", &format!("/busybox cat {TTL}"), &allowed, &[])?;
+    expect_printed(&container, "60\n");
+    // An audit policy lets everything pass.
+    fs::write(machine.files.path().join("agent.toml"), "[[policy]]\nname = \"web\"\nmode = \"audit\"\n")?;
+    let container = machine.start_with("c4", "/busybox cat /proc/sys/net/ipv4/ip_forward", &denied, &[])?;
+    expect_printed(&container, "1\n");
+    let shown = stdout(&expect(0, ["show", "web"]));
+    assert!(shown.contains("audit mode") && shown.contains("mode audit"), "{shown}");
+    Ok(())
+}
+
+fn several() -> Result<(), Failed> {
+    let other = "policy hostname\napply if container starts with \"knobgate-test-\"\ndefault write allow\n\
+                 deny write kernel.hostname\n";
+    let absent = "policy absent\napply if engine == docker\n";
+    let policies = [("a.knob", other), ("b.knob", absent), ("web.knob", WEB.replace("deny", "allow").leak())];
+    let machine = Machine::new(&policies)?;
+    let script = format!(
+        "echo x >/proc/sys/kernel/hostname; echo 200 >{TTL}; /busybox cat {TTL}; echo ready; /busybox sleep 1000"
+    );
+    let container = machine.start("c1", &script)?;
+    expect_printed(&container, "ready");
+    assert_eq!(container.printed(), "sh: write error: Operation not permitted\n64\nready\n");
+    let mut names = attachments();
+    names.sort();
+    assert!(names[0].starts_with("hostname@") && names[1].starts_with("web@"), "{names:?}");
+    assert_eq!(names.len(), 2, "{names:?}");
+    expect(0, ["detach", "hostname", "--cgroup", machine.parent.path().join("c1").to_str().ok_or("a path")?]);
+    assert!(stdout(&expect(0, ["show", "hostname"])).contains("on no cgroup now"));
+    Ok(())
+}
+
+fn no_policy() -> Result<(), Failed> {
+    let machine = Machine::new(&[])?;
+    let unmounted = Command::new("umount").args(["-a", "-t", "bpf"]).status()?;
+    assert!(unmounted.success());
+    let started = |name: &str| {
+        let container = machine.start(name, "echo ready")?;
+        expect_printed(&container, "ready");
+        Ok::<_, io::Error>(())
+    };
+    started("none")?;
+    machine.write("web.knob", &WEB.replace("runc", "docker"));
+    started("absent")?;
+    fs::remove_dir_all(machine.policies())?;
+    started("nowhere")?;
+    Ok(())
+}
+
+fn wrong_policy() -> Result<(), Failed> {
+    let machine =
+        Machine::new(&[("web.knob", WEB), ("wrong.knob", "policy wrong\nalow write kernel.panic\n")])?;
+    let error = error_of(machine.start("c1", "echo started"));
+    let place = machine.policies().join("wrong.knob").display().to_string();
+    assert!(error.contains(&format!("{place}:2:1: there is no action `alow`")), "{error}");
+    machine.expect_no_links();
+    Ok(())
+}
+
+fn no_bpffs() -> Result<(), Failed> {
+    let mut machine = Machine::new(&[("web.knob", WEB)])?;
+    let unmounted = Command::new("umount").args(["-a", "-t", "bpf"]).status()?;
+    assert!(unmounted.success());
+    let error = error_of(machine.start("c1", "echo started"));
+    assert!(error.contains("no bpffs is mounted here"), "{error}");
+
+    fs::create_dir_all("/run/systemd/journal")?;
+    let journal = UnixDatagram::bind("/run/systemd/journal/socket")?;
+    journal.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let said = || -> Result<String, Failed> {
+        let mut buffer = vec![0; 1 << 16];
+        let length = journal.recv(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    };
+    error_of(machine.start("c2", "echo started"));
+    let message = said()?;
+    assert!(message.contains("does not start: ") && message.contains("no bpffs"), "{message}");
+    machine.options = vec!["--fail-open".to_owned()];
+    let container = machine.start("c3", "echo started")?;
+    expect_printed(&container, "started");
+    let message = said()?;
+    assert!(message.contains("starts unjudged, because knobgate fails open: "), "{message}");
+    assert!(message.contains(&id("c3")) && message.contains("no bpffs"), "{message}");
+
+    machine.options = vec!["--fail-open-namespace".to_owned(), "kube-system".to_owned()];
+    let in_namespace = |namespace| {
+        [
+            ("io.kubernetes.cri.container-type", "container"),
+            ("io.kubernetes.cri.sandbox-namespace", namespace),
+        ]
+    };
+    machine.write("web.knob", &WEB.replace("engine == runc", "engine == containerd"));
+    let container = machine.start_with("c4", "echo started", &[], &in_namespace("kube-system"))?;
+    expect_printed(&container, "started");
+    error_of(machine.start_with("c5", "echo started", &[], &in_namespace("prod")));
+    // Also if the policies cannot be read.
+    machine.write("wrong.knob", "policy");
+    let container = machine.start_with("c6", "echo started", &[], &in_namespace("kube-system"))?;
+    expect_printed(&container, "started");
+    Ok(())
+}
+
+fn required() -> Result<(), Failed> {
+    let mut machine =
+        Machine::new(&[("web.knob", &WEB.replace("default write deny", "default write allow"))])?;
+    machine.options = vec!["--require-default-deny".to_owned()];
+    let error = error_of(machine.start("c1", "echo started"));
+    assert!(error.contains("has `default write deny` and is enforced"), "{error}");
+    assert!(error.contains("these apply: web"), "{error}");
+    machine.expect_no_links();
+    machine.write("strict.knob", "policy strict\napply if engine == runc\n");
+    let container = machine.start("c2", "echo ready")?;
+    expect_printed(&container, "ready");
+    fs::write(machine.files.path().join("agent.toml"), "[[policy]]\nname = \"strict\"\nmode = \"audit\"\n")?;
+    error_of(machine.start("c3", "echo started"));
+    fs::remove_dir_all(machine.policies())?;
+    fs::write(machine.files.path().join("agent.toml"), "")?;
+    assert!(error_of(machine.start("c4", "echo started")).contains("these apply: none"));
+    Ok(())
+}
+
+fn edited() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let script = |wait: &str| {
+        format!(
+            "{wait} echo 1 >/proc/sys/net/ipv4/ip_forward; echo 200 >{TTL}; /busybox cat {TTL}; echo ready; /busybox sleep 1000"
+        )
+    };
+    let old = machine.start("old", &script(""))?;
+    expect_printed(&old, "64\nready");
+    let first = attachments();
+    machine.write("web.knob", &WEB.replace("10..64", "10..32"));
+    let new = machine.start("new", &script(""))?;
+    expect_printed(&new, "32\nready");
+    // Each keeps its own.
+    assert_eq!(attachments().len(), 2, "{:?}", attachments());
+    let shown = stdout(&expect(0, ["show", "web", "--json"]));
+    let shown: Vec<Value> = shown.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let on = |index: usize| shown[index]["cgroups"][0]["cgroup"].as_str().unwrap_or_default().to_owned();
+    assert!(on(0).ends_with("/new") && on(1).ends_with("/old"), "the newest comes first: {shown:?}");
+
+    // An older version that nobody needs goes with its last container, and what it remembers stays.
+    drop(old);
+    assert_eq!(attachments().len(), 1);
+    assert!(!attachments().contains(&first[0]));
+    let log = stdout(&expect(0, ["log", "web"]));
+    assert_eq!(log.matches("net.ipv4.ip_forward").count(), 2, "of both containers: {log}");
+    let events = stdout(&expect(0, ["log", "web", "--recent", "--json"]));
+    for name in ["old", "new"] {
+        assert!(events.contains(&id(name)), "{name}: {events}");
+    }
+    drop(new);
+    // One that is edited back is another program.
+    machine.write("web.knob", WEB);
+    let again = machine.start("again", &script(""))?;
+    expect_printed(&again, "64\nready");
+    assert_eq!(attachments(), first);
+    let log = stdout(&expect(0, ["log", "web"]));
+    assert_eq!(log.matches("net.ipv4.ip_forward").count(), 3, "{log}");
+    Ok(())
+}
+
+fn killed() -> Result<(), Failed> {
+    let times = number("KNOBGATE_KILLED_HOOKS", 50)?;
+    let machine =
+        Machine::new(&[("web.knob", WEB), ("other.knob", "policy other\napply if engine == runc\n")])?;
+    let hook = machine.hook();
+    // How long it takes when nobody kills it, so that the moments are spread over that.
+    let inside = machine.parent.create("timed")?;
+    let mut sleeper = Command::new("sleep");
+    sleeper.arg("1000");
+    start_inside(&mut sleeper, &inside)?;
+    let sleeper = Reaped(sleeper.spawn()?);
+    let bundle = machine.files.path().join("b");
+    Bundle::new(&machine.cgroup("timed"), "").write(&bundle)?;
+    let state = |status: &str| state_of("timed", status, sleeper.0.id(), &bundle);
+    let started = std::time::Instant::now();
+    let output = machine.run_hook(&state("creating"))?;
+    assert!(output.status.success(), "{output:?}");
+    let took = started.elapsed();
+    for time in 0..times {
+        // An edited policy is compiled, an old one is opened.
+        if time % 2 == 0 {
+            machine.write("web.knob", &format!("{WEB}# {time}\n"));
+        }
+        let mut child =
+            Command::new(&hook[0]).args(&hook[1..]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let _ = child.stdin.take().ok_or("standard input")?.write_all(state("creating").as_bytes());
+        // Twice as long as usual: this machine may be busy.
+        std::thread::sleep(took * (time as u32 * 37 % 100) / 50);
+        child.kill()?;
+        child.wait()?;
+        // Nothing is half: each attachment has its program, and every command understands it.
+        for name in attachments().iter().filter(|name| !name.starts_with('+')) {
+            let directory = Path::new("/sys/fs/bpf/knobgate").join(name);
+            assert!(directory.join("program").exists(), "{name} after {time} times");
+            expect(0, ["show", name]);
+            expect(0, ["log", name]);
+        }
+        expect(0, ["list"]);
+        let output = machine.run_hook(&state("stopped"))?;
+        assert!(output.status.success(), "{output:?}");
+    }
+    drop(sleeper);
+    inside.kill_and_remove()?;
+    let container = machine.start("c1", &format!("echo 200 >{TTL}; echo ready"))?;
+    expect_printed(&container, "sh: write error: Operation not permitted\nready\n");
+    drop(container);
+    machine.expect_no_links();
+    let mut left = attachments();
+    left.sort();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left[0].starts_with("other@") && left[1].starts_with("web@"), "{left:?}");
+    Ok(())
+}
+
+fn side_by_side() -> Result<(), Failed> {
+    const AT_ONCE: u64 = 20;
+    let containers = number("KNOBGATE_CONTAINERS", 200)?;
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let bundle = |name: &str| -> io::Result<Container> {
+        let (cgroup, hook) = (machine.cgroup(name), machine.hook());
+        let hook: Vec<&str> = hook.iter().map(String::as_str).collect();
+        let bundle = Bundle { hook: &hook, ..Bundle::new(&cgroup, "true") };
+        Container::create(&id(name), &bundle, &machine.files.path().join(name), &machine.state())
+    };
+    let mut created: Vec<Container> = Vec::new();
+    while (created.len() as u64) < containers {
+        let batch = std::thread::scope(|threads| {
+            let first = created.len() as u64;
+            let create = |number: u64| {
+                let bundle = &bundle;
+                threads.spawn(move || bundle(&format!("c{number}")))
+            };
+            let threads: Vec<_> = (first..containers.min(first + AT_ONCE)).map(create).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a thread")).collect::<io::Result<Vec<_>>>()
+        })?;
+        created.extend(batch);
+    }
+    assert_eq!(attachments().len(), 1, "{:?}", attachments());
+    let shown: Value = serde_json::from_slice(&expect(0, ["show", "web", "--json"]).stdout)?;
+    let on: Vec<&str> = shown["cgroups"]
+        .as_array()
+        .ok_or("cgroups")?
+        .iter()
+        .filter_map(|one| one["cgroup"].as_str())
+        .collect();
+    assert_eq!(on.len() as u64, containers);
+    for number in 0..containers {
+        let cgroup = machine.parent.path().join(format!("c{number}")).display().to_string();
+        assert!(on.contains(&&*cgroup), "{cgroup}");
+    }
+    std::thread::scope(|threads| {
+        let mut rest = created.into_iter().peekable();
+        while rest.peek().is_some() {
+            let batch: Vec<_> = rest.by_ref().take(20).collect();
+            let running: Vec<_> = batch.into_iter().map(|one| threads.spawn(move || drop(one))).collect();
+            running.into_iter().for_each(|thread| thread.join().expect("a thread"));
+        }
+    });
+    machine.expect_no_links();
+    Ok(())
+}
+
+fn restarted() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let script = format!("echo 200 >{TTL}; /busybox cat {TTL}");
+    expect_printed(&machine.start("c1", &script)?, "64\n");
+    let unmounted = Command::new("umount").arg("/sys/fs/bpf").status()?;
+    assert!(unmounted.success());
+    mount_bpffs()?;
+    assert_eq!(attachments(), [""; 0]);
+    expect_printed(&machine.start("c2", &script)?, "64\n");
+    assert_eq!(attachments().len(), 1);
+    Ok(())
+}
+
+/// The state of a container, as a runtime gives it to hooks.
+fn state_of(name: &str, status: &str, pid: u32, bundle: &Path) -> String {
+    let state = serde_json::json!({
+        "ociVersion": "1.0.2", "id": id(name), "status": status, "pid": pid, "bundle": bundle
+    });
+    state.to_string()
+}
+
+/// A process in a cgroup.
+fn process_in(cgroup: &Cgroup) -> Result<Reaped, Failed> {
+    let mut process = Command::new("sleep");
+    process.arg("1000");
+    start_inside(&mut process, cgroup)?;
+    Ok(Reaped(process.spawn()?))
+}
+
+fn topmost() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let bundle = machine.files.path().join("b");
+    Bundle::new(&machine.cgroup("c1"), "").write(&bundle)?;
+    let top = machine.parent.create("c1")?;
+    let leaf = top.create("init")?;
+    let process = process_in(&leaf)?;
+    let output = machine.run_hook(&state_of("c1", "creating", process.0.id(), &bundle))?;
+    assert!(output.status.success(), "{output:?}");
+    let shown: Value = serde_json::from_slice(&expect(0, ["show", "web", "--json"]).stdout)?;
+    let on: Vec<_> =
+        shown["cgroups"].as_array().ok_or("cgroups")?.iter().map(|one| one["cgroup_id"].as_u64()).collect();
+    assert_eq!(on, [Some(top.id())], "{shown}");
+    // The hook of another mechanism does nothing again.
+    let output = machine.run_hook(&state_of("c1", "created", process.0.id(), &bundle))?;
+    assert!(output.status.success(), "{output:?}");
+    let again: Value = serde_json::from_slice(&expect(0, ["show", "web", "--json"]).stdout)?;
+    assert_eq!(again["cgroups"], shown["cgroups"]);
+    Ok(())
+}
+
+fn shared() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let bundle = machine.files.path().join("b");
+    Bundle::new(Path::new("/"), "").write(&bundle)?;
+    let in_root = process_in(&root())?;
+    let output = machine.run_hook(&state_of("c1", "creating", in_root.0.id(), &bundle))?;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let message = stderr(&output);
+    assert!(
+        message.contains("has no cgroup of its own: it is in ")
+            && message.contains("the root of all cgroups"),
+        "{message}"
+    );
+    assert_eq!(message.lines().count(), 1, "{message}");
+
+    // The runtime's own cgroup.
+    let cgroup = machine.parent.create("runtime")?;
+    let process = process_in(&cgroup)?;
+    let hook = machine.hook();
+    let file = machine.files.path().join("state.json");
+    fs::write(&file, state_of("c1", "creating", process.0.id(), &bundle))?;
+    let mut command = Command::new(&hook[0]);
+    command.args(&hook[1..]).stdin(fs::File::open(&file)?).stderr(Stdio::piped());
+    start_inside(&mut command, &cgroup)?;
+    let output = command.output()?;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("in which its runtime runs"), "{output:?}");
+    assert_eq!(attachments(), [""; 0]);
+    // To a policy that does not apply, that does not matter.
+    machine.write("web.knob", &WEB.replace("runc", "docker"));
+    let output = machine.run_hook(&state_of("c1", "creating", in_root.0.id(), &bundle))?;
+    assert!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
+fn not_a_state() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let bundle = machine.files.path().join("b");
+    let without_pid = state_of("c1", "creating", 0, &bundle);
+    let running = state_of("c1", "running", 1, &bundle);
+    let without_bundle = state_of("c1", "creating", std::process::id(), &bundle);
+    let hostile = state_of("c\u{1b}[2J\n", "creating", 0, &bundle);
+    let huge = " ".repeat(5 << 20);
+    for (state, expected) in [
+        ("", "there is none"),
+        ("{\n\n", "EOF while parsing"),
+        ("null", "invalid type: null"),
+        (&*huge, "it has more than 4 MiB"),
+        (&without_pid, "has no process"),
+        (&running, "this hook belongs to the stage createRuntime"),
+        (&without_bundle, "config.json: No such file or directory"),
+        (&hostile, "c\\x1b[2J\\n has no process"),
+    ] {
+        let output = machine.run_hook(state)?;
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.starts_with("knobgate: ") && message.contains(expected), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert_eq!(stdout(&output), "");
+    }
+    // The end of a container cannot be prevented.
+    let output = machine.run_hook(&state_of("c1", "stopped", 0, &bundle))?;
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    Ok(())
+}
+
+fn not_replaced() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let container = machine.start("c1", "echo ready; /busybox sleep 1000")?;
+    expect_printed(&container, "ready");
+    let [name] = &attachments()[..] else { return Err("one attachment".into()) };
+    let (cgroup, other) = (scratch(), machine.policies().join("other.knob"));
+    fs::write(&other, "policy other\n")?;
+    let place = cgroup.path().to_str().ok_or("a path")?;
+    let attach = |file: &Path, status| {
+        let file = file.to_str().expect("a path");
+        stderr(&expect(status, ["attach", "--policy", file, "--cgroup", place, "--name", name]))
+    };
+    assert!(attach(&other, 3).contains("is that of a policy for containers, and is not replaced"));
+    // The same policy is attached to more cgroups.
+    attach(&machine.policies().join("web.knob"), 0);
+    let shown: Value = serde_json::from_slice(&expect(0, ["show", name, "--json"]).stdout)?;
+    assert_eq!(shown["cgroups"].as_array().map(Vec::len), Some(2), "{shown}");
+    Ok(())
+}
