@@ -17,6 +17,7 @@ mod list;
 mod log;
 mod man;
 mod oci_hook;
+mod presets;
 mod replay;
 mod report;
 mod run;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Diff(diff::Diff),
     Test(test::Test),
     Import(import::Import),
+    Presets(presets::Presets),
     Lint(lint::Lint),
     Drift(drift::Drift),
     Compile(compile::Compile),
@@ -76,6 +78,7 @@ impl Command {
             Self::Diff(diff) => diff.run(output),
             Self::Test(test) => test.run(output),
             Self::Import(import) => import.run(output),
+            Self::Presets(presets) => presets.run(output),
             Self::Lint(lint) => lint.run(output),
             Self::Drift(drift) => drift.run(output),
             Self::Compile(compile) => compile.run(output),

@@ -22,7 +22,6 @@ pub(crate) fn decider(by: DecidedBy, file: &PolicyFile) -> Decider {
         DecidedBy::EvalError { rule, error } => (Some(rule), Some(error.to_string())),
         DecidedBy::Default(_) => (None, None),
     };
-    let name = printable(file.source().name());
     let (span, text) = match (rule, by) {
         (Some(rule), _) => {
             (file.rule_span(rule), printable(file.rule_text(rule).unwrap_or_default()).into_owned())
@@ -34,8 +33,8 @@ pub(crate) fn decider(by: DecidedBy, file: &PolicyFile) -> Decider {
         (None, _) => (None, String::new()),
     };
     let place = match span {
-        Some(span) => format!("{name}:{}", file.source().line(span.start)),
-        None => name.into_owned(),
+        Some(span) => printable(&file.source().place(span.start).to_string()).into_owned(),
+        None => printable(file.source().name()).into_owned(),
     };
     Decider { place, text, span, eval_error }
 }

@@ -8,6 +8,7 @@ use knobgate_policy::limits::EVENTS_PER_SECOND;
 use knobgate_policy::{Mode, PolicyFile};
 
 use crate::output::Output;
+use crate::printable::printable;
 use crate::stream::line;
 use crate::stream::words::Length;
 
@@ -73,7 +74,13 @@ fn order(event: &Event) -> usize {
 
 /// `web.knob:7`
 fn rule_text(file: Option<&PolicyFile>, event: &Event) -> String {
-    let name = file.map_or(&*event.policy, |file| file.source().name());
-    let name = crate::printable::printable(name);
+    let place = file.and_then(|file| match event.rule.rule {
+        RuleRef::Rule(rule) => file.rule_place(rule as usize),
+        RuleRef::Default(kind) => file.default_place(kind),
+    });
+    if let Some(place) = place {
+        return printable(&place.to_string()).into_owned();
+    }
+    let name = printable(file.map_or(&*event.policy, |file| file.source().name()));
     event.rule.line.map_or_else(|| format!("{name}: default"), |line| format!("{name}:{line}"))
 }

@@ -71,6 +71,9 @@ impl<'a> From<&'a Expected> for JsonVerdict<'a> {
 #[derive(Serialize)]
 pub(crate) struct JsonRule<'a> {
     number: usize,
+    /// What has it, if the policy includes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     line: Option<usize>,
     text: Option<&'a str>,
 }
@@ -78,6 +81,12 @@ pub(crate) struct JsonRule<'a> {
 impl<'a> JsonRule<'a> {
     /// The rule with this index.
     pub(crate) fn of(file: &'a PolicyFile, rule: usize) -> Self {
-        Self { number: rule + 1, line: file.rule_line(rule), text: file.rule_text(rule) }
+        let place = file.rule_place(rule);
+        Self {
+            number: rule + 1,
+            file: place.map(|place| place.name).filter(|name| *name != file.source().name()),
+            line: place.map(|place| place.line),
+            text: file.rule_text(rule),
+        }
     }
 }

@@ -12,9 +12,11 @@ pub(crate) fn objects(checked: &Checked) -> Vec<Problem<'_>> {
 }
 
 fn object<'a>(diagnostic: &'a Diagnostic, source: &'a Source) -> Problem<'a> {
+    let (file, place) = Place::of(diagnostic.primary.span, source);
+    let other_file = |other: &'a str| Some(other).filter(|other| *other != file);
     Problem::Text(SpanProblem {
-        file: source.name(),
-        place: Place::of(diagnostic.primary.span, source),
+        file,
+        place,
         severity: diagnostic.severity.to_string(),
         code: diagnostic.code,
         message: &diagnostic.message,
@@ -22,12 +24,15 @@ fn object<'a>(diagnostic: &'a Diagnostic, source: &'a Source) -> Problem<'a> {
         related: diagnostic
             .secondary
             .iter()
-            .map(|label| Related { place: Place::of(label.span, source), label: &label.text })
+            .map(|label| {
+                let (file, place) = Place::of(label.span, source);
+                Related { file: other_file(file), place, label: &label.text }
+            })
             .collect(),
         help: diagnostic.help.as_deref(),
-        suggestion: diagnostic.suggestion.as_ref().map(|suggestion| Suggestion {
-            place: Place::of(suggestion.span, source),
-            replacement: &suggestion.replacement,
+        suggestion: diagnostic.suggestion.as_ref().map(|suggestion| {
+            let (file, place) = Place::of(suggestion.span, source);
+            Suggestion { file: other_file(file), place, replacement: &suggestion.replacement }
         }),
     })
 }
@@ -92,6 +97,9 @@ struct End {
 
 #[derive(Serialize)]
 struct Related<'a> {
+    /// Absent if it is that of the problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     #[serde(flatten)]
     place: Place,
     label: &'a str,
@@ -99,15 +107,20 @@ struct Related<'a> {
 
 #[derive(Serialize)]
 struct Suggestion<'a> {
+    /// Absent if it is that of the problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     #[serde(flatten)]
     place: Place,
     replacement: &'a str,
 }
 
 impl Place {
-    fn of(span: Span, source: &Source) -> Self {
+    /// The file that has `span`, and the place there.
+    fn of(span: Span, source: &Source) -> (&str, Self) {
+        let (source, span) = source.locate(span);
         let (line, column) = source.line_column(span.start);
         let (end_line, end_column) = source.line_column(span.end.max(span.start));
-        Self { line, column, end: End { line: end_line, column: end_column } }
+        (source.name(), Self { line, column, end: End { line: end_line, column: end_column } })
     }
 }

@@ -22,9 +22,8 @@ pub(crate) fn program_failure(what: String, error: LoadError) -> Failure {
 /// A policy could not be compiled. [`Failure::Machine`] if this kernel does not support it, [`Failure::Bad`] if it is
 /// too large.
 pub(crate) fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {
-    let name = file.source().name();
-    let line = error.rule().and_then(|rule| file.rule_line(rule));
-    let place = line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
+    let place = error.rule().and_then(|rule| file.rule_place(rule));
+    let place = place.map_or_else(|| file.source().name().to_owned(), |place| place.to_string());
     let what = format!("{place}: cannot compile the policy");
     match error {
         CompileError::NotOnThisKernel { .. } => Failure::machine(what),

@@ -21,20 +21,22 @@ pub(crate) fn render_with_notes(diagnostic: &Diagnostic, source: &Source, notes:
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let path = printable(source.name());
-    let primary = &diagnostic.primary;
-    let is_near = |label: &&Label| label.span.start.abs_diff(primary.span.start) <= NEAR;
-    let (near, far): (Vec<&Label>, Vec<&Label>) = diagnostic.secondary.iter().partition(is_near);
-    let excerpt =
-        Excerpt::around(source, std::iter::once(primary).chain(near.iter().copied()).map(|label| label.span));
-    let far: Vec<_> = far.into_iter().map(|label| (label, Excerpt::around(source, [label.span]))).collect();
-    let main = annotated(&excerpt, AnnotationKind::Primary, primary);
-    let near = near.into_iter().map(|near| annotated(&excerpt, AnnotationKind::Context, near));
+    let primary = Located::of(&diagnostic.primary, source);
+    let path = printable(primary.source.name());
+    let secondary = diagnostic.secondary.iter().map(|label| Located::of(label, source));
+    let (near, far): (Vec<_>, Vec<_>) = secondary.partition(|label| label.is_near(&primary));
+    let places = std::iter::once(&primary).chain(&near).map(|label| label.span);
+    let excerpt = Excerpt::around(primary.source, places);
+    let far: Vec<_> =
+        far.into_iter().map(|label| (Excerpt::around(label.source, [label.span]), label)).collect();
+    let main = annotated(&excerpt, AnnotationKind::Primary, &primary);
+    let near = near.iter().map(|near| annotated(&excerpt, AnnotationKind::Context, near));
     let title = level.primary_title(printable(&diagnostic.message)).id(diagnostic.code);
     let mut first = title.element(excerpt.snippet().path(&*path).annotation(main).annotations(near));
-    for (label, excerpt) in &far {
+    for (excerpt, label) in &far {
+        let path = printable(label.source.name());
         let label = annotated(excerpt, AnnotationKind::Context, label);
-        first = first.element(excerpt.snippet().path(&*path).annotation(label));
+        first = first.element(excerpt.snippet().path(path).annotation(label));
     }
     for note in notes {
         first = first.element(Level::NOTE.message(printable(note)));
@@ -44,17 +46,19 @@ pub(crate) fn render_with_notes(diagnostic: &Diagnostic, source: &Source, notes:
         if let Some(help) = &diagnostic.help {
             first = first.element(Level::HELP.message(printable(help)));
         }
-        return excerpt.with_column(render_groups(&[first]), source, primary.span);
+        return excerpt.with_column(render_groups(&[first]), &primary);
     };
     let help = printable(diagnostic.help.as_deref().unwrap_or("write this instead"));
-    let fixed = Excerpt::around(source, [suggestion.span]);
-    let patch = Patch::new(fixed.place(suggestion.span), printable_lines(&suggestion.replacement));
+    let (fixed_source, fixed_span) = source.locate(suggestion.span);
+    let fixed_path = printable(fixed_source.name());
+    let fixed = Excerpt::around(fixed_source, [fixed_span]);
+    let patch = Patch::new(fixed.place(fixed_span), printable_lines(&suggestion.replacement));
     let rendered = render_groups(&[
         first,
         Group::with_title(Level::HELP.secondary_title(help))
-            .element(fixed.snippet().path(&*path).patch(patch)),
+            .element(fixed.snippet().path(&*fixed_path).patch(patch)),
     ]);
-    excerpt.with_column(rendered, source, primary.span)
+    excerpt.with_column(rendered, &primary)
 }
 
 /// Renders an error in a JSON policy, without source lines.
@@ -75,8 +79,27 @@ fn render_groups(groups: &[Group<'_>]) -> String {
     Renderer::styled().decor_style(DecorStyle::Ascii).render(groups)
 }
 
-fn annotated<'a>(excerpt: &Excerpt<'_>, kind: AnnotationKind, place: &'a Label) -> Annotation<'a> {
-    kind.span(excerpt.place(place.span)).label(label(&place.text))
+/// A place in its file, which is the text of the diagnostic or what that includes, with a remark.
+struct Located<'a> {
+    source: &'a Source,
+    span: Span,
+    text: &'a str,
+}
+
+impl<'a> Located<'a> {
+    fn of(label: &'a Label, source: &'a Source) -> Self {
+        let (source, span) = source.locate(label.span);
+        Self { source, span, text: &label.text }
+    }
+
+    /// Whether it is rendered together with `main`.
+    fn is_near(&self, main: &Self) -> bool {
+        std::ptr::eq(self.source, main.source) && self.span.start.abs_diff(main.span.start) <= NEAR
+    }
+}
+
+fn annotated<'a>(excerpt: &Excerpt<'_>, kind: AnnotationKind, place: &Located<'a>) -> Annotation<'a> {
+    kind.span(excerpt.place(place.span)).label(label(place.text))
 }
 
 fn label(text: &str) -> Option<Cow<'_, str>> {
@@ -126,13 +149,13 @@ impl<'a> Excerpt<'a> {
     }
 
     /// `rendered` with the column of `main` in the source. The renderer counts from the start of the excerpt.
-    fn with_column(&self, rendered: String, source: &Source, main: Span) -> String {
-        let (line, first) = source.line_column(self.start);
+    fn with_column(&self, rendered: String, main: &Located<'_>) -> String {
+        let (line, first) = main.source.line_column(self.start);
         if first == 1 {
             return rendered;
         }
-        let (_, column) = source.line_column(main.start);
-        let counted = self.shown[..self.place(main).start].chars().count() + 1;
+        let (_, column) = main.source.line_column(main.span.start);
+        let counted = self.shown[..self.place(main.span).start].chars().count() + 1;
         rendered.replacen(&format!(":{line}:{counted}"), &format!(":{line}:{column}"), 1)
     }
 

@@ -60,7 +60,9 @@ pub(crate) struct Location {
 impl Location {
     /// `span` in `source`; without one, the whole file.
     pub(crate) fn of(source: &Source, span: Option<Span>) -> Self {
-        let region = span.map(|span| {
+        let located = span.map(|span| source.locate(span));
+        let source = located.map_or(source, |(source, _)| source);
+        let region = located.map(|(_, span)| {
             let (start_line, start_column) = source.line_column(span.start);
             let (end_line, end_column) = source.line_column(span.end.max(span.start));
             SarifRegion { start_line, start_column, end_line, end_column }

@@ -61,10 +61,18 @@ impl<'a> PolicySource<'a> {
         self.source().name()
     }
 
-    /// The line of a rule in the text, counted from 1; `None` if there is no such rule.
+    /// Where a rule begins, in its file; `None` if there is no such rule.
+    pub fn rule_place(&self, rule: usize) -> Option<knobgate_policy::Place<'_>> {
+        match &self.text {
+            Text::File(file) => file.rule_place(rule),
+            Text::Canonical { source, .. } => self.rule_line(rule).map(|line| source.line_place(line)),
+        }
+    }
+
+    /// The line of a rule in the text, counted from 1; `None` if there is no such rule. The text has what the policy includes in it.
     pub fn rule_line(&self, rule: usize) -> Option<usize> {
         match &self.text {
-            Text::File(file) => file.rule_line(rule),
+            Text::File(file) => file.rule_span(rule).map(|span| file.source().line(span.start)),
             Text::Canonical { defaults, .. } => {
                 (rule < self.policy.rules().len()).then_some(canonical_line(*defaults, rule))
             }
@@ -83,7 +91,7 @@ impl<'a> PolicySource<'a> {
     pub(crate) fn default_text(&self, kind: AccessKind) -> (Option<usize>, &str) {
         match &self.text {
             Text::File(file) => match file.default_span(kind) {
-                Some(span) => (file.default_line(kind), file.source().slice(span)),
+                Some(span) => (Some(file.source().line(span.start)), file.source().slice(span)),
                 None => (
                     None,
                     match kind {
@@ -174,7 +182,7 @@ mod tests {
                 prop_assert_eq!(place.text, expected.text);
             }
             for rule in 0..policy.rules().len() + 1 {
-                prop_assert_eq!(source.rule_line(rule), parsed.rule_line(rule));
+                prop_assert_eq!(source.rule_line(rule), parsed.rule_place(rule).map(|place| place.line));
                 prop_assert_eq!(source.rule_text(rule), parsed.rule_text(rule));
             }
         }

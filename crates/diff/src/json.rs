@@ -304,6 +304,9 @@ enum VerdictDocument {
 #[derive(Debug, Serialize, JsonSchema)]
 struct RuleDocument {
     number: usize,
+    /// The included file or preset that has it; absent if the policy's own file does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     line: Option<usize>,
     text: Option<String>,
 }
@@ -369,12 +372,18 @@ impl DecisionDocument {
         let (rule, eval_error, default_line) = match decision.by {
             DecidedBy::Rule(rule) => (Some(rule), None, None),
             DecidedBy::EvalError { rule, error } => (Some(rule), Some(error.to_string()), None),
-            DecidedBy::Default(kind) => (None, None, file.default_line(kind)),
+            DecidedBy::Default(kind) => (None, None, file.default_place(kind).map(|place| place.line)),
         };
-        let rule = rule.map(|rule| RuleDocument {
-            number: rule + 1,
-            line: file.rule_line(rule),
-            text: file.rule_text(rule).map(str::to_owned),
+        let rule = rule.map(|rule| {
+            let place = file.rule_place(rule);
+            RuleDocument {
+                number: rule + 1,
+                file: place
+                    .filter(|place| place.name != file.source().name())
+                    .map(|place| place.name.to_owned()),
+                line: place.map(|place| place.line),
+                text: file.rule_text(rule).map(str::to_owned),
+            }
         });
         Self { verdict, errno, value, log: decision.log, rule, eval_error, default_line }
     }

@@ -71,9 +71,10 @@ impl AttachedPolicy {
         let rules = self.rule_hits.len().saturating_sub(2);
         let with_text = |(index, &hits): (usize, &RuleHits)| {
             let (line, text) = match (self.file.as_ref(), index.checked_sub(rules)) {
-                (Some(file), None) => {
-                    (file.rule_line(index), file.rule_text(index).unwrap_or_default().to_owned())
-                }
+                (Some(file), None) => (
+                    file.rule_place(index).map(|place| place.line),
+                    file.rule_text(index).unwrap_or_default().to_owned(),
+                ),
                 (Some(file), Some(default)) => default_of(file, default),
                 (None, None) => (None, format!("rule {}", index + 1)),
                 (None, Some(default)) => (None, format!("default {}", kind(default))),
@@ -88,7 +89,7 @@ impl AttachedPolicy {
 fn default_of(file: &PolicyFile, default: usize) -> (Option<usize>, String) {
     let kind = kind(default);
     let stated = file.default_span(kind).map(|span| file.source().slice(span).to_owned());
-    (file.default_line(kind), stated.unwrap_or_else(|| format!("default {kind}")))
+    (file.default_place(kind).map(|place| place.line), stated.unwrap_or_else(|| format!("default {kind}")))
 }
 
 fn kind(default: usize) -> AccessKind {

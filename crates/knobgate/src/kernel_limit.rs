@@ -94,8 +94,7 @@ fn describe(degradation: Degradation, policy: &PolicySource<'_>, kernel: &Target
 
 /// `web.knob:7`
 fn place(policy: &PolicySource<'_>, rule: usize) -> String {
-    let name = policy.name();
-    policy.rule_line(rule).map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
+    policy.rule_place(rule).map_or_else(|| policy.name().to_owned(), |place| place.to_string())
 }
 
 #[cfg(test)]

@@ -75,9 +75,9 @@ fn contradicted_steps(file: &PolicyFile, policy: &Policy) -> Vec<(Span, usize, T
                 Verdict::Deny(_) => Expected::Deny(None),
                 Verdict::Rewrite(value) => Expected::Set(value.into()),
             };
-            let place = file.step_span(test, index).zip(file.step_line(test, index));
-            if let (Some((span, line)), Ok(step)) = (place, TestStep::new(step.access().clone(), expected)) {
-                contradicted.push((span, line, step));
+            let place = file.step_span(test, index).zip(file.step_place(test, index));
+            if let (Some((span, place)), Ok(step)) = (place, TestStep::new(step.access().clone(), expected)) {
+                contradicted.push((span, place.line, step));
             }
         }
     }

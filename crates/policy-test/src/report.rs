@@ -56,14 +56,16 @@ impl TestOutcome {
         results: impl Iterator<Item = Result<Decided, DecideError>>,
     ) -> Self {
         let stated = &file.policy().tests()[test];
-        let line = |step| file.step_line(test, step).unwrap_or(0);
+        let line = |step| file.step_place(test, step).map_or(0, |place| place.line);
         let outcome = |(step, result)| StepOutcome {
             step,
             line: line(step),
             expected: stated.steps[step].expected().clone(),
             result,
         };
-        let (file, name) = (file.source().name().to_owned(), stated.name.clone());
+        let place = file.test_span(test).map(|span| file.source().place(span.start));
+        let file = place.map_or(file.source().name(), |place| place.name).to_owned();
+        let name = stated.name.clone();
         Self { file, test, name, steps: results.enumerate().map(outcome).collect() }
     }
 

@@ -18,7 +18,7 @@
 //! let access = Access::write(KnobName::parse("net.core.somaxconn")?, "9999999\n");
 //! let decision = evaluate(file.policy(), &access);
 //! assert_eq!(decision.verdict, Verdict::Rewrite(b"65535\n\n\n".to_vec()));
-//! assert_eq!(file.rule_line(1), Some(5));
+//! assert_eq!(file.rule_place(1).map(|place| place.line), Some(5));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -192,6 +192,12 @@ impl Source {
         Place { name: source.name(), line, column }
     }
 
+    /// The place of a line of this text, counted from 1, in its file.
+    pub fn line_place(&self, line: usize) -> Place<'_> {
+        let start = line.checked_sub(1).and_then(|line| self.lines.get(line));
+        self.place(start.copied().unwrap_or(self.text.len()))
+    }
+
     /// Whether the text has others in it, which it includes.
     pub fn includes_others(&self) -> bool {
         self.inclusions.is_some()
@@ -287,11 +293,6 @@ impl PolicyFile {
         self.rule_span(rule).map(|span| self.source.place(span.start))
     }
 
-    /// The line of the [text](Self::source), counted from 1, on which the rule with this index begins.
-    pub fn rule_line(&self, rule: usize) -> Option<usize> {
-        self.rule_span(rule).map(|span| self.source.line(span.start))
-    }
-
     /// The text of the rule with this index, without its comment.
     pub fn rule_text(&self, rule: usize) -> Option<&str> {
         self.rule_span(rule).map(|span| self.source.slice(span))
@@ -320,11 +321,6 @@ impl PolicyFile {
         self.default_span(kind).map(|span| self.source.place(span.start))
     }
 
-    /// The line of the [text](Self::source), counted from 1, that states the default for accesses of `kind`, if one does.
-    pub fn default_line(&self, kind: AccessKind) -> Option<usize> {
-        self.default_span(kind).map(|span| self.source.line(span.start))
-    }
-
     /// The place of the `mode` statement, if there is one.
     pub fn mode_span(&self) -> Option<Span> {
         self.mode
@@ -343,11 +339,6 @@ impl PolicyFile {
     /// Where a step of a `test` block is, in its file.
     pub fn step_place(&self, test: usize, step: usize) -> Option<Place<'_>> {
         self.step_span(test, step).map(|span| self.source.place(span.start))
-    }
-
-    /// The line of the [text](Self::source), counted from 1, of a step of a `test` block.
-    pub fn step_line(&self, test: usize, step: usize) -> Option<usize> {
-        self.step_span(test, step).map(|span| self.source.line(span.start))
     }
 }
 

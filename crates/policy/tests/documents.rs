@@ -14,7 +14,7 @@ use knobgate_policy::{
 };
 
 /// The documents, from the root of the project, and how many policies each holds at least.
-const DOCUMENTS: [(&str, usize); 2] = [("README.md", 1), ("docs/language.md", 12)];
+const DOCUMENTS: [(&str, usize); 3] = [("README.md", 1), ("docs/language.md", 12), ("docs/presets.md", 2)];
 
 /// A policy in a document.
 struct Block {
@@ -115,7 +115,8 @@ fn the_limits_in_the_reference_are_those_of_the_language() {
     let table = reference.split("\n## Limits\n").nth(1).and_then(|rest| rest.split("\n## ").next());
     let table = table.expect("a section on limits");
     for row in [
-        format!("a policy file | {} MiB", limits::FILE_MAX >> 20),
+        format!("a policy file, with all that it includes | {} MiB", limits::FILE_MAX >> 20),
+        format!("that a policy includes | 1,000, {} deep", limits::INCLUDE_DEPTH_MAX),
         format!("the name of a policy | {} bytes", limits::POLICY_NAME_MAX),
         format!("a glob for texts | {} bytes", limits::PATTERN_MAX),
         format!("to compare with | {} bytes", limits::VALUE_MAX),

@@ -148,7 +148,7 @@ impl Learn {
         if let Some(policy) = &self.review {
             return review::run(policy, self.from.as_deref(), self.slack, output);
         }
-        let merged = self.merge.as_deref().map(|path| policy_file::load_policy(path, output)).transpose()?;
+        let merged = self.merge.as_deref().map(|path| load_extendable(path, output)).transpose()?;
         let target = self.target.find_one("learn watches one cgroup")?;
         target.as_ref().map_or(Ok(()), Target::check_is_not_all)?;
         let name = self.name.clone().unwrap_or_else(|| self.default_name(target.as_ref()));
@@ -328,6 +328,21 @@ impl Learn {
         let name: String = name.chars().map(allowed).take(limits::POLICY_NAME_MAX).collect();
         if name.is_empty() { "learnt".to_owned() } else { name }
     }
+}
+
+/// Loads a policy to which rules can be added.
+///
+/// # Errors
+/// Those of [`policy_file::load_policy`], and [`Failure::Usage`] if it includes others.
+fn load_extendable(path: &Path, output: &Output) -> Result<PolicyFile, Failure> {
+    let file = policy_file::load_policy(path, output)?;
+    if file.source().includes_others() {
+        let what = format!("cannot add rules to {}, which includes others", file.source().name());
+        return Err(Failure::usage(what).because(
+            "the place of a new rule could be in any of them; learn a policy of its own, and copy its rules",
+        ));
+    }
+    Ok(file)
 }
 
 /// The same policy without what a terminal interprets: the one that was merged has comments and texts that somebody else chose. The

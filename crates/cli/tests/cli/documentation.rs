@@ -1,4 +1,4 @@
-//! The commands in docs/import.md, docs/replay.md and docs/report.md, and what they print.
+//! The commands in docs/import.md, docs/presets.md, docs/replay.md and docs/report.md, and what they print.
 //!
 //! ```` ```LANGUAGE,file=NAME ```` begins a file, and ```` ```console ```` commands with their output. To rewrite the output:
 //! `SNAPSHOTS=overwrite`, as for the snapshots.
@@ -29,6 +29,11 @@ fn printed(command: &str, directory: &Path) -> String {
 #[test]
 fn commands_print_what_the_page_on_import_says() {
     commands_print_what_the_page_says("import.md", &tempfile::tempdir().unwrap());
+}
+
+#[test]
+fn commands_print_what_the_page_on_presets_says() {
+    commands_print_what_the_page_says("presets.md", &tempfile::tempdir().unwrap());
 }
 
 #[test]

@@ -195,6 +195,8 @@ const COMMANDS: &[(&str, bool)] = &[
     ("explain --policy @good write kernel.domainname \\q%text", false),
     ("check @good @bad @json @missing", true),
     ("check --json @good @bad @json", true),
+    ("presets %text", true),
+    ("presets --json %text", true),
     ("test @good @bad @json @missing", true),
     ("test @good --test %text", true),
     ("test --format json @good @bad @json", true),

@@ -246,8 +246,8 @@ fn policy(name: &str, bytes: &[u8]) -> Result<PolicyFile, String> {
                 diagnostics
                     .filter(|diagnostic| diagnostic.severity == Severity::Error)
                     .map(|diagnostic| {
-                        let (line, column) = error.text().line_column(diagnostic.primary.span.start);
-                        format!("{name}:{line}:{column}: {}", diagnostic.message)
+                        let place = error.text().place(diagnostic.primary.span.start);
+                        format!("{place}:{}: {}", place.column, diagnostic.message)
                     })
                     .collect()
             }

@@ -196,11 +196,11 @@ impl Expected<'_> {
         };
         let (line, text) = match rule {
             RuleRef::Rule(rule) => (
-                self.file.rule_line(rule as usize),
+                self.file.rule_place(rule as usize).map(|place| place.line),
                 self.file.rule_text(rule as usize).unwrap_or_default().to_owned(),
             ),
             RuleRef::Default(kind) => (
-                self.file.default_line(kind),
+                self.file.default_place(kind).map(|place| place.line),
                 self.file
                     .default_span(kind)
                     .map_or_else(String::new, |span| self.file.source().slice(span).to_owned()),

@@ -45,7 +45,7 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
         rule: rule.map(|rule| JsonRule::of(answer.file, rule)),
         eval_error,
         default_line: match decision.by {
-            DecidedBy::Default(kind) => answer.file.default_line(kind),
+            DecidedBy::Default(kind) => answer.file.default_place(kind).map(|place| place.line),
             _ => None,
         },
         passed_over: answer.trace.passed_over.iter().map(|passed| skipped_rule(answer, passed)).collect(),

@@ -79,14 +79,15 @@ fn verdict(verdict: &Verdict) -> String {
 }
 
 fn because(answer: &Answer<'_>) -> String {
-    let file = printable(answer.file.source().name());
     match answer.decided.decision.by {
         DecidedBy::Rule(rule) => format!("{} decides", place_of_rule(answer, rule)),
         DecidedBy::EvalError { rule, error } => {
             format!("{} cannot be evaluated: {error}; such an access is denied", place_of_rule(answer, rule))
         }
-        DecidedBy::Default(kind) => match answer.file.default_line(kind) {
-            Some(line) => format!("no rule applies, and this is the default, {file}:{line}"),
+        DecidedBy::Default(kind) => match answer.file.default_place(kind) {
+            Some(place) => {
+                format!("no rule applies, and this is the default, {}", printable(&place.to_string()))
+            }
             None => {
                 let default = answer.file.policy().defaults().of(kind);
                 format!("no rule applies, and the policy states no default: {kind} {default}")
@@ -96,9 +97,8 @@ fn because(answer: &Answer<'_>) -> String {
 }
 
 fn place_of_rule(answer: &Answer<'_>, rule: usize) -> String {
-    let file = printable(answer.file.source().name());
-    let line = answer.file.rule_line(rule).unwrap_or_default();
-    format!("rule {} of {}, {file}:{line},", rule + 1, answer.file.policy().rules().len())
+    let place = answer.file.rule_place(rule).map(|place| place.to_string()).unwrap_or_default();
+    format!("rule {} of {}, {},", rule + 1, answer.file.policy().rules().len(), printable(&place))
 }
 
 /// The text of the rule or default that decided.
@@ -187,8 +187,13 @@ fn task(answer: &Answer<'_>) -> String {
 fn why_not(answer: &Answer<'_>, passed_over: &PassedOver) -> Vec<String> {
     let rule = passed_over.rule;
     let mut written = as_written(answer.file.rule_text(rule).unwrap_or_default());
-    let line = answer.file.rule_line(rule).unwrap_or_default();
-    let mut lines = vec![format!("  rule {}, line {line}:", rule + 1)];
+    let place = match answer.file.rule_place(rule) {
+        Some(place) if place.name != answer.file.source().name() => {
+            printable(&place.to_string()).into_owned()
+        }
+        place => format!("line {}", place.map_or(0, |place| place.line)),
+    };
+    let mut lines = vec![format!("  rule {}, {place}:", rule + 1)];
     lines.extend(written.drain(..).map(|line| format!("  {line}")));
     lines.push(format!("    {}", reason(answer, &passed_over.why)));
     lines

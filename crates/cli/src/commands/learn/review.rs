@@ -13,12 +13,12 @@ use knobgate_learn::{DeniedAccesses, LeftOut, Review};
 use knobgate_policy::{Mode, PolicyFile};
 use knobgate_policy_test::{PolicyTest, PolicyTestError, Profile};
 
-use super::{ENDING, knobs_of_this_machine};
+use super::{ENDING, knobs_of_this_machine, load_extendable};
 use crate::failure::Failure;
 use crate::limited::is_stdin;
 use crate::output::Output;
 use crate::plural::count;
-use crate::policy_file::{self, is_json, load_policy};
+use crate::policy_file::{self, is_json};
 use crate::printable::printable;
 use crate::stream::tally::LABEL;
 use crate::{file_output, not_compiled, report, unified_diff};
@@ -48,7 +48,7 @@ pub(super) fn run(
         let help = "a review adds rules to the text of a policy; `knobgate fmt` prints it as text";
         return Err(Failure::usage(format!("cannot review {name}, which is JSON")).because(help));
     }
-    let file = load_policy(path, output)?;
+    let file = load_extendable(path, output)?;
     check_tests(&file, "fix its tests first: knobgate test", output)?;
 
     let mut denied = DeniedAccesses::new(&file, LABEL);
@@ -115,8 +115,8 @@ fn report_left_out(left_out: &LeftOut, file: &PolicyFile, output: &Output) {
     };
     note(left_out.allowed, &format!("{name} allows it now"));
     for (rule, count) in left_out.by_rules.iter().take(RULES_MAX) {
-        let line = file.rule_line(*rule).unwrap_or_default();
-        note(*count, &format!("{name}:{line} decides it: {}", file.rule_text(*rule).unwrap_or_default()));
+        let place = file.rule_place(*rule).map(|place| place.to_string()).unwrap_or_default();
+        note(*count, &format!("{place} decides it: {}", file.rule_text(*rule).unwrap_or_default()));
     }
     note(left_out.by_rules.values().skip(RULES_MAX).sum(), &format!("other rules of {name} decide it"));
     note(left_out.undecided, "its verdict depends on what the events do not have");

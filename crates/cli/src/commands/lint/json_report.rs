@@ -96,7 +96,7 @@ fn possible<'a>(linted: &'a Linted<'a>, possible: &'a Possible) -> JsonPossible<
     let (rule, default_line, error) = match possible.by {
         DecidedBy::Rule(rule) => (Some(rule), None, None),
         DecidedBy::EvalError { rule, error } => (Some(rule), None, Some(why(error))),
-        DecidedBy::Default(kind) => (None, linted.policy.default_line(kind), None),
+        DecidedBy::Default(kind) => (None, linted.policy.default_place(kind).map(|place| place.line), None),
     };
     JsonPossible { verdict, rule: rule.map(|rule| JsonRule::of(linted.policy, rule)), default_line, error }
 }

@@ -65,7 +65,8 @@ fn by(policy: &PolicyFile, by: DecidedBy) -> String {
     let file = printable(policy.source().name());
     let rule = |rule: usize| {
         let text = policy.policy().rules().get(rule).map(ToString::to_string).unwrap_or_default();
-        format!("{file}:{}: {}", policy.rule_line(rule).unwrap_or_default(), printable(&text))
+        let place = policy.rule_place(rule).map(|place| place.to_string()).unwrap_or_default();
+        format!("{}: {}", printable(&place), printable(&text))
     };
     match by {
         DecidedBy::Rule(index) => rule(index),
@@ -74,8 +75,8 @@ fn by(policy: &PolicyFile, by: DecidedBy) -> String {
         }
         DecidedBy::Default(kind) => {
             let default = policy.policy().defaults().of(kind);
-            match policy.default_line(kind) {
-                Some(line) => format!("{file}:{line}: default {kind} {default}"),
+            match policy.default_place(kind) {
+                Some(place) => format!("{}: default {kind} {default}", printable(&place.to_string())),
                 None => format!("{file}: default {kind} {default}, which is not stated"),
             }
         }

@@ -91,7 +91,7 @@ fn class_of<'a>(class: &'a Class, policy: &'a PolicyFile) -> Option<JsonClass<'a
                 DecidedBy::Default(_) => None,
             });
             let default_line = by.and_then(|by| match by {
-                DecidedBy::Default(kind) => policy.default_line(kind),
+                DecidedBy::Default(kind) => policy.default_place(kind).map(|place| place.line),
                 DecidedBy::Rule(_) | DecidedBy::EvalError { .. } => None,
             });
             let error = by.and_then(|by| match by {

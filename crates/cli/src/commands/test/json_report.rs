@@ -77,16 +77,20 @@ fn file<'a>(tested: &'a TestedFile, profile: &Profile) -> JsonFile<'a> {
 #[derive(Serialize)]
 struct JsonTest<'a> {
     name: &'a str,
+    /// What has it, if the policy includes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     line: Option<usize>,
     result: &'static str,
     steps: Vec<JsonStep<'a>>,
 }
 
 fn test<'a>(ran: &'a Ran, outcome: &'a TestOutcome) -> JsonTest<'a> {
-    let span = ran.file.test_span(outcome.test);
+    let place = ran.file.test_span(outcome.test).map(|span| ran.file.source().place(span.start));
     JsonTest {
         name: &outcome.name,
-        line: span.map(|span| ran.file.source().line(span.start)),
+        file: place.map(|place| place.name).filter(|name| *name != ran.file.source().name()),
+        line: place.map(|place| place.line),
         result: match (outcome.passed(), has_mismatch(outcome)) {
             (true, _) => "passed",
             (false, true) => "mismatch",
@@ -122,7 +126,7 @@ fn step<'a>(ran: &'a Ran, test: &'a TestOutcome, step: &'a StepOutcome) -> JsonS
     let (rule, eval_error, default_line) = match by {
         Some(DecidedBy::Rule(rule)) => (Some(rule), None, None),
         Some(DecidedBy::EvalError { rule, error }) => (Some(rule), Some(error.to_string()), None),
-        Some(DecidedBy::Default(kind)) => (None, None, file.default_line(kind)),
+        Some(DecidedBy::Default(kind)) => (None, None, file.default_place(kind).map(|place| place.line)),
         None => (None, None, None),
     };
     JsonStep {

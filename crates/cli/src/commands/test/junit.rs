@@ -51,7 +51,9 @@ fn case(ran: &Ran, outcome: &TestOutcome, profile: &Profile) -> TestCase {
         let lines: Vec<_> = failed.iter().map(|step| step.line.to_string()).collect();
         let mut status = TestCaseStatus::non_success(kind);
         let which = if lines.len() == 1 { "line" } else { "lines" };
-        status.set_type(r#type).set_message(format!("{which} {}", lines.join(", ")));
+        let other_file = Some(&outcome.file).filter(|file| *file != ran.file.source().name());
+        let file = other_file.map(|file| format!("{}, ", printable(file))).unwrap_or_default();
+        status.set_type(r#type).set_message(format!("{file}{which} {}", lines.join(", ")));
         status.set_description(renderings.join("\n\n"));
         status
     };
