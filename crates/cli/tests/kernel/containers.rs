@@ -123,45 +123,45 @@ fn addressed() -> Result<(), Failed> {
     let _detached = DetachOnDrop("t-addressed");
     let name = Hierarchy::find()?.name(parent.path()).ok_or("a name")?.join("web");
     let script = "sleep 1000 & while :; do echo 70 >/proc/sys/net/ipv4/ip_default_ttl; sleep 1; done";
-    let _container = Container::start("t-web-3", &name, script, files.path(), Path::new(STATE))?;
+    let _container = Container::start("t-named-1", &name, script, files.path(), Path::new(STATE))?;
     let web = parent.path().join("web");
     let place = web.to_str().ok_or("a path")?;
     let file = policy("policy t-addressed\n");
     let path = file.path().to_str().ok_or("a path")?;
 
-    let typo = stderr(&expect(2, ["attach", "--policy", path, "--container", "t-wbe-3"]));
-    assert_eq!(typo, "error: cannot find the container \"t-wbe-3\": did you mean t-web-3?\n");
-    let attached = stdout(&expect(0, ["attach", "--policy", path, "--container", "t-web-3"]));
+    let typo = stderr(&expect(2, ["attach", "--policy", path, "--container", "t-naemd-1"]));
+    assert_eq!(typo, "error: cannot find the container \"t-naemd-1\": did you mean t-named-1?\n");
+    let attached = stdout(&expect(0, ["attach", "--policy", path, "--container", "t-named-1"]));
     assert!(attached.contains(&format!("to {place};")), "{attached}");
-    let listed = stdout(&expect(0, ["list", "--container", "runc/t-web-3"]));
+    let listed = stdout(&expect(0, ["list", "--container", "runc/t-named-1"]));
     assert!(listed.starts_with(&format!("{place}\n")) && listed.contains("t-addressed"), "{listed}");
     assert_eq!(listed.lines().filter(|line| line.starts_with('/')).count(), 1, "{listed}");
     let nothing = parent.create("other")?;
     let elsewhere = expect(0, ["list".as_ref(), "--cgroup".as_ref(), nothing.path().as_os_str()]);
     assert!(!stdout(&elsewhere).contains("t-addressed"), "{elsewhere:?}");
     nothing.remove()?;
-    let examined = expect(0, ["doctor", "--container", "t-web-3"]);
+    let examined = expect(0, ["doctor", "--container", "t-named-1"]);
     let pid = stderr(&examined).strip_prefix("note: examining process ").map(|pid| pid.trim().to_owned());
     let command = std::fs::read(format!("/proc/{}/cmdline", pid.ok_or("a process")?))?;
     assert!(command.starts_with(b"/busybox\0sh\0"), "{}", command.escape_ascii());
 
     eventually("it writes", || {
-        let log = stdout(&expect(0, ["log", "t-addressed", "--container", "t-web-3"]));
+        let log = stdout(&expect(0, ["log", "t-addressed", "--container", "t-named-1"]));
         let events =
-            stdout(&expect(0, ["log", "t-addressed", "--container", "t-web-3", "--recent", "--json"]));
+            stdout(&expect(0, ["log", "t-addressed", "--container", "t-named-1", "--recent", "--json"]));
         if !log.contains("ip_default_ttl") {
             return false;
         }
-        assert!(log.contains("\n  runc/t-web-3: "), "{log}");
+        assert!(log.contains("\n  runc/t-named-1: "), "{log}");
         assert!(
-            events.lines().count() > 0 && events.lines().all(|line| line.contains("t-web-3")),
+            events.lines().count() > 0 && events.lines().all(|line| line.contains("t-named-1")),
             "{events}"
         );
         true
     });
     let others = expect(0, ["log", "t-addressed", "--container", "another-one"]);
     assert_eq!(stderr(&others), "t-addressed has had no events of what was named, but of others\n");
-    let detached = stdout(&expect(0, ["detach", "t-addressed", "--container", "t-web-3"]));
+    let detached = stdout(&expect(0, ["detach", "t-addressed", "--container", "t-named-1"]));
     assert_eq!(detached, format!("t-addressed: detached from {place}\n"));
     Ok(())
 }
