@@ -19,12 +19,11 @@ pub struct Podman {
 /// The directory of its settings.
 const SETTINGS: &str = "/run/podman-settings";
 
-/// The options of `podman run` with which containers can start everywhere, and have a writable `/proc/sys`. The default limits
-/// need a privilege (`CAP_SYS_RESOURCE`) and a controller that tests may not have.
-const RUN: &[&str] =
-    &["--network", "none", "--ulimit", "host", "--pids-limit", "0", "--security-opt", "unmask=/proc/sys"];
-
 impl Podman {
+    /// The options of `podman run` with which containers can start everywhere. The default limits need a privilege
+    /// (`CAP_SYS_RESOURCE`) and a controller that tests may not have.
+    pub const RUN_OPTIONS: [&str; 6] = ["--network", "none", "--ulimit", "host", "--pids-limit", "0"];
+
     /// Imports the image. Containers are started with `runtime`: `runc`, or a path.
     ///
     /// # Errors
@@ -69,7 +68,12 @@ impl Podman {
     /// is below the cgroup `parent`, which is the name of one in the hierarchy, with a slash in front.
     pub fn run(&self, parent: &Path, options: &[&str], script: &str) -> Command {
         let mut command = self.command(["run", "--cgroup-parent"]);
-        command.arg(parent).args(RUN).args(options).args([IMAGE, "sh", "-c", script]);
+        command
+            .arg(parent)
+            .args(Self::RUN_OPTIONS)
+            .args(["--security-opt", "unmask=/proc/sys"])
+            .args(options)
+            .args([IMAGE, "sh", "-c", script]);
         command
     }
 

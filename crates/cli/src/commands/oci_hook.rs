@@ -58,7 +58,7 @@ Examples:
   knobgate oci-hook <state.json
   knobgate oci-hook --policies /etc/knobgate/policies.d --fail-open-namespace kube-system <state.json
 
-Podman and CRI-O run it for every container with packaging/oci/hooks.d/knobgate.json in /etc/containers/oci/hooks.d.";
+Podman and CRI-O run it for every container with packaging/oci/hooks.d/knobgate.json in /usr/share/containers/oci/hooks.d.";
 
 /// The longest message. The verifier's log about a program can be very long.
 const MESSAGE_MAX: usize = 4096;

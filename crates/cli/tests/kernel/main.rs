@@ -6,6 +6,7 @@ mod attachments;
 mod containers;
 mod departures;
 mod drifting;
+mod engine_documents;
 mod engines;
 mod examples;
 mod hostile;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
         .and(readers::with_their_own_bpffs())
+        .and(engine_documents::with_engines())
         .and(engines::with_engines())
         .and(runtimes::with_engines())
         .and(oci_hooks::with_their_own_bpffs())
