@@ -96,7 +96,7 @@ impl Runtime {
                 say(Priority::Warning, &format!("knobgate leaves {obstacle} as it is"), log);
             }
         }
-        let changes = Changes { hook: self.hook(is_writable)?, writable_proc_sys: is_writable };
+        let changes = Changes { hook: self.hook()?, writable_proc_sys: is_writable };
         bundle.change(&changes)
     }
 
@@ -112,7 +112,7 @@ impl Runtime {
     }
 
     /// The hook, which the runtime executes in another directory.
-    fn hook(&self, requires_default_deny: bool) -> Result<Hook, Failure> {
+    fn hook(&self) -> Result<Hook, Failure> {
         let absolute = |path: &Path| {
             let cannot = |error| Failure::machine(format!("cannot find {}", path.display())).because(error);
             path::absolute(path).map(PathBuf::into_os_string).map_err(cannot)
@@ -125,8 +125,9 @@ impl Runtime {
                 args.extend([option.into(), absolute(path)?]);
             }
         }
-        let flags = [("--fail-open", self.fail_open), ("--require-default-deny", requires_default_deny)];
-        args.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.into()));
+        if self.fail_open {
+            args.push("--fail-open".into());
+        }
         Hook::new(path.as_os_str(), args.iter().map(OsString::as_os_str))
     }
 }

@@ -1,7 +1,7 @@
 //! `knobgate runtime` as the runtime of real engines.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -229,8 +229,10 @@ fn runc_judged() -> Result<(), Failed> {
         assert_eq!(changed["hooks"][stage].as_array().map(Vec::len), Some(1), "{changed}");
     }
     let metadata = config.metadata()?;
-    use std::os::unix::fs::MetadataExt;
     assert_eq!((metadata.mode() & 0o7777, metadata.uid(), metadata.gid()), (0o640, 65534, 65533));
+    // It is read-only again if no policy makes it writable.
+    let readonly = printed(&mut runtime(directory.path(), &[], &["run", "--bundle", path, "t-5"]))?;
+    assert!(readonly.contains("Read-only file system"), "{readonly}");
     // The bundle in the current directory, and the status of the container.
     let mut command = runtime(directory.path(), &[], &["run", "t-4"]);
     bundle(files.path(), &parent.name.join("c"), "exit 7")?;

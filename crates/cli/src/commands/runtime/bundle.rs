@@ -46,7 +46,7 @@ struct Mount {
 pub(super) struct Changes {
     /// The hook that is added.
     pub(super) hook: Hook,
-    /// Whether `/proc/sys` is no longer read-only.
+    /// Whether `/proc/sys` is no longer read-only. The hook then requires a policy for that.
     pub(super) writable_proc_sys: bool,
 }
 
@@ -79,6 +79,9 @@ impl Hook {
         let args = args.map(|arg| text("the argument", arg).map(str::to_owned));
         Ok(Self { path: text("the path", path)?.to_owned(), args: args.collect::<Result<_, _>>()? })
     }
+
+    /// Lets the container start only under a policy that denies writes by default. It marks a bundle whose `/proc/sys` was read-only.
+    const REQUIRES_DEFAULT_DENY: &str = "--require-default-deny";
 
     /// Whether this is the same one, perhaps with other options.
     fn is_earlier(&self, other: &AnyHook) -> bool {
@@ -135,25 +138,46 @@ impl Bundle {
     fn changed(&mut self, changes: &Changes) -> serde_json::Result<String> {
         let before = serde_json::to_string(&self.config)?;
         let mut hooks: JsonObject = self.config.get("hooks")?.unwrap_or_default();
+        let mut was_made_writable = false;
+        let mut stages = Vec::new();
         for stage in STAGES {
-            let mut of_stage: Vec<Box<RawValue>> = hooks.get(stage)?.unwrap_or_default();
             let mut others = Vec::new();
-            for hook in of_stage.drain(..) {
-                if !changes.hook.is_earlier(&serde_json::from_str(hook.get())?) {
+            for hook in hooks.get::<Vec<Box<RawValue>>>(stage)?.unwrap_or_default() {
+                let any: AnyHook = serde_json::from_str(hook.get())?;
+                if changes.hook.is_earlier(&any) {
+                    let mut args = any.args.iter().flatten();
+                    was_made_writable |= args.any(|arg| arg == Hook::REQUIRES_DEFAULT_DENY);
+                } else {
                     others.push(hook);
                 }
             }
-            others.push(serde_json::value::to_raw_value(&changes.hook)?);
-            hooks.set(stage, &others)?;
+            stages.push((stage, others));
+        }
+
+        let mut hook = changes.hook.clone();
+        if let Some(linux) = &mut self.linux {
+            let is_read_only = linux.read_only.iter().any(|path| path == PROC_SYS);
+            if changes.writable_proc_sys && (is_read_only || was_made_writable) {
+                hook.args.push(Hook::REQUIRES_DEFAULT_DENY.to_owned());
+            }
+            let is_changed =
+                if changes.writable_proc_sys { is_read_only } else { was_made_writable && !is_read_only };
+            if is_changed {
+                if is_read_only {
+                    linux.read_only.retain(|path| path != PROC_SYS);
+                } else {
+                    // No policy makes it writable any more.
+                    linux.read_only.push(PROC_SYS.to_owned());
+                }
+                linux.all.set("readonlyPaths", &linux.read_only)?;
+                self.config.set("linux", &linux.all)?;
+            }
+        }
+        for (stage, mut all) in stages {
+            all.push(serde_json::value::to_raw_value(&hook)?);
+            hooks.set(stage, &all)?;
         }
         self.config.set("hooks", &hooks)?;
-        if let Some(linux) = self.linux.as_mut().filter(|_| changes.writable_proc_sys)
-            && linux.read_only.iter().any(|path| path == PROC_SYS)
-        {
-            linux.read_only.retain(|path| path != PROC_SYS);
-            linux.all.set("readonlyPaths", &linux.read_only)?;
-            self.config.set("linux", &linux.all)?;
-        }
         let after = serde_json::to_string(&self.config)?;
         // Blanks between members are no reason to write it again.
         Ok(if after == before { self.text.clone() } else { after })
@@ -235,6 +259,17 @@ mod tests {
     fn only_proc_sys_itself_is_made_writable() {
         let before = r#"{"linux":{"a":1,"readonlyPaths":["/proc/bus","/proc/sys","/proc/sys/fs"],"maskedPaths":["/proc/kcore","/proc/sys/kernel"]},"mounts":[{"destination":"/proc/sys/net","options":["bind","ro"]},{"destination":"/proc"}]}"#;
         let after = changed(before, &changes(&[], true));
+        assert_eq!(after.matches("--require-default-deny").count(), 2, "{after}");
+        assert_eq!(changed(&after, &changes(&[], true)), after, "a second time");
+        let restored = changed(&after, &changes(&[], false));
+        assert!(
+            restored.contains(r#""readonlyPaths":["/proc/bus","/proc/sys/fs","/proc/sys"]"#),
+            "{restored}"
+        );
+        assert!(!restored.contains("--require-default-deny"), "{restored}");
+        // A container that may write there anyway may do so without a policy.
+        let writable = r#"{"linux":{"readonlyPaths":["/proc/bus"]}}"#;
+        assert!(!changed(writable, &changes(&[], true)).contains("--require-default-deny"));
         assert!(after.starts_with(r#"{"linux":{"a":1,"readonlyPaths":["/proc/bus","/proc/sys/fs"],"maskedPaths":["/proc/kcore","/proc/sys/kernel"]},"mounts""#), "{after}");
         assert!(changed(before, &changes(&[], false)).contains(r#""/proc/bus","/proc/sys","/proc/sys/fs""#));
         let (config, linux) = parse(before).unwrap();
