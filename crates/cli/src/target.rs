@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use knobgate::WorkloadResolver;
 use knobgate::workload::WorkloadName;
+use knobgate::{CgroupRef, WorkloadResolver};
 use knobgate_kernel::{Cgroup, CgroupType};
 
-use crate::cgroup_argument::{cgroup_at, cgroup_of, type_of};
+use crate::cgroup_argument::{cgroup_at, cgroup_of, open, type_of};
 use crate::failure::Failure;
 use crate::workload_failure::{cannot_search, not_found};
 
@@ -61,30 +61,31 @@ fn pod(text: &str) -> Result<WorkloadName, String> {
         .ok_or_else(|| "a pod is named by its namespace and its name, like prod/web-0".to_owned())
 }
 
-/// A cgroup, and how it was named.
+/// A cgroup, and how it was named. It is not held open, because there can be more than a process may have descriptors.
 #[derive(Debug)]
 pub(crate) enum Target {
     /// By its path.
-    Cgroup(Cgroup),
+    Cgroup(CgroupRef),
     /// By a process in it.
-    Process(u32, Cgroup),
+    Process(u32, CgroupRef),
     /// By the name of the workload, of which it is the topmost cgroup.
-    Workload(WorkloadName, Cgroup),
+    Workload(WorkloadName, CgroupRef),
 }
 
 impl Target {
     /// The cgroup.
-    pub(crate) fn cgroup(&self) -> &Cgroup {
+    pub(crate) fn cgroup(&self) -> &CgroupRef {
         match self {
             Self::Cgroup(cgroup) | Self::Process(_, cgroup) | Self::Workload(_, cgroup) => cgroup,
         }
     }
 
-    /// The cgroup.
-    pub(crate) fn into_cgroup(self) -> Cgroup {
-        match self {
-            Self::Cgroup(cgroup) | Self::Process(_, cgroup) | Self::Workload(_, cgroup) => cgroup,
-        }
+    /// The same, opened.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if it was removed; [`Failure::Machine`].
+    pub(crate) fn open(&self) -> Result<Cgroup, Failure> {
+        open(self.cgroup())
     }
 
     /// Checks that this is not the root of all cgroups because a process is there: nobody means every process by one.
@@ -93,12 +94,13 @@ impl Target {
     /// [`Failure::Usage`]; [`Failure::Machine`].
     pub(crate) fn check_is_not_all(&self) -> Result<(), Failure> {
         let Self::Process(pid, cgroup) = self else { return Ok(()) };
-        if type_of(cgroup)? != CgroupType::Root {
+        if type_of(&self.open()?)? != CgroupType::Root {
             return Ok(());
         }
         let place = cgroup.path().display();
         Err(Failure::usage(format!(
-            "process {pid} is in {place}, the root of all cgroups; if you mean every process on this machine, use --cgroup {place}"
+            "process {pid} is in {place}, the root of all cgroups; if you mean every process on this machine, use \
+             --cgroup {place}"
         )))
     }
 }
@@ -111,10 +113,10 @@ impl TargetArgs {
     pub(crate) fn find(&self) -> Result<Vec<Target>, Failure> {
         let mut targets = Vec::new();
         for path in &self.cgroups {
-            targets.push(Target::Cgroup(cgroup_at(path)?));
+            targets.push(Target::Cgroup(CgroupRef::from(&cgroup_at(path)?)));
         }
         for &pid in &self.pids {
-            targets.push(Target::Process(pid, cgroup_of(pid)?));
+            targets.push(Target::Process(pid, CgroupRef::from(&cgroup_of(pid)?)));
         }
         targets.extend(self.workloads.find()?);
         Ok(targets)
@@ -147,8 +149,7 @@ impl WorkloadArgs {
                 empty => empty.insert(WorkloadResolver::new().map_err(|error| cannot_search(name, error))?),
             };
             let found = resolver.find(name).map_err(|error| not_found(name, error))?;
-            // It may have been removed in the meantime.
-            Ok(Target::Workload(name.clone(), cgroup_at(found.cgroup.path())?))
+            Ok(Target::Workload(name.clone(), found.cgroup))
         };
         self.names().map(&mut find).collect()
     }

@@ -28,8 +28,9 @@ use crate::target::{TARGETS, Target, TargetArgs};
 ///
 /// If the policy cannot be attached to one of the cgroups, nothing changes on any.
 ///
-/// --cgroup, --pid, --container, --unit and --pod can be repeated. A container, a unit or a pod means the topmost cgroup that it has for itself. When the container ends, the cgroup is removed, and the
-/// policy is gone with it: one for all containers goes on the cgroup above.
+/// --cgroup, --pid, --container, --unit and --pod can be repeated. A container, a unit or a pod means the topmost cgroup that
+/// it has for itself. When the container ends, the cgroup is removed, and the policy is gone with it: one for all containers
+/// goes on the cgroup above.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("where").args(TARGETS).required(true).multiple(true), after_long_help = EXAMPLES)]
 pub(crate) struct Attach {
@@ -73,13 +74,13 @@ impl Attach {
     fn cgroups(&self, output: &Output) -> Result<Vec<CgroupRef>, Failure> {
         let (mut cgroups, mut seen) = (Vec::new(), HashSet::new());
         for target in self.targets.find()? {
-            let cgroup = target.cgroup();
+            let cgroup = target.open()?;
             match target {
-                Target::Process(pid, _) => check_process(pid, cgroup)?,
-                Target::Cgroup(_) | Target::Workload(..) => warn_about(cgroup, output)?,
+                Target::Process(pid, _) => check_process(pid, &cgroup)?,
+                Target::Cgroup(_) | Target::Workload(..) => warn_about(&cgroup, output)?,
             }
             if seen.insert(cgroup.id()) {
-                cgroups.push(CgroupRef::from(cgroup));
+                cgroups.push(CgroupRef::from(&cgroup));
             }
         }
         Ok(cgroups)

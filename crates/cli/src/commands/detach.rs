@@ -17,8 +17,8 @@ use crate::target::TargetArgs;
 ///
 /// From then on it judges no access, even if its links are also pinned or held elsewhere.
 ///
-/// With --cgroup, --pid, --container, --unit or --pod, which can be repeated, it is detached only from these cgroups. Detaching from the last cgroup removes the
-/// attachment.
+/// With --cgroup, --pid, --container, --unit or --pod, which can be repeated, it is detached only from these cgroups. Detaching
+/// from the last cgroup removes the attachment.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Detach {
     /// The name of the attachment, or of a policy for containers, which means all of its versions
@@ -31,7 +31,7 @@ impl Detach {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let name = named(&self.name)?;
         let targets = self.targets.find()?;
-        let cgroups: Vec<CgroupRef> = targets.iter().map(|target| CgroupRef::from(target.cgroup())).collect();
+        let cgroups: Vec<CgroupRef> = targets.iter().map(|target| target.cgroup().clone()).collect();
         let (attachments, names) = attachment_names::find(name)?;
         let several = names.len() > 1;
         for name in names {

@@ -69,8 +69,9 @@ fn process_of(target: &Target) -> Result<u32, Failure> {
     let place = printable_path(target.cgroup().path());
     let cannot =
         |error: CgroupError| Failure::machine(format!("cannot list the processes in {place}")).because(error);
-    let mut pids = target.cgroup().procs().map_err(cannot)?;
-    for (_, path) in target.cgroup().descendants().map_err(cannot)? {
+    let cgroup = target.open()?;
+    let mut pids = cgroup.procs().map_err(cannot)?;
+    for (_, path) in cgroup.descendants().map_err(cannot)? {
         // It may have been removed in the meantime, or may have only threads.
         pids.extend(Cgroup::open(path).and_then(|cgroup| cgroup.procs()).unwrap_or_default());
     }

@@ -161,7 +161,7 @@ impl Learn {
         };
         let mut recorder = Recorder::new(until_exec, merged.as_ref());
         let loss = match (&target, &self.from) {
-            (Some(target), _) => self.watch(target.cgroup(), &mut recorder, output)?,
+            (Some(target), _) => self.watch(&target.open()?, &mut recorder, output)?,
             (None, Some(path)) => recorded::read(path, self.reads, &mut recorder, output)?,
             (None, None) => match self.running().run(&mut recorder, output)? {
                 Run::Ended(loss) => loss,

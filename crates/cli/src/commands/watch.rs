@@ -116,7 +116,7 @@ impl Watch {
             None => {
                 let cgroup = match (self.cgroup, place) {
                     (Some(path), _) => Some(cgroup_at(&path)?),
-                    (None, place) => place.map(Target::into_cgroup),
+                    (None, place) => place.as_ref().map(Target::open).transpose()?,
                 };
                 let observer = if self.all { Some(observe(cgroup, self.reads, output)?) } else { None };
                 live::show(names, observer, printer, output)

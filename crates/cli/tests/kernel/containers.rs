@@ -88,10 +88,11 @@ fn explained() -> Result<(), Failed> {
         2,
         ["explain", "--policy", policy("policy t\n").path().to_str().ok_or("a path")?, "--pid", "4194305"],
     );
-    assert_eq!(
-        stderr(&nobody),
-        "error: cannot find out what process 4194305 is in: there is no process 4194305\n"
-    );
+    assert_eq!(stderr(&nobody), "error: cannot use this cgroup: there is no process 4194305\n");
+    let applying = policy("policy t\napply if container == \"t-web-3\"\n");
+    let file = applying.path().to_str().ok_or("a path")?;
+    let named = stdout(&expect(0, ["explain", "--policy", file, "--container", "t-web-3"]));
+    assert!(named.starts_with("runc/t-web-3\n  applies   yes, by "), "{named}");
     let json: serde_json::Value = serde_json::from_str(&of("cgroup matches \"/x/*\"", &["--json"]))?;
     assert_eq!(
         (&json["applies"], &json["engine"], &json["cgroup"]),

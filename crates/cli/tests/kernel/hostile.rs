@@ -192,6 +192,8 @@ const COMMANDS: &[(&str, bool)] = &[
     ("explain --policy @good read kernel/%text", true),
     ("explain --policy @good read /proc/sys/kernel/x%text", true),
     ("explain --policy @good read %", true),
+    ("explain --policy @good --container %text", true),
+    ("explain --policy @good --cgroup CGROUP", true),
     ("explain --policy @good write kernel.domainname \\q%text", false),
     ("check @good @bad @json @missing", true),
     ("check --json @good @bad @json", true),
