@@ -25,14 +25,14 @@ enum Text<'a> {
     },
 }
 
-/// A place in the text.
+/// A place in the policy's own file, which for what it includes is that of the statement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     /// Counted from 1.
     pub(crate) line: usize,
     /// Counted from 1.
     pub(crate) column: usize,
-    /// The whole line.
+    /// The whole line, which may be one of an included file.
     pub(crate) text: &'a str,
 }
 
@@ -69,10 +69,11 @@ impl<'a> PolicySource<'a> {
         }
     }
 
-    /// The line of a rule in the text, counted from 1; `None` if there is no such rule. The text has what the policy includes in it.
+    /// The line of a rule in the policy's own file, counted from 1: that of the `include` statement, if the rule is included; `None`
+    /// if there is no such rule.
     pub fn rule_line(&self, rule: usize) -> Option<usize> {
         match &self.text {
-            Text::File(file) => file.rule_span(rule).map(|span| file.source().line(span.start)),
+            Text::File(file) => file.rule_span(rule).map(|span| file.source().own_place(span.start).line),
             Text::Canonical { defaults, .. } => {
                 (rule < self.policy.rules().len()).then_some(canonical_line(*defaults, rule))
             }
@@ -91,7 +92,7 @@ impl<'a> PolicySource<'a> {
     pub(crate) fn default_text(&self, kind: AccessKind) -> (Option<usize>, &str) {
         match &self.text {
             Text::File(file) => match file.default_span(kind) {
-                Some(span) => (Some(file.source().line(span.start)), file.source().slice(span)),
+                Some(span) => (Some(file.source().own_place(span.start).line), file.source().slice(span)),
                 None => (
                     None,
                     match kind {
@@ -150,8 +151,9 @@ impl<'a> PolicySource<'a> {
     }
 
     fn at(&self, offset: usize) -> Place<'_> {
-        let (line, column) = self.source().line_column(offset);
-        Place { line, column, text: self.source().line_text(line) }
+        let source = self.source();
+        let own = source.own_place(offset);
+        Place { line: own.line, column: own.column, text: source.line_text(source.line(offset)) }
     }
 }
 

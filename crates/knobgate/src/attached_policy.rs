@@ -19,7 +19,8 @@ pub struct AttachedPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RuleCounters {
-    /// Its line in the policy, from 1; `None` for a default that is not stated.
+    /// Its line in the policy's file, from 1: that of the `include` statement, if it is included; `None` for a default that is not
+    /// stated.
     pub line: Option<usize>,
     /// Its text.
     pub text: String,
@@ -44,7 +45,7 @@ impl AttachedPolicy {
         let (Some(text), Some(hits)) = (value(POLICY_TEXT_MAP)?, value(RULE_HITS_MAP)?) else {
             return Ok(None);
         };
-        let source = Source::from_bytes("policy", &text);
+        let source = Source::from_bytes("policy", &text).with_restored_includes();
         let text = source.text().to_owned();
         let file = parse(source, &CheckOptions::default()).ok();
         Ok(Some(Self { text, file, rule_hits: RuleHits::in_value(&hits) }))
@@ -72,7 +73,7 @@ impl AttachedPolicy {
         let with_text = |(index, &hits): (usize, &RuleHits)| {
             let (line, text) = match (self.file.as_ref(), index.checked_sub(rules)) {
                 (Some(file), None) => (
-                    file.rule_place(index).map(|place| place.line),
+                    file.rule_span(index).map(|span| file.source().own_place(span.start).line),
                     file.rule_text(index).unwrap_or_default().to_owned(),
                 ),
                 (Some(file), Some(default)) => default_of(file, default),

@@ -100,6 +100,8 @@ mod observation;
 mod observed_run;
 #[cfg(feature = "containers")]
 mod oci_state;
+#[cfg(feature = "containers")]
+mod planned_workload;
 mod policy_version;
 mod run_error;
 #[cfg(feature = "containers")]
@@ -151,6 +153,8 @@ pub use observation::{Observation, ObservationError, ObservationLoss, Observed};
 pub use observed_run::ObservedRunError;
 #[cfg(feature = "containers")]
 pub use oci_state::{OciBundle, OciState, OciStatus};
+#[cfg(feature = "containers")]
+pub use planned_workload::planned_workload;
 pub use policy_version::{PolicyVersion, name_of_versions, versions_of};
 pub use run_error::RunError;
 #[cfg(feature = "containers")]

@@ -55,17 +55,6 @@ impl Attachments {
         Ok(linked)
     }
 
-    /// Takes versions that were just [linked](Self::link) off a cgroup again, because something else has failed.
-    ///
-    /// # Errors
-    ///
-    /// [`AttachmentError::Lock`].
-    pub fn unlink(&self, linked: &[LinkedVersion], cgroup: &CgroupRef) -> Result<(), AttachmentError> {
-        let _lock = self.lock()?;
-        linked.iter().filter(|one| one.is_new).for_each(|one| self.unlink_one(&one.name, cgroup));
-        Ok(())
-    }
-
     /// Whether a version of this policy, of which there can be several, is on a cgroup and runs there.
     ///
     /// # Errors
@@ -90,14 +79,7 @@ impl Attachments {
             Some((attachment, program)) => (attachment, program, Vec::new()),
             None => self.make(policy)?,
         };
-        // Links of other cgroups are not looked at: there may be thousands.
-        let is_new = match attachment.link(cgroup.id()) {
-            Ok(_) => false,
-            Err(BpffsError::Link(LinkError::Pin { error, .. })) if error.kind() == ErrorKind::NotFound => {
-                true
-            }
-            Err(error) => return Err(failed("extend", name)(error)),
-        };
+        let is_new = !is_on(&attachment, cgroup.id()).map_err(failed("extend", name))?;
         if is_new {
             let versions = self.versions(versions_of(name).unwrap_or_default())?;
             let others = versions.iter().map(|version| &version.program);
@@ -149,7 +131,8 @@ impl Attachments {
         attachment.publish(name).map_err(failed("make", name))?;
 
         let maps: Vec<Map> = loaded.program.maps()?;
-        self.remove_without_cgroups(older, &maps)?;
+        // What fails here is left to the next time: the new version is there.
+        let _ = self.remove_without_cgroups(older, &maps);
         let attachment = self.pins.attachment(name).map_err(failed("open", name))?;
         Ok((attachment, loaded.program, compiled.limits().to_vec()))
     }
@@ -159,6 +142,19 @@ impl Attachments {
         // Linux before 5.9 cannot detach; there, the link goes with its pin.
         let _ = attachment.link(cgroup.id()).map(|link| link.detach());
         let _ = attachment.unpin(cgroup.id());
+    }
+}
+
+/// Whether an attachment is on this cgroup. A link that somebody has detached is unpinned. Links of other cgroups are not looked
+/// at: there may be thousands.
+fn is_on(attachment: &Attachment, cgroup_id: u64) -> Result<bool, BpffsError> {
+    match attachment.link(cgroup_id) {
+        Ok(link) if link.info()?.cgroup_id.is_some() => Ok(true),
+        Ok(_) => attachment.unpin(cgroup_id).map(|()| false),
+        Err(BpffsError::Link(LinkError::Pin { error, .. })) if error.kind() == ErrorKind::NotFound => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -1,7 +1,5 @@
 //! A container that its runtime is about to start: who it is, and which cgroup is its own.
 
-mod planned;
-
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -24,6 +22,7 @@ use crate::workload_fields::WorkloadFields;
 #[derive(Debug)]
 pub struct StartingContainer {
     id: String,
+    pid: u32,
     bundle: OciBundle,
     workload: Workload,
     /// The directory of its topmost cgroup.
@@ -58,10 +57,10 @@ impl StartingContainer {
             cgroups_path: bundle.cgroups_path.as_deref(),
         };
         let mut workload = Workload::of_oci(bytes(&name), &container);
-        EngineState::below("/").add_names(&mut workload);
+        EngineState::below("/").add_names(&mut workload, Some(&state.bundle));
         let top = PathBuf::from(OsStr::from_bytes(&workload.path));
         let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
-        Ok(Self { id: id(), bundle, workload, directory })
+        Ok(Self { id: id(), pid, bundle, workload, directory })
     }
 
     /// Says which labels the container and its pod have, which whoever starts it knows: these, and no others.
@@ -104,6 +103,16 @@ impl StartingContainer {
             return Err(shared("in which its runtime runs"));
         }
         Ok(cgroup)
+    }
+
+    /// How many other processes are in its cgroup already. Its policies judge them, too: its runtime lets containers share it.
+    ///
+    /// # Errors
+    ///
+    /// As [`cgroup`](Self::cgroup).
+    pub fn others_in_cgroup(&self) -> Result<usize, ContainerError> {
+        let failed = |source| ContainerError::Cgroup { id: self.id.clone(), source };
+        Ok(self.cgroup()?.procs().map_err(failed)?.into_iter().filter(|&pid| pid != self.pid).count())
     }
 
     /// Puts policies on the container, all of them or none, after a check that they let the runtime write what the bundle asks for.

@@ -254,6 +254,6 @@ mod tests {
         workload.labels = Labels::new([("maintainer", "me")], true);
         assert_eq!(fields(&workload), "docker - ? ? ? ? me");
         let trust = WorkloadFields::of(&workload).trust(&SelectorField::Label("maintainer".into()));
-        assert_eq!(trust, Some(Trust::Chosen("the image, and whoever starts it")));
+        assert_eq!(trust, Some(Trust::Chosen("whoever builds the image or starts it")));
     }
 }

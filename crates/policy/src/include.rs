@@ -3,12 +3,14 @@
 mod expand;
 mod map;
 mod not_included;
+mod restore;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 pub(crate) use expand::expand;
 pub(crate) use map::Inclusions;
+pub(crate) use restore::restore;
 
 /// Reads the files that a policy includes. This crate reads none itself.
 ///

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::include::Inclusions;
+use crate::include::{self, Inclusions};
 use crate::{AccessKind, CheckOptions, Diagnostic, ParseError, Policy, parse, print};
 
 /// A range of byte offsets in a source; the end is excluded.
@@ -190,6 +190,21 @@ impl Source {
         let (source, span) = self.locate(Span::new(offset, offset));
         let (line, column) = source.line_column(span.start);
         Place { name: source.name(), line, column }
+    }
+
+    /// The place in the policy's own file for a byte offset: that of the statement that includes what is there, if one does.
+    pub fn own_place(&self, offset: usize) -> Place<'_> {
+        self.place(self.included_by(offset).last().map_or(offset, |statement| statement.start))
+    }
+
+    /// The same text with the places of what it includes, if it has the [text](Self::text) of a policy that included others: that of
+    /// a program, whose files are not known.
+    #[must_use]
+    pub fn with_restored_includes(self) -> Self {
+        match include::restore(&self.name, &self.text) {
+            Some(inclusions) => self.with_inclusions(inclusions),
+            None => self,
+        }
     }
 
     /// The place of a line of this text, counted from 1, in its file.

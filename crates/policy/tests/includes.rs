@@ -338,10 +338,32 @@ fn nothing_is_reported_about_what_a_preset_has() {
 #[test]
 fn an_earlier_rule_is_an_exception_to_a_preset() {
     let text =
-        "policy x\ndefault write allow\nallow write kernel.panic\ninclude preset \"usermode-helpers@1\"\n";
+        "policy x\ndefault write allow\nallow write kernel.modprobe\ninclude preset \"usermode-helpers@1\"\n";
     let file = parse_with(text, &files(&[])).unwrap();
     let verdict =
         |knob: &str| evaluate(file.policy(), &Access::write(KnobName::parse(knob).unwrap(), "1\n")).verdict;
-    assert_eq!(verdict("kernel.panic"), Verdict::Allow);
-    assert!(matches!(verdict("kernel.panic_on_oops"), Verdict::Deny(_)));
+    assert_eq!(verdict("kernel.modprobe"), Verdict::Allow);
+    assert!(matches!(verdict("kernel.hotplug"), Verdict::Deny(_)));
+}
+
+#[test]
+fn a_program_has_the_places_in_its_text() {
+    let files = files(&[
+        ("a.knob", "deny write vm.a\ninclude \"b.knob\"\n\ndeny write vm.c"),
+        ("b.knob", "# include \"a.knob\"\r\ndeny write vm.b\r\n"),
+    ]);
+    let text = "policy x\n# include \"a.knob\"\nallow write vm.0\n  include \"a.knob\"  # why\ninclude preset \"docker-runtime@1\"\n\
+                allow write vm.1\n";
+    let file = parse_with(text, &files).unwrap();
+    let restored = Source::new("x.knob", file.source().text()).with_restored_includes();
+    for rule in 0..file.policy().rules().len() {
+        let start = file.rule_span(rule).unwrap().start;
+        assert_eq!(restored.place(start), file.source().place(start));
+        assert_eq!(restored.own_place(start), file.source().own_place(start));
+        assert_eq!(restored.own_place(start).name, "x.knob");
+    }
+    let own_lines = |source: &Source| -> Vec<usize> {
+        (0..7).map(|rule| source.own_place(file.rule_span(rule).unwrap().start).line).collect()
+    };
+    assert_eq!(own_lines(&restored), [3, 4, 4, 4, 5, 5, 6]);
 }

@@ -25,14 +25,16 @@
 //! - A **piece** ([`Piece`]) is one fact about the workload, with its [`Origin`]. Its bytes are raw.
 //! - The **outer** workload ([`Workload::outer`]) is the container around a container or unit, as with Docker in Docker.
 //! - The **owner** ([`Workload::owner`]) of a name is what is above it that could have made it up: a service, for example.
-//! - The **label** ([`Workload::label`]) is the name in one column. Something else are the [`Labels`] of a container.
+//! - The **label** ([`Workload::label`]) is the name in one column. The [`Labels`] of a container are
+//!   something else: keys and values that whoever starts it chose.
 //! - A **name** ([`WorkloadName`]) is what somebody calls a workload, to say which one is meant.
 //!
 //! # Who chooses a name
 //!
 //! Everything in a path is chosen by somebody. Root and its daemons choose the names of the topmost cgroups. A user with
 //! a service manager chooses the names below `user@UID.service` ([`Workload::user_manager`]), and a workload that owns its
-//! cgroup those below it ([`Workload::outer`], [`Workload::owner`]). So a name says what somebody claims, and no policy may rely on it. The state
+//! cgroup those below it ([`Workload::outer`], [`Workload::owner`]). So a name says what somebody claims. Which
+//! of them a policy can rely on, `knobgate_policy::selector::trust()` says. The state
 //! of engines is only asked about names that neither of these chose. Escape a piece or a label before you print it.
 //!
 //! # From a path to a workload

@@ -8,7 +8,7 @@ mod names;
 mod oci;
 mod runtimes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::workload::{Engine, Role, Workload};
 use directory::Directory;
@@ -69,16 +69,16 @@ impl EngineState {
                 None => {}
             }
         }
-        self.add_names(outermost)
+        self.add_names(outermost, None)
     }
 
-    /// Adds what the engine knows about a container of which the engine and the id are certain, as its runtime tells a hook. Returns
-    /// `false` if a later call may find more.
-    pub fn add_names(&self, workload: &mut Workload) -> bool {
+    /// Adds what the engine knows about a container of which the engine and the id are certain, as its runtime tells a hook; the
+    /// directory of the bundle shows where Podman keeps its containers. Returns `false` if a later call may find more.
+    pub fn add_names(&self, workload: &mut Workload, bundle: Option<&Path>) -> bool {
         let root = Root(&self.root);
         match workload.engine {
             Engine::Docker => docker::complete(root, workload),
-            Engine::Podman => containers_storage::complete_podman(root, workload),
+            Engine::Podman => containers_storage::complete_podman(root, bundle, workload),
             Engine::CriO => containers_storage::complete_crio(root, workload),
             Engine::Containerd | Engine::Nerdctl => oci::complete(root, workload),
             Engine::Cri => {

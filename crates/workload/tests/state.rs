@@ -389,3 +389,24 @@ proptest! {
         check_label(root.path(), &path)?;
     }
 }
+
+#[test]
+fn the_bundle_of_a_container_of_podman_shows_where_its_name_is() {
+    let root = tempfile::tempdir().expect("a directory");
+    let moved = root.path().join("srv/podman/overlay-containers");
+    fs::create_dir_all(&moved).expect("a directory");
+    let list = format!("{FIXTURES}/var/lib/containers/storage/overlay-containers/containers.json");
+    fs::copy(list, moved.join("containers.json")).expect("a list");
+    let bundle = format!("/srv/podman/overlay-containers/{PODMAN}/userdata");
+    for (bundle, expected) in [
+        (Some(&*bundle), "podman/web"),
+        (Some("/srv"), "podman/f9d688036191"),
+        (Some("relative"), "podman/f9d688036191"),
+        (None, "podman/f9d688036191"),
+    ] {
+        let mut workload = Workload::of_path(format!("/x/libpod-{PODMAN}").as_bytes());
+        let known = EngineState::below(root.path()).add_names(&mut workload, bundle.map(Path::new));
+        assert_eq!(String::from_utf8_lossy(&workload.label()), expected, "{bundle:?}");
+        assert_eq!(known, expected == "podman/web", "{bundle:?}");
+    }
+}

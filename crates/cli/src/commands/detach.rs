@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::process::ExitCode;
 
-use knobgate::{Attachments, CgroupRef};
+use knobgate::{AttachmentError, Attachments, CgroupRef};
 use knobgate_kernel::AttachmentName;
 
 use crate::attachment_names::{self, named};
@@ -32,20 +32,30 @@ impl Detach {
         let name = named(&self.name)?;
         let targets = self.targets.find()?;
         let cgroups: Vec<CgroupRef> = targets.iter().map(|target| target.cgroup().clone()).collect();
-        let (attachments, names) = attachment_names::find(name)?;
-        let several = names.len() > 1;
-        for name in names {
-            let mut on = cgroups.clone();
-            if several {
-                // A cgroup has one version of a policy.
-                let of_version: HashSet<u64> =
-                    attachments.read(&name)?.cgroups.iter().map(|cgroup| cgroup.id).collect();
-                on.retain(|cgroup| of_version.contains(&cgroup.id()));
-                if on.is_empty() && !cgroups.is_empty() {
-                    continue;
-                }
+        let (attachments, names) = attachment_names::find(name.clone())?;
+        if let [name] = &names[..] {
+            detach(&attachments, name, &cgroups, output)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        // A cgroup has one version of a policy.
+        let on = |version: &AttachmentName| {
+            let on = attachments.read(version)?.cgroups.into_iter().map(|cgroup| cgroup.id);
+            Ok::<HashSet<u64>, AttachmentError>(on.collect())
+        };
+        let versions = names.iter().map(|version| Ok((version, on(version)?)));
+        let versions = versions.collect::<Result<Vec<_>, AttachmentError>>()?;
+        if let Some(cgroup) =
+            cgroups.iter().find(|cgroup| versions.iter().all(|(_, on)| !on.contains(&cgroup.id())))
+        {
+            let attached_to = versions.iter().flat_map(|(_, on)| on.iter().copied()).collect();
+            return Err(AttachmentError::NotOnCgroup { name, cgroup: cgroup.clone(), attached_to }.into());
+        }
+        for (version, on) in versions {
+            let of_version: Vec<_> =
+                cgroups.iter().filter(|cgroup| on.contains(&cgroup.id())).cloned().collect();
+            if cgroups.is_empty() || !of_version.is_empty() {
+                detach(&attachments, version, &of_version, output)?;
             }
-            detach(&attachments, &name, &on, output)?;
         }
         Ok(ExitCode::SUCCESS)
     }

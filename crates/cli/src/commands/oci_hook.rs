@@ -1,6 +1,6 @@
 //! `knobgate oci-hook`: a hook for OCI runtimes, which puts policies on containers before they start.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -78,7 +78,14 @@ struct Subject {
 impl OciHook {
     pub(crate) fn run(self, output: &Output) -> ExitCode {
         let mut subject = Subject::default();
-        let started = OciState::read(io::stdin().lock()).and_then(|state| {
+        let state = if io::stdin().is_terminal() {
+            Err(ContainerError::State {
+                why: "it is a terminal; an OCI runtime runs this command".to_owned(),
+            })
+        } else {
+            OciState::read(io::stdin().lock())
+        };
+        let started = state.and_then(|state| {
             subject.id = Some(state.id.clone());
             match state.status {
                 OciStatus::Stopped => {
@@ -129,8 +136,29 @@ impl OciHook {
         if applying.is_empty() {
             return Ok(());
         }
-        let linked = container.link(&Attachments::create()?, &applying)?;
+        let attachments = Attachments::create()?;
+        for moved in attachments.moved_away() {
+            let (path, owner) = (moved.path.display(), moved.owner);
+            subject.log(
+                Priority::Warning,
+                &format!("a directory of user {owner} was in the way, and is {path} now; remove it"),
+            );
+        }
+        let linked = container.link(&attachments, &applying)?;
         subject.log_limits(&linked);
+        let others = match container.others_in_cgroup().unwrap_or_default() {
+            0 => return Ok(()),
+            1 => "another process".to_owned(),
+            others => format!("{others} other processes"),
+        };
+        let path = String::from_utf8_lossy(&container.workload().path);
+        subject.log(
+            Priority::Warning,
+            &format!(
+                "the container {} shares its cgroup {path} with {others}, judged by its policies, too",
+                state.id
+            ),
+        );
         Ok(())
     }
 }

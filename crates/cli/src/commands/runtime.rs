@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, path};
 
-use knobgate::{ContainerError, ContainerPolicies, StartingContainer};
+use knobgate::{ContainerError, ContainerPolicies, WorkloadFields, planned_workload};
 
 use crate::failure::{BAD, Failure};
 use crate::journal::{self, Priority};
@@ -105,9 +105,8 @@ impl Runtime {
         let cannot = |error: ContainerError| Failure::bad("cannot make /proc/sys writable").because(error);
         let directory = self.policies.as_deref().unwrap_or(Path::new(ContainerPolicies::DIRECTORY));
         let policies = ContainerPolicies::read(directory, self.agent_config.as_deref()).map_err(cannot)?;
-        let container =
-            StartingContainer::planned(text("the id", start.id)?, start.bundle).map_err(cannot)?;
-        let applying = policies.applying_to(&container.fields()).map_err(cannot)?;
+        let workload = planned_workload(text("the id", start.id)?, start.bundle).map_err(cannot)?;
+        let applying = policies.applying_to(&WorkloadFields::of(&workload)).map_err(cannot)?;
         Ok(applying.iter().any(|policy| policy.denies_writes_by_default()))
     }
 

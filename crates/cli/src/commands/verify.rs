@@ -150,18 +150,6 @@ impl Verified<'_> {
         }
     }
 
-    /// The file and the line that a line of the program is from: what a policy includes is a part of the text of its program.
-    fn origin<'a>(&'a self, file: &'a str, line: u32) -> (&'a str, usize) {
-        let line = line as usize;
-        match self.what {
-            ProgramSource::Policy(policy) => {
-                let place = policy.source().line_place(line);
-                (place.name, place.line)
-            }
-            ProgramSource::Object { .. } => (file, line),
-        }
-    }
-
     fn log(&self) -> Option<&VerifierLog> {
         match &self.verification.verdict {
             VerifierVerdict::Accepted { log, .. } => log.as_ref(),

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Hierarchy, ScratchCgroup, start_inside};
-use knobgate_testing::{
-    Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch, without_runc,
-};
+use knobgate_testing::{Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch};
 use libtest_mimic::Failed;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::setting::{KNOBGATE, expect, is_loaded, stderr, stdout};
+use crate::containers::can_be_watched;
+use crate::setting::{KNOBGATE, expect, is_loaded, rewriting, stderr, stdout};
 
 /// They look at all attachments of a bpffs, so each has one of its own.
 pub(crate) fn with_their_own_bpffs() -> Suite {
@@ -34,10 +34,13 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("after_a_restart_of_the_machine_policies_are_compiled_again", restarted),
         ("a_policy_is_on_the_topmost_cgroup_of_the_container", topmost),
         ("a_container_without_a_cgroup_of_its_own_is_rejected", shared),
+        ("a_cgroup_that_the_container_shares_is_said", others),
         ("what_is_not_a_state_is_rejected_in_one_line", not_a_state),
         ("an_attachment_for_containers_cannot_be_replaced", not_replaced),
+        ("runc_prints_what_the_page_says", documented),
     ];
-    Suite::default().requiring(without_runc, tests).isolated(&["--mount"])
+    let lacks = |profile: &Profile| can_be_watched(profile).or_else(|| rewriting(profile));
+    Suite::default().requiring(lacks, tests).isolated(&["--mount"])
 }
 
 const TTL: &str = "/proc/sys/net/ipv4/ip_default_ttl";
@@ -245,6 +248,10 @@ fn runtime_denied() -> Result<(), Failed> {
     assert!(error.contains("include preset \\\"docker-runtime@1\\\""), "{error}");
     machine.expect_no_links();
     assert_eq!(attachments(), [""; 0]);
+    machine.write("web.knob", &format!("{WEB}include preset \"docker-runtime@1\"\n"));
+    let container = machine.start_with("c2", "echo started", &of_engines, &[])?;
+    expect_printed(&container, "started");
+    machine.write("web.knob", WEB);
 
     // What is allowed or clamped is written.
     let allowed = [("net.ipv4.ip_default_ttl", "60")];
@@ -314,14 +321,8 @@ fn no_bpffs() -> Result<(), Failed> {
     let error = error_of(machine.start("c1", "echo started"));
     assert!(error.contains("no bpffs is mounted here"), "{error}");
 
-    fs::create_dir_all("/run/systemd/journal")?;
-    let journal = UnixDatagram::bind("/run/systemd/journal/socket")?;
-    journal.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let said = || -> Result<String, Failed> {
-        let mut buffer = vec![0; 1 << 16];
-        let length = journal.recv(&mut buffer)?;
-        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
-    };
+    let journal = Journal::new()?;
+    let said = || journal.next();
     error_of(machine.start("c2", "echo started"));
     let message = said()?;
     assert!(message.contains("does not start: ") && message.contains("no bpffs"), "{message}");
@@ -348,6 +349,25 @@ fn no_bpffs() -> Result<(), Failed> {
     let container = machine.start_with("c6", "echo started", &[], &in_namespace("kube-system"))?;
     expect_printed(&container, "started");
     Ok(())
+}
+
+/// The journal of systemd, which has no other.
+struct Journal(UnixDatagram);
+
+impl Journal {
+    fn new() -> Result<Self, Failed> {
+        fs::create_dir_all("/run/systemd/journal")?;
+        let socket = UnixDatagram::bind("/run/systemd/journal/socket")?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self(socket))
+    }
+
+    /// The next message, with its fields.
+    fn next(&self) -> Result<String, Failed> {
+        let mut buffer = vec![0; 1 << 16];
+        let length = self.0.recv(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
 }
 
 fn required() -> Result<(), Failed> {
@@ -382,7 +402,10 @@ fn edited() -> Result<(), Failed> {
     machine.write("web.knob", &WEB.replace("10..64", "10..32"));
     let new = machine.start("new", &script(""))?;
     expect_printed(&new, "32\nready");
-    // Each keeps its own.
+    // Each keeps its own. None of them is on another cgroup.
+    let elsewhere = machine.parent.path().to_str().ok_or("a path")?;
+    let message = stderr(&expect(2, ["detach", "web", "--cgroup", elsewhere]));
+    assert!(message.contains("\"web\" is not on ") && message.contains("/old"), "{message}");
     assert_eq!(attachments().len(), 2, "{:?}", attachments());
     let shown = stdout(&expect(0, ["show", "web", "--json"]));
     let shown: Vec<Value> = shown.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -597,6 +620,19 @@ fn shared() -> Result<(), Failed> {
     Ok(())
 }
 
+fn others() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let (journal, cgroup) = (Journal::new()?, machine.parent.create("c1")?);
+    let bundle = machine.files.path().join("b");
+    Bundle::new(&machine.cgroup("c1"), "").write(&bundle)?;
+    let (_other, process) = (process_in(&cgroup)?, process_in(&cgroup)?);
+    let output = machine.run_hook(&state_of("c1", "creating", process.0.id(), &bundle))?;
+    assert!(output.status.success(), "{output:?}");
+    let message = journal.next()?;
+    assert!(message.contains("with another process, judged by its policies, too"), "{message}");
+    Ok(())
+}
+
 fn not_a_state() -> Result<(), Failed> {
     let machine = Machine::new(&[("web.knob", WEB)])?;
     let bundle = machine.files.path().join("b");
@@ -646,4 +682,76 @@ fn not_replaced() -> Result<(), Failed> {
     let shown: Value = serde_json::from_slice(&expect(0, ["show", name, "--json"]).stdout)?;
     assert_eq!(shown["cgroups"].as_array().map(Vec::len), Some(2), "{shown}");
     Ok(())
+}
+
+/// The commands in docs/oci-hook.md, and what they print. Numbers and hashes may differ. `SNAPSHOTS=overwrite` writes them.
+fn documented() -> Result<(), Failed> {
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/oci-hook.md");
+    let machine = Machine::new(&[])?;
+    let directory = machine.files.path().to_owned();
+    Bundle::new(Path::new("/"), "").write(&directory)?;
+    let hook = serde_json::to_string(&machine.hook()[1..])?;
+    // What the page calls these.
+    let here = directory.display().to_string();
+    let cgroup = machine.cgroup("").display().to_string();
+    let real = |text: &str| {
+        text.replace("[\"knobgate\", \"oci-hook\"]", &hook.replacen('[', "[\"knobgate\",", 1))
+            .replace("\"/usr/bin/knobgate\"", &format!("\"{KNOBGATE}\""))
+            .replace("/demo/", &cgroup)
+    };
+    let shown = |text: &str| text.replace(&here, "/etc/knobgate").replace(&cgroup, "/demo/");
+    let path = std::env::join_paths(
+        std::iter::once(Path::new(KNOBGATE).parent().ok_or("a directory")?.to_owned())
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    )?;
+    let run = |script: &str| -> Result<String, Failed> {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec 2>&1; {script}")]).current_dir(&directory).env("PATH", &path);
+        Ok(String::from_utf8(command.output()?.stdout)?)
+    };
+    let page = fs::read_to_string(PAGE)?;
+    let mut actual = String::new();
+    for (index, block) in page.split("```").enumerate() {
+        let (info, content) = block.split_once('\n').unwrap_or((block, ""));
+        actual += if index == 0 { "" } else { "```" };
+        if index % 2 == 0 {
+            actual += block;
+        } else if info == "console" {
+            actual += "console\n";
+            for command in content.lines().filter_map(|line| line.strip_prefix("$ ")) {
+                actual += &format!("$ {command}\n{}", shown(&run(command)?));
+            }
+        } else {
+            if info == "sh" {
+                assert_eq!(run(content)?, "");
+            } else if let Some((_, name)) = info.split_once(",file=") {
+                fs::write(directory.join(name), real(content))?;
+            }
+            actual += block;
+        }
+    }
+    if std::env::var_os("SNAPSHOTS").is_some_and(|action| action == "overwrite") {
+        fs::write(PAGE, &actual)?;
+    } else {
+        assert_eq!(without_numbers(&actual), without_numbers(&page));
+    }
+    Ok(())
+}
+
+/// The same text without what differs from run to run: digits, the hashes of attachments, and how wide columns are.
+fn without_numbers(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split([' ', '\n']).filter(|word| !word.is_empty()) {
+        let word: String = word.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
+        let hash = word.split_once('@').map(|(name, rest)| {
+            let rest = rest.trim_start_matches(|char: char| char.is_ascii_hexdigit());
+            format!("{name}@{rest}")
+        });
+        let mut word = hash.unwrap_or(word);
+        while word.contains("00") {
+            word = word.replace("00", "0");
+        }
+        words.push(word);
+    }
+    words.join(" ")
 }

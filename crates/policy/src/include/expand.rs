@@ -211,10 +211,10 @@ impl Expander<'_> {
 }
 
 /// What makes an `include` statement a comment.
-const OPENING: &str = "# ";
+pub(super) const OPENING: &str = "# ";
 
 /// Before the statement whose text ends.
-const CLOSING: &str = "# end of ";
+pub(super) const CLOSING: &str = "# end of ";
 
 /// `error`, whose places are in a file, for a text in which what is at `from` there is at `to`.
 fn shifted(mut error: Diagnostic, to: usize, from: usize) -> Diagnostic {

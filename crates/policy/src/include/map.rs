@@ -46,6 +46,14 @@ impl Inclusions {
 
     /// Notes that the text from `start` on is `from` in a file.
     pub(super) fn add_piece(&mut self, start: usize, file: usize, from: Span) {
+        if let Some(last) = self.pieces.last_mut()
+            && last.file == file
+            && last.start + last.from.len() == start
+            && last.from.end == from.start
+        {
+            last.from.end = from.end;
+            return;
+        }
         self.pieces.push(Piece { start, file, from });
     }
 

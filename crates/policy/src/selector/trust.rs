@@ -2,13 +2,13 @@
 
 use super::{Engine, SelectorField};
 
-/// Whether a selector can rely on a field, and why.
+/// Whether a selector can rely on a field, and who chooses that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Trust {
-    /// Only root, a daemon or the API server chooses it.
+    /// Only root, a daemon or the API server chooses it: this one.
     Trusted(&'static str),
-    /// Whoever starts the container can choose it, and so which policies apply.
+    /// Whoever starts the container can choose it, and so which policies apply: these.
     Chosen(&'static str),
     /// With this engine, nothing has such a field.
     Absent,
@@ -17,10 +17,10 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// The reason, if there is such a field.
-    pub fn reason(self) -> Option<&'static str> {
+    /// Who chooses it, if it is known.
+    pub fn chosen_by(self) -> Option<&'static str> {
         match self {
-            Self::Trusted(reason) | Self::Chosen(reason) => Some(reason),
+            Self::Trusted(who) | Self::Chosen(who) => Some(who),
             Self::Absent | Self::Unknown => None,
         }
     }
@@ -47,10 +47,10 @@ pub fn trust(engine: Engine, field: &SelectorField) -> Trust {
     const POD: Trust = Chosen("the author of the pod");
     match (field, engine) {
         (SelectorField::Engine, Runc | Crun) => BUNDLE,
-        (SelectorField::Engine, _) => Trusted("its cgroup and the engine's state"),
+        (SelectorField::Engine, _) => Trusted("the engine itself"),
         (SelectorField::Cgroup | SelectorField::Unit, Runc | Crun) => BUNDLE,
         (SelectorField::Cgroup | SelectorField::Unit, Docker | Podman | Nerdctl) => {
-            Chosen("whoever starts it: `--cgroup-parent`")
+            Chosen("whoever starts it, with `--cgroup-parent`")
         }
         (SelectorField::Cgroup | SelectorField::Unit, Containerd | CriO) => Trusted("the kubelet"),
         (SelectorField::Cgroup | SelectorField::Unit, Systemd | Nspawn | Libvirt) => {
@@ -62,17 +62,19 @@ pub fn trust(engine: Engine, field: &SelectorField) -> Trust {
         (SelectorField::Container, Lxc | Incus | Lxd | Nspawn | Libvirt) => Chosen("whoever creates it"),
         (SelectorField::Pod, Containerd | CriO) => Chosen("whoever may create pods in its namespace"),
         (SelectorField::Pod | SelectorField::Namespace, Runc | Crun) => BUNDLE,
-        (SelectorField::Pod | SelectorField::Namespace, Docker) => Chosen("whoever starts it: `--label`"),
+        (SelectorField::Pod | SelectorField::Namespace, Docker) => {
+            Chosen("whoever starts it, with `--label`")
+        }
         (SelectorField::Namespace, Containerd | CriO) => {
             Trusted("the API server, which decides who may create pods there")
         }
-        (SelectorField::Namespace, Nerdctl) => Chosen("whoever starts it: `--namespace`"),
+        (SelectorField::Namespace, Nerdctl) => Chosen("whoever starts it, with `--namespace`"),
         (SelectorField::Image, Docker | Podman) => STARTS,
         (SelectorField::Image, Containerd | CriO) => {
             Chosen("the author of the pod, unless admission restricts it")
         }
         (SelectorField::Image, Runc | Crun) => BUNDLE,
-        (SelectorField::Label(_), Docker) => Chosen("the image, and whoever starts it"),
+        (SelectorField::Label(_), Docker) => Chosen("whoever builds the image or starts it"),
         (SelectorField::Label(_), CriO) => POD,
         (SelectorField::Pod, Podman) | (SelectorField::Image, Nerdctl | Incus | Lxd) => Unknown,
         (SelectorField::Label(_), Podman | Containerd | Nerdctl | Incus | Lxd) => Unknown,

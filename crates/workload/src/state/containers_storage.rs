@@ -1,5 +1,7 @@
 //! The state of Podman and CRI-O, which both use containers/storage.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
 use super::Root;
@@ -44,10 +46,17 @@ fn directories(root: Root<'_>) -> impl Iterator<Item = Directory> {
     names.filter_map(move |name| root.open(&name))
 }
 
+/// The directory of containers that a bundle is in, as `ID/userdata` (`ContainerDirectory()`, store.go).
+fn directory_of(root: Root<'_>, bundle: &Path) -> Option<Directory> {
+    let containers = bundle.parent()?.parent()?.strip_prefix("/").ok()?;
+    root.open(containers.to_str()?)
+}
+
 /// Adds what Podman knows about the container. The names of pods are in its database alone.
-pub(super) fn complete_podman(root: Root<'_>, workload: &mut Workload) {
+pub(super) fn complete_podman(root: Root<'_>, bundle: Option<&Path>, workload: &mut Workload) {
     let Some(id) = id(workload) else { return };
-    let mut containers = directories(root).flat_map(|directory| {
+    let of_bundle = bundle.and_then(|bundle| directory_of(root, bundle));
+    let mut containers = of_bundle.into_iter().chain(directories(root)).flat_map(|directory| {
         let lists =
             LISTS.iter().filter_map(|list| directory.json::<Vec<Container>>(list.as_bytes(), LIST_MAX));
         lists.flatten().collect::<Vec<_>>()

@@ -124,8 +124,8 @@ impl<'a> Selection<'a> {
         let name = field.to_string();
         let name = printable(&name);
         match self.fields.trust(field) {
-            Some(Trust::Trusted(who)) => format!("`{name}` is trusted: {who}"),
-            Some(Trust::Chosen(who)) => format!("`{name}` is not trusted: {who} chooses it"),
+            Some(Trust::Trusted(who)) => format!("`{name}` is trusted: chosen by {who}"),
+            Some(Trust::Chosen(who)) => format!("`{name}` is not trusted: chosen by {who}"),
             Some(Trust::Absent) => format!("{} has no `{name}`", self.engine_name()),
             Some(_) => format!("knobgate cannot find out the `{name}` of {}", self.engine_name()),
             None => format!("who chooses `{name}` depends on the engine, which is not known"),

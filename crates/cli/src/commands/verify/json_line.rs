@@ -43,7 +43,7 @@ struct JsonVerification<'a> {
 #[derive(Serialize)]
 struct JsonSource<'a> {
     file: &'a str,
-    line: usize,
+    line: u32,
     column: u32,
     text: &'a str,
 }
@@ -63,9 +63,11 @@ pub(super) fn line(verified: &Verified<'_>, with_log: bool) -> String {
         hook: DecidingHook::of_this_machine(),
         verdict,
         reason: rejection.map(Rejection::reason),
-        source: source.map(|(file, entry)| {
-            let (file, line) = verified.origin(file, entry.line);
-            JsonSource { file, line, column: entry.column, text: &entry.text }
+        source: source.map(|(file, entry)| JsonSource {
+            file,
+            line: entry.line,
+            column: entry.column,
+            text: &entry.text,
         }),
         insn: rejection.and_then(Rejection::insn),
         insns: verification.insns,

@@ -30,7 +30,7 @@ pub(super) fn print(verified: &Verified<'_>, all_of_log: bool, output: &Output) 
     ))?;
     if let Some(rejection) = rejection {
         row("reason", rejection.reason())?;
-        for (name, text) in place(verified, rejection) {
+        for (name, text) in place(rejection) {
             row(name, text)?;
         }
     }
@@ -44,11 +44,10 @@ pub(super) fn print(verified: &Verified<'_>, all_of_log: bool, output: &Output) 
 }
 
 /// The place of the rejection.
-fn place(verified: &Verified<'_>, rejection: &Rejection) -> Vec<(&'static str, String)> {
+fn place(rejection: &Rejection) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     if let Some((file, entry)) = rejection.source() {
-        let (file, line) = verified.origin(file, entry.line);
-        rows.push(("source", format!("{file}:{line}")));
+        rows.push(("source", format!("{file}:{}", entry.line)));
         rows.push(("", format!("  {}", entry.text)));
     }
     if let Some(insn) = rejection.insn() {

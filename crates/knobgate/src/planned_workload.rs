@@ -1,38 +1,31 @@
-//! A container that does not exist yet.
+//! Who a container will be that does not exist yet.
 
 use std::path::{Path, PathBuf};
 
-use knobgate_kernel::Hierarchy;
 use knobgate_workload::{EngineState, OciContainer, Workload};
 
-use super::StartingContainer;
 use crate::container_error::ContainerError;
 use crate::oci_state::{OciBundle, bytes};
 
-impl StartingContainer {
-    /// The container that a runtime would start from a bundle under this id. It has no cgroup yet: what its bundle asks for counts as
-    /// its cgroup.
-    ///
-    /// # Errors
-    ///
-    /// [`ContainerError::Bundle`], [`Cgroup`](ContainerError::Cgroup).
-    pub fn planned(id: &str, directory: &Path) -> Result<Self, ContainerError> {
-        let bundle = OciBundle::read(directory)?;
-        let path = planned_cgroup(id, bundle.cgroups_path.as_deref());
-        let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-        let container = OciContainer {
-            id,
-            bundle: bytes(&absolute),
-            annotations: &bundle.annotations,
-            cgroups_path: bundle.cgroups_path.as_deref(),
-        };
-        let mut workload = Workload::of_oci(path.as_bytes(), &container);
-        EngineState::below("/").add_names(&mut workload);
-        let failed = |source| ContainerError::Cgroup { id: id.to_owned(), source };
-        let hierarchy = Hierarchy::find().map_err(failed)?;
-        let directory = hierarchy.path().join(path.trim_start_matches('/'));
-        Ok(Self { id: id.to_owned(), bundle, workload, directory })
-    }
+/// The container that a runtime would start from a bundle under this id. It has no cgroup yet: what its bundle asks for counts as its
+/// cgroup. [`StartingContainer`](crate::StartingContainer) finds out the same when it has one.
+///
+/// # Errors
+///
+/// [`ContainerError::Bundle`].
+pub fn planned_workload(id: &str, directory: &Path) -> Result<Workload, ContainerError> {
+    let bundle = OciBundle::read(directory)?;
+    let path = planned_cgroup(id, bundle.cgroups_path.as_deref());
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let container = OciContainer {
+        id,
+        bundle: bytes(&absolute),
+        annotations: &bundle.annotations,
+        cgroups_path: bundle.cgroups_path.as_deref(),
+    };
+    let mut workload = Workload::of_oci(path.as_bytes(), &container);
+    EngineState::below("/").add_names(&mut workload, Some(&absolute));
+    Ok(workload)
 }
 
 /// The cgroup that `linux.cgroupsPath` asks for. With systemd, it is `SLICE:PREFIX:NAME` (runc's `getUnitName()` and `ExpandSlice()`,
