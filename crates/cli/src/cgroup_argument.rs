@@ -45,6 +45,14 @@ pub(crate) fn cgroup_at(path: &Path) -> Result<Cgroup, Failure> {
     Cgroup::open(path).map_err(cannot_use)
 }
 
+/// A cgroup that was there a moment ago.
+///
+/// # Errors
+/// [`Failure::Usage`] if it was removed; [`Failure::Machine`].
+pub(crate) fn open(cgroup: &CgroupRef) -> Result<Cgroup, Failure> {
+    cgroup.open().map_err(cannot_use)
+}
+
 /// The cgroup that a process is in.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ mod presets;
 mod replay;
 mod report;
 mod run;
+mod runtime;
 mod show;
 mod simulate;
 mod test;
@@ -61,6 +62,7 @@ pub(crate) enum Command {
     Report(report::Report),
     Doctor(doctor::Doctor),
     Run(run::Run),
+    Runtime(runtime::Runtime),
     Learn(learn::Learn),
     OciHook(oci_hook::OciHook),
     Nri(nri::Nri),
@@ -94,6 +96,7 @@ impl Command {
             Self::Report(report) => report.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Runtime(runtime) => Ok(runtime.run(output)),
             Self::Learn(learn) => learn.run(output),
             Self::OciHook(hook) => Ok(hook.run(output)),
             Self::Nri(nri) => nri.run(output),

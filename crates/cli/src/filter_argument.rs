@@ -21,6 +21,23 @@ pub(crate) fn parse(text: String, output: &Output) -> Result<Filter, ExitCode> {
     })
 }
 
+/// The filter that asks for both, with its text: that the events are of some workloads, and what `--filter` says.
+pub(crate) fn parse_both(
+    workloads: Option<String>,
+    text: Option<String>,
+    output: &Output,
+) -> Result<Option<(String, Filter)>, ExitCode> {
+    // Its own errors are about what the user has written.
+    let filter = text.clone().map(|text| parse(text, output)).transpose()?;
+    let both = match (workloads, text) {
+        (None, text) => return Ok(text.zip(filter)),
+        (Some(workloads), None) => workloads,
+        (Some(workloads), Some(text)) => format!("({workloads}) and ({text})"),
+    };
+    let filter = parse(both.clone(), output)?;
+    Ok(Some((both, filter)))
+}
+
 /// Whether an item is shown: unless the filter certainly does not hold for it.
 pub(crate) fn passes(filter: Option<&Filter>, item: &StreamItem) -> bool {
     filter.is_none_or(|filter| filter.matches(item) != Some(false))

@@ -18,8 +18,9 @@
 //! - [`mod@decider`] says which rule of a file decides;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
-//! - [`cgroup_argument`] resolves cgroup arguments, [`attachment_names`] names of attachments, and [`filter_argument`] reads filters of
-//!   events;
+//! - [`mod@target`] finds what a command is about: the cgroups of paths, processes and workloads ([`cgroup_argument`],
+//!   [`workload_failure`]), and [`attachment_names`] resolves names of attachments;
+//! - [`filter_argument`] reads filters of events, and [`workload_filter`] makes one for workloads;
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
@@ -62,8 +63,11 @@ mod sarif;
 mod settings_file;
 mod stream;
 mod style;
+mod target;
 mod timestamp;
 mod unified_diff;
+mod workload_failure;
+mod workload_filter;
 
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;

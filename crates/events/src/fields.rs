@@ -154,6 +154,7 @@ impl Fields for StreamItem {
             TextField::Policy => self.policy(),
             TextField::Attachment => self.context.attachment.as_deref(),
             TextField::Container => of_workload(|workload| workload.container_or_id().into()),
+            TextField::ContainerId => of_workload(|workload| workload.container_id.as_deref().into()),
             TextField::Pod => of_workload(|workload| workload.pod_or_id().into()),
             TextField::Namespace => of_workload(namespace),
             TextField::Image => of_workload(image),

@@ -162,7 +162,7 @@ fn a_cgroup_whose_path_shows_no_workload_has_none() {
         StreamReader::new(line.as_bytes()).next().unwrap().unwrap()
     };
     let (with_path, without_path) = (event(r#"{"id":5,"path":"/sys/fs/cgroup/demo"}"#), event(r#"{"id":5}"#));
-    for field in ["container", "pod", "namespace", "image", "unit"] {
+    for field in ["container", "container_id", "pod", "namespace", "image", "unit"] {
         let holds = |text: String, item| Filter::parse(Source::new("filter", text)).unwrap().matches(item);
         assert_eq!(holds(format!("{field} == \"web\""), &with_path), Some(false), "{field}");
         assert_eq!(holds(format!("{field} == \"\""), &with_path), Some(true), "{field}");
@@ -227,6 +227,8 @@ fn nothing_in_a_workload_changes_whose_event_it_is() {
         for (filter, expected) in [
             ("container == \"web\"", yes),
             ("container == \"db\"", no),
+            ("container_id starts with \"a\"", yes),
+            ("container_id == \"bb\"", no),
             ("image == \"web:1\"", yes),
             ("image != \"web:1\"", no),
         ] {

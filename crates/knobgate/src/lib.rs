@@ -100,6 +100,8 @@ mod observation;
 mod observed_run;
 #[cfg(feature = "containers")]
 mod oci_state;
+#[cfg(feature = "containers")]
+mod planned_workload;
 mod policy_version;
 mod run_error;
 #[cfg(feature = "containers")]
@@ -113,6 +115,8 @@ mod workload_fields;
 mod workload_memory;
 #[cfg(feature = "workloads")]
 mod workload_resolver;
+#[cfg(feature = "workloads")]
+mod workload_search;
 
 pub use knobgate_bpf as bpf;
 pub use knobgate_compiler as compiler;
@@ -149,6 +153,8 @@ pub use observation::{Observation, ObservationError, ObservationLoss, Observed};
 pub use observed_run::ObservedRunError;
 #[cfg(feature = "containers")]
 pub use oci_state::{OciBundle, OciState, OciStatus};
+#[cfg(feature = "containers")]
+pub use planned_workload::planned_workload;
 pub use policy_version::{PolicyVersion, name_of_versions, versions_of};
 pub use run_error::RunError;
 #[cfg(feature = "containers")]
@@ -159,3 +165,5 @@ pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};
 pub use workload_fields::WorkloadFields;
 #[cfg(feature = "workloads")]
 pub use workload_resolver::WorkloadResolver;
+#[cfg(feature = "workloads")]
+pub use workload_search::{FoundWorkload, WorkloadSearchError};

@@ -54,12 +54,16 @@ pub struct OciBundle {
     pub cgroups_path: Option<String>,
     /// Whether it has a user namespace of its own.
     pub user_namespace: bool,
+    /// Its annotations.
+    pub annotations: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
 struct Config {
     #[serde(default)]
     linux: Linux,
+    #[serde(default)]
+    annotations: Option<HashMap<String, String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -135,12 +139,13 @@ impl OciBundle {
     }
 
     fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
-        let Config { linux } = serde_json::from_slice(bytes)?;
+        let Config { linux, annotations } = serde_json::from_slice(bytes)?;
         let namespaces = linux.namespaces.unwrap_or_default();
         Ok(Self {
             sysctls: linux.sysctl.unwrap_or_default(),
             cgroups_path: linux.cgroups_path.filter(|path| !path.is_empty()),
             user_namespace: namespaces.iter().any(|namespace| namespace.kind == "user"),
+            annotations: annotations.unwrap_or_default(),
         })
     }
 }

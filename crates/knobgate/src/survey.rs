@@ -79,6 +79,14 @@ impl Survey {
         Ok(survey)
     }
 
+    /// The programs that run for the accesses of this cgroup. Without programs of its own, it has those of the nearest cgroup above
+    /// that has some. `None` if no program runs.
+    pub fn order_for(&self, cgroup: &Path) -> Option<RunOrder> {
+        let above = self.cgroups.iter().filter(|order| cgroup.starts_with(&order.cgroup));
+        let nearest = above.max_by_key(|order| order.cgroup.components().count())?;
+        Some(RunOrder { cgroup: cgroup.to_owned(), programs: nearest.programs.clone() })
+    }
+
     fn take_once() -> Result<Self, SurveyError> {
         let machine = MachineAttachments::find()?;
         let LinkNames { names, pinned, unread } = LinkNames::read();

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use knobgate_kernel::{Bpffs, CgroupError, Hierarchy, PinDir};
-use knobgate_workload::{EngineState, Workload};
+use knobgate_workload::{EngineState, Workload, WorkloadName};
 
 use crate::workload_memory::WorkloadMemory;
+use crate::workload_search::{self, FoundWorkload, WorkloadSearchError};
 
 /// How long the result of a walk through the hierarchy, or of a look at the engines' state, stands.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -107,7 +108,7 @@ impl WorkloadResolver {
             return Some(Arc::clone(&known.workload));
         }
         let name = self
-            .find(cgroup_id, now)
+            .directory(cgroup_id, now)
             .and_then(|directory| Some((self.hierarchy.name(&directory)?, directory)));
         let started = self.started.memory(now);
         let known = match name {
@@ -123,8 +124,32 @@ impl WorkloadResolver {
         Some(workload)
     }
 
+    /// Finds the workload of this name, and its topmost cgroup. That takes a walk through the hierarchy.
+    ///
+    /// Only the outermost workload of a cgroup counts: what runs in a container cannot be found by a name that it may have made up
+    /// itself. The id or the name of a container comes before ids that begin with it, as for Docker.
+    ///
+    /// ```no_run
+    /// use knobgate::WorkloadResolver;
+    /// use knobgate::workload::WorkloadName;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let found = WorkloadResolver::new()?.find(&WorkloadName::Container("web".to_owned()))?;
+    /// println!("{}", found.cgroup.path().display());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// There is no such workload, or there are several, or they cannot be searched.
+    pub fn find(&mut self, name: &WorkloadName) -> Result<FoundWorkload, WorkloadSearchError> {
+        let started = self.started.memory(Instant::now());
+        workload_search::find(name, &self.hierarchy, &mut self.state, started)
+    }
+
     /// The directory of a cgroup.
-    fn find(&mut self, id: u64, now: Instant) -> Option<PathBuf> {
+    fn directory(&mut self, id: u64, now: Instant) -> Option<PathBuf> {
         if let Ok(found) = self.hierarchy.path_by_handle(id) {
             return found;
         }

@@ -1,7 +1,8 @@
 //! Suggestions for misspelled words.
 
-/// The candidate that is close enough to `word` to be what was meant.
-pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate that is close enough to `word` to be what was meant; none without the feature `suggest`, unless two letters
+/// are swapped in a word of two.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     match word.chars().count() {
         0 | 1 => None,
         // For short words, only two swapped letters are a typo: any other difference makes another word.

@@ -84,6 +84,7 @@ pub use access::{Access, AccessKind, Task};
 pub use check::{CheckOptions, parse};
 pub use decision::{DecidedBy, Decision, EvalError, Verdict};
 pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
+pub use did_you_mean::did_you_mean;
 pub use evaluate::{Applies, applies, evaluate, holds};
 pub use format::format;
 pub use include::{IncludeError, IncludeLoader, IncludedText};

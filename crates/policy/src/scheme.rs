@@ -91,6 +91,7 @@ pub(crate) static FILTERS: Scheme = Scheme {
         ("attachment", Field::Text(TextField::Attachment)),
         ("cgroup", Field::Text(TextField::Cgroup)),
         ("container", Field::Text(TextField::Container)),
+        ("container_id", Field::Text(TextField::ContainerId)),
         ("pod", Field::Text(TextField::Pod)),
         ("namespace", Field::Text(TextField::Namespace)),
         ("image", Field::Text(TextField::Image)),

@@ -42,7 +42,7 @@ pub fn without_containerd() -> Option<String> {
     if !directory().join("containerd").is_file() {
         return Some("needs containerd: run .ci/containerd, or set KNOBGATE_CONTAINERD=DIR".to_owned());
     }
-    without_runc(&crate::profile())
+    without_runc()
 }
 
 /// Keeps the mount namespace, and tidies up when its standard input ends: when the test does, whatever ends that.

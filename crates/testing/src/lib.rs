@@ -6,6 +6,9 @@
 //! command that not every machine has [states that](Suite::using), too, and so does one with a
 //! [container engine](Suite::with_engine), which is ignored without it unless `KNOBGATE_REQUIRE_CONTAINERS=1`.
 //!
+//! [`Container`] is one of runc. [`Containerd`], [`Docker`] and [`Podman`] are whole engines; the last two are each for one test,
+//! which runs in [namespaces](ENGINE_NAMESPACES) that end with all that is in them.
+//!
 //! The tests run in a mount namespace with its own bpffs and `/run`, so that nothing is left there. Tests that write knobs
 //! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Cgroups
 //! ([`scratch`]) and processes ([`Reaped`]) go when their values are dropped.
@@ -16,9 +19,12 @@
 
 mod both;
 mod containerd;
+mod docker;
+mod engines;
 mod fixtures;
 mod harness;
 pub mod object_cases;
+mod podman;
 mod processes;
 mod random;
 mod requirements;
@@ -28,11 +34,14 @@ mod seccomp;
 
 pub use both::Both;
 pub use containerd::{BUSYBOX_IMAGE, Containerd, Pod, without_containerd};
+pub use docker::Docker;
+pub use engines::{ENGINE_NAMESPACES, IMAGE, fresh_machine, without_docker, without_podman};
 pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};
 pub use harness::{
     PRIVATE_KNOBS, Requirement, Suite, Test, TestNamespaces, in_private_mount_namespace, number, run, seed,
 };
 pub use knobgate_hook::Profile;
+pub use podman::Podman;
 pub use processes::{Reaped, eventually, is_running};
 pub use random::Random;
 pub use requirements::{Missing, process_tracking};

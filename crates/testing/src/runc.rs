@@ -3,18 +3,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs, io};
+use std::{fs, io};
 
-use knobgate_hook::Profile;
+use crate::engines::program;
 
 /// What the machine lacks for containers of runc.
-pub fn without_runc(_: &Profile) -> Option<String> {
+pub fn without_runc() -> Option<String> {
     let both = program("runc").is_some() && program("busybox").is_some();
     (!both).then(|| "needs runc and a static busybox (Debian's runc and busybox-static)".to_owned())
-}
-
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
 /// A container that runs a script, in its own namespaces, with a writable `/proc/sys`. It is removed on drop.
@@ -25,6 +21,8 @@ pub struct Container {
     state: PathBuf,
     /// The directory of its bundle.
     directory: PathBuf,
+    /// The name of its cgroup.
+    cgroup: PathBuf,
 }
 
 /// What is in the bundle of a container.
@@ -133,7 +131,8 @@ impl Container {
         let directory = directory.join("bundle");
         bundle.write(&directory)?;
         fs::create_dir_all(state)?;
-        Ok(Self { name: name.to_owned(), state: state.to_owned(), directory })
+        let (name, state, cgroup) = (name.to_owned(), state.to_owned(), bundle.cgroup.to_owned());
+        Ok(Self { name, state, directory, cgroup })
     }
 
     /// What the container has printed so far.
@@ -159,6 +158,14 @@ impl Drop for Container {
     fn drop(&mut self) {
         if let Err(error) = self.runc(&["delete", "--force", &self.name].map(OsStr::new)) {
             eprintln!("{error}");
+        }
+        // runc removes its cgroup, but not those above that it has made in the hierarchies of v1. The test has made the one in v2.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let is_v1 = hierarchy.path().join("cgroup.clone_children").exists();
+            let Ok(below) = self.cgroup.strip_prefix("/") else { continue };
+            for above in below.ancestors().skip(1).filter(|above| is_v1 && !above.as_os_str().is_empty()) {
+                let _ = fs::remove_dir(hierarchy.path().join(above));
+            }
         }
     }
 }

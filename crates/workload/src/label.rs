@@ -94,11 +94,12 @@ impl Workload {
     /// print them.
     pub fn label(&self) -> Vec<u8> {
         let levels = std::iter::successors(Some(self), |workload| workload.outer.as_deref());
-        let label = label(levels.map(Self::label_level), <[u8]>::to_vec);
+        let label = label(levels.map(Self::level), <[u8]>::to_vec);
         if label.is_empty() { [b"cgroup ", &*self.path].concat() } else { label }
     }
 
-    fn label_level(&self) -> LabelLevel<'_> {
+    /// What a label says of this one alone, without the containers around it.
+    pub fn level(&self) -> LabelLevel<'_> {
         LabelLevel {
             engine: self.engine.name(),
             is_monitor: self.role == Role::Monitor,

@@ -27,6 +27,7 @@
 //! - The **owner** ([`Workload::owner`]) of a name is what is above it that could have made it up: a service, for example.
 //! - The **label** ([`Workload::label`]) is the name in one column. The [`Labels`] of a container are
 //!   something else: keys and values that whoever starts it chose.
+//! - A **name** ([`WorkloadName`]) is what somebody calls a workload, to say which one is meant.
 //!
 //! # Who chooses a name
 //!
@@ -44,6 +45,7 @@
 //! | whether a name is that of a unit, and what its escapes mean | `unit.rs` |
 //! | the components together: the innermost workload, and those around it | `path.rs` |
 //! | a name in one column | `label.rs` |
+//! | from what somebody calls a workload to the workload | `workload_name.rs` |
 //! | a container that a runtime is about to start | `oci.rs` |
 //! | a workload as bytes, to remember it when its cgroup is gone | `remembered.rs` |
 //! | names from the files of engines | `state.rs` |
@@ -60,6 +62,7 @@ mod remembered;
 mod state;
 mod unit;
 mod workload;
+mod workload_name;
 
 pub use label::{LabelLevel, label};
 pub use labels::Labels;
@@ -67,3 +70,4 @@ pub use oci::OciContainer;
 #[cfg(feature = "state")]
 pub use state::EngineState;
 pub use workload::{Engine, Origin, Piece, Role, Workload};
+pub use workload_name::{NameMatch, WorkloadName};

@@ -1,19 +1,20 @@
 //! `knobgate attach`: attach a policy to cgroups persistently.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::ArgGroup;
 use knobgate::{Applied, Attachments, CgroupRef};
 use knobgate_kernel::{Cgroup, CgroupType, MovedAway, ThreadCount};
 
 use crate::attachment_failure::parse_name;
-use crate::cgroup_argument::{cgroup_at, cgroup_of, summarize, type_of};
+use crate::cgroup_argument::{summarize, type_of};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plural::count;
 use crate::program_source::{ProgramSource, ProgramSourceArgs};
+use crate::target::{TARGETS, Target, TargetArgs};
 
 /// Attach a policy, or a program of your own, to cgroups; it stays until it is detached
 ///
@@ -26,20 +27,27 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 /// others, the policy must be exactly the attached one; new cgroups then share its program.
 ///
 /// If the policy cannot be attached to one of the cgroups, nothing changes on any.
+///
+/// --cgroup, --pid, --container, --unit and --pod can be repeated. A container, a unit or a pod means the topmost cgroup that
+/// it has for itself. When the container ends, the cgroup is removed, and the policy is gone with it: one for all containers
+/// goes on the cgroup above.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("where").args(TARGETS).required(true).multiple(true), after_long_help = EXAMPLES)]
 pub(crate) struct Attach {
     #[command(flatten)]
     source: ProgramSourceArgs,
-    /// A cgroup: a path in the file system, or relative to the root of the hierarchy; can be repeated
-    #[arg(long = "cgroup", value_name = "PATH", required_unless_present = "pids")]
-    cgroups: Vec<PathBuf>,
-    /// A process; means the cgroup that it is in; can be repeated
-    #[arg(long = "pid", value_name = "PID")]
-    pids: Vec<u32>,
+    #[command(flatten)]
+    targets: TargetArgs,
     /// The name of the attachment; by default the name of the policy or program
     #[arg(long)]
     name: Option<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  knobgate attach --policy web.knob --cgroup machine.slice
+  knobgate attach --policy web.knob --unit nginx
+  knobgate attach --policy web.knob --container shop-web-1 --name shop";
 
 impl Attach {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
@@ -65,56 +73,59 @@ impl Attach {
     /// The cgroups, without duplicates.
     fn cgroups(&self, output: &Output) -> Result<Vec<CgroupRef>, Failure> {
         let (mut cgroups, mut seen) = (Vec::new(), HashSet::new());
-        let mut add = |cgroup: &Cgroup| {
+        for target in self.targets.find()? {
+            let cgroup = target.open()?;
+            match target {
+                Target::Process(pid, _) => check_process(pid, &cgroup)?,
+                Target::Cgroup(_) | Target::Workload(..) => warn_about(&cgroup, output)?,
+            }
             if seen.insert(cgroup.id()) {
-                cgroups.push(CgroupRef::from(cgroup));
+                cgroups.push(CgroupRef::from(&cgroup));
             }
-        };
-        for path in &self.cgroups {
-            let cgroup = cgroup_at(path)?;
-            let place = cgroup.path().display();
-            match type_of(&cgroup)? {
-                CgroupType::Root => output.warning(format!(
-                    "{place} is the root of all cgroups: the policy applies to every process on this machine"
-                )),
-                CgroupType::Threaded => output.warning(format!("{place} {HAS_THREADS}")),
-                CgroupType::DomainInvalid => output.warning(format!(
-                    "the cgroup.type of {place} is \"domain invalid\": no process can be there, so the policy applies to none"
-                )),
-                _ => {}
-            }
-            add(&cgroup);
-        }
-        for &pid in &self.pids {
-            let cgroup = cgroup_of(pid)?;
-            let place = cgroup.path().display();
-            match type_of(&cgroup)? {
-                CgroupType::Root => {
-                    return Err(Failure::usage(format!(
-                        "process {pid} is in {place}, the root of all cgroups, where a policy would apply to every \
-                         process on this machine; if you mean that, use --cgroup {place}"
-                    )));
-                }
-                CgroupType::Threaded => {
-                    let threads = ThreadCount::of_pid(pid).map_err(|error| {
-                        Failure::machine(format!("cannot examine process {pid}")).because(error)
-                    })?;
-                    let ThreadCount { inside, elsewhere, .. } = threads;
-                    let whole = match domain_of(&cgroup) {
-                        Some(domain) => format!("all of them are in --cgroup {}; ", domain.path().display()),
-                        None => String::new(),
-                    };
-                    return Err(Failure::usage(format!(
-                        "process {pid} is in {place}, which {HAS_THREADS} (of this one, {} in it, {elsewhere} not); \
-                         {whole}if these threads alone are meant, say --cgroup {place}",
-                        count(inside, "thread")
-                    )));
-                }
-                _ => {}
-            }
-            add(&cgroup);
         }
         Ok(cgroups)
+    }
+}
+
+/// Warns if the policy does not apply to what one might think.
+fn warn_about(cgroup: &Cgroup, output: &Output) -> Result<(), Failure> {
+    let place = cgroup.path().display();
+    match type_of(cgroup)? {
+        CgroupType::Root => output.warning(format!(
+            "{place} is the root of all cgroups: the policy applies to every process on this machine"
+        )),
+        CgroupType::Threaded => output.warning(format!("{place} {HAS_THREADS}")),
+        CgroupType::DomainInvalid => output.warning(format!(
+            "the cgroup.type of {place} is \"domain invalid\": no process can be there, so the policy applies to none"
+        )),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Checks that a policy on the cgroup of a process applies to all of the process, and not to all processes.
+fn check_process(pid: u32, cgroup: &Cgroup) -> Result<(), Failure> {
+    let place = cgroup.path().display();
+    match type_of(cgroup)? {
+        CgroupType::Root => Err(Failure::usage(format!(
+            "process {pid} is in {place}, the root of all cgroups, where a policy would apply to every process on this \
+             machine; if you mean that, use --cgroup {place}"
+        ))),
+        CgroupType::Threaded => {
+            let threads = ThreadCount::of_pid(pid)
+                .map_err(|error| Failure::machine(format!("cannot examine process {pid}")).because(error))?;
+            let ThreadCount { inside, elsewhere, .. } = threads;
+            let whole = match domain_of(cgroup) {
+                Some(domain) => format!("all of them are in --cgroup {}; ", domain.path().display()),
+                None => String::new(),
+            };
+            Err(Failure::usage(format!(
+                "process {pid} is in {place}, which {HAS_THREADS} (of this one, {} in it, {elsewhere} not); {whole}if \
+                 these threads alone are meant, say --cgroup {place}",
+                count(inside, "thread")
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

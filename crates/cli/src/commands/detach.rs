@@ -1,35 +1,37 @@
 //! `knobgate detach`: detach a policy.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use knobgate::{AttachmentError, Attachments, CgroupRef};
 use knobgate_kernel::AttachmentName;
 
 use crate::attachment_names::{self, named};
-use crate::cgroup_argument::{cgroup_at, describe_ids};
+use crate::cgroup_argument::describe_ids;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plural::count;
+use crate::target::TargetArgs;
 
 /// Detach a policy
 ///
 /// From then on it judges no access, even if its links are also pinned or held elsewhere.
+///
+/// With --cgroup, --pid, --container, --unit or --pod, which can be repeated, it is detached only from these cgroups. Detaching
+/// from the last cgroup removes the attachment.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Detach {
     /// The name of the attachment, or of a policy for containers, which means all of its versions
     name: String,
-    /// Detach only from this cgroup; can be repeated. Detaching from the last cgroup removes the attachment
-    #[arg(long = "cgroup", value_name = "PATH")]
-    cgroups: Vec<PathBuf>,
+    #[command(flatten)]
+    targets: TargetArgs,
 }
 
 impl Detach {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let name = named(&self.name)?;
-        let cgroups = self.cgroups.iter().map(|path| cgroup_at(path).map(|cgroup| CgroupRef::from(&cgroup)));
-        let cgroups = cgroups.collect::<Result<Vec<_>, _>>()?;
+        let targets = self.targets.find()?;
+        let cgroups: Vec<CgroupRef> = targets.iter().map(|target| target.cgroup().clone()).collect();
         let (attachments, names) = attachment_names::find(name.clone())?;
         if let [name] = &names[..] {
             detach(&attachments, name, &cgroups, output)?;

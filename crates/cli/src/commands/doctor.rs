@@ -8,11 +8,16 @@ mod process_mounts;
 mod visible_cgroups;
 mod workload;
 
+use std::fs;
 use std::process::ExitCode;
+
+use knobgate_kernel::{Cgroup, CgroupError};
 
 use crate::failure::{Failure, MACHINE};
 use crate::json;
 use crate::output::Output;
+use crate::printable::printable_path;
+use crate::target::{Target, TargetArgs};
 use finding::State;
 
 /// Report what this machine can enforce, and how a workload could get around a policy
@@ -20,22 +25,30 @@ use finding::State;
 /// Each line shows a finding and its consequence. `no` means that no policy can be enforced, `less` that a policy can
 /// enforce less, or works less well, than it could.
 ///
+/// With --pid, it reports how this process could get around a policy on its cgroup. With --cgroup, --container, --unit or --pod, that is
+/// the process in there that has run longest: of a container, the one that it was started with.
+///
 /// Exit status: 3 if no policy can be enforced here, otherwise 0.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
     /// Print JSON: one object for each line
     #[arg(long)]
     json: bool,
-    /// Report how this process could get around a policy on its cgroup
-    #[arg(long)]
-    pid: Option<u32>,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 impl Doctor {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let findings = match self.pid {
+        let findings = match self.target.find_one("doctor examines one process")? {
             None => machine::examine(),
-            Some(pid) => workload::examine(pid)?,
+            Some(target) => {
+                let pid = process_of(&target)?;
+                if !matches!(target, Target::Process(..)) {
+                    output.note(format_args!("examining process {pid}"));
+                }
+                workload::examine(pid)?
+            }
         };
         for finding in &findings {
             output.line(if self.json { json::line(finding) } else { finding.text() })?;
@@ -43,4 +56,36 @@ impl Doctor {
         let impossible = findings.iter().any(|finding| finding.state == State::No);
         Ok(ExitCode::from(if impossible { MACHINE } else { 0 }))
     }
+}
+
+/// The process that was named, or that has run longest of those in a cgroup.
+///
+/// # Errors
+/// [`Failure::Usage`] if there is none; [`Failure::Machine`].
+fn process_of(target: &Target) -> Result<u32, Failure> {
+    if let Target::Process(pid, _) = target {
+        return Ok(*pid);
+    }
+    let place = printable_path(target.cgroup().path());
+    let cannot =
+        |error: CgroupError| Failure::machine(format!("cannot list the processes in {place}")).because(error);
+    let cgroup = target.open()?;
+    let mut pids = cgroup.procs().map_err(cannot)?;
+    for (_, path) in cgroup.descendants().map_err(cannot)? {
+        // It may have been removed in the meantime, or may have only threads.
+        pids.extend(Cgroup::open(path).and_then(|cgroup| cgroup.procs()).unwrap_or_default());
+    }
+    // A process of another pid namespace has the id 0.
+    let started = pids.into_iter().filter(|pid| *pid > 0).filter_map(|pid| Some((start_time(pid)?, pid)));
+    let oldest = started.min().map(|(_, pid)| pid);
+    oldest.ok_or_else(|| Failure::usage(format!("there is no process in {place}")))
+}
+
+/// When a process was started, in clock ticks since the boot; `None` if it has ended.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the process is the second field, and may have anything in it. The state comes after it.
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields = String::from_utf8_lossy(&stat[end + 1..]).into_owned();
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
 }

@@ -12,6 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::ArgGroup;
 use knobgate_policy::limits::COMM_MAX;
 use knobgate_policy::{Access, KnobName, PolicyFile, Task};
 use knobgate_policy_test::{DecideError, Decided, PolicyTest, PolicyTestError, Profile};
@@ -20,6 +21,7 @@ use crate::failure::Failure;
 use crate::knob_value::KnobValue;
 use crate::output::Output;
 use crate::policy_file::load_policy;
+use crate::target::{TARGETS, Target, TargetArgs};
 use crate::{not_compiled, report};
 use current_value::CurrentValue;
 use trace::Trace;
@@ -28,21 +30,23 @@ use workload::Selection;
 /// Explain what a policy decides about one read or write, or whether it applies to a process, and why
 ///
 /// The access is decided twice: by the definition of the language, and by the compiled program on the hook in user
-/// space. It needs no kernel and no privileges, and writes nothing. With `--pid`, it shows which `apply if` of the policy holds
-/// for the container or unit that the process is in, and who chooses what that looks at. Exit status: 0 whatever the answer, 1
+/// space. It needs no kernel and no privileges, and writes nothing. Exit status: 0 whatever the answer, 1
 /// if the policy has errors, 2 if the arguments are wrong, 4 if the language and the program disagree, which is a bug in
 /// knobgate.
+///
+/// With --pid, --cgroup, --container, --unit or --pod instead of an access, it shows which `apply if` of the policy holds for the
+/// container or unit that this is or is in, and who chooses what that looks at.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, group = ArgGroup::new("target").args(TARGETS).multiple(true).conflicts_with_all(ACCESS))]
 pub(crate) struct Explain {
     /// The policy; `-` is standard input
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
     /// The kind of access
-    #[arg(required_unless_present = "pid")]
+    #[arg(required_unless_present = "target")]
     kind: Option<KindArgument>,
     /// The knob, as `net.core.somaxconn` or `net/core/somaxconn`
-    #[arg(required_unless_present = "pid")]
+    #[arg(required_unless_present = "target")]
     knob: Option<OsString>,
     /// The bytes to write: `\n`, `\t`, `\r`, `\0`, `\xHH` and `\\` are escapes, and no newline is added
     #[arg(allow_hyphen_values = true)]
@@ -65,13 +69,8 @@ pub(crate) struct Explain {
     /// The kernel to compile for and to model, such as 6.8 or 6.12.94; what it cannot do is denied
     #[arg(long, value_name = "KERNEL", default_value = Profile::LINUX_6_18.name)]
     profile: Profile,
-    /// Instead of an access, explain whether the policy applies to the container or unit of this process
-    #[arg(
-        long,
-        value_name = "PID",
-        conflicts_with_all = ["kind", "knob", "value", "old", "pos", "uid", "gid", "comm", "profile"]
-    )]
-    pid: Option<u32>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -81,7 +80,11 @@ const EXAMPLES: &str = "Examples:
   knobgate explain --policy web.knob write net.core.somaxconn '9999999\\n'
   knobgate explain --policy web.knob write vm.max_map_count 65530 --old 262144
   knobgate explain --policy web.knob read kernel.ostype --uid 1000
-  knobgate explain --policy web.knob --pid 4711";
+  knobgate explain --policy web.knob --pid 4711
+  knobgate explain --policy web.knob --container shop-web-1";
+
+/// The ids of the arguments about an access for clap.
+const ACCESS: [&str; 9] = ["kind", "knob", "value", "old", "pos", "uid", "gid", "comm", "profile"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum KindArgument {
@@ -101,8 +104,10 @@ struct Answer<'a> {
 
 impl Explain {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        if let Some(pid) = self.pid {
-            return self.applies(pid, output);
+        if let Some(target) =
+            self.target.find_one("explain shows whether a policy applies to one workload")?
+        {
+            return self.applies(&target, output);
         }
         let (access, current) = self.access(output)?;
         let file = load_policy(&self.policy, output)?;
@@ -114,10 +119,10 @@ impl Explain {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn applies(&self, pid: u32, output: &Output) -> Result<ExitCode, Failure> {
+    fn applies(&self, target: &Target, output: &Output) -> Result<ExitCode, Failure> {
         let file = load_policy(&self.policy, output)?;
-        let workload = workload::workload_of(pid)?;
-        let selection = Selection::of(&file, pid, &workload);
+        let workload = workload::workload_of(target)?;
+        let selection = Selection::of(&file, target, &workload);
         output.line(if self.json { selection.json() } else { selection.text() })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -143,7 +148,7 @@ impl Explain {
     }
 
     fn access(&self, output: &Output) -> Result<(Access, CurrentValue), Failure> {
-        // Both are there without `--pid`.
+        // Both are there without a target.
         let (kind, written) = self
             .kind
             .zip(self.knob.as_ref())

@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::ArgGroup;
+use knobgate::workload::WorkloadName;
 use knobgate::{Observation, ObservationError, ObservationLoss, ObserverError};
 use knobgate_kernel::{BlockedSignals, Capabilities, Cgroup, Signal, knob_names};
 use knobgate_learn::{LearnError, LearnOptions, Learnt, learn};
 use knobgate_policy::terminal::escape;
 use knobgate_policy::{KnobName, PolicyFile, limits};
 
-use crate::cgroup_argument::cgroup_at;
 use crate::failure::Failure;
 use crate::limited::is_stdin;
 use crate::load_failure::load_failure;
@@ -27,6 +28,7 @@ use crate::output::Output;
 use crate::plural::count;
 use crate::policy_file;
 use crate::printable::{printable, printable_path};
+use crate::target::{TARGETS, Target, TargetArgs};
 use crate::{file_output, unified_diff};
 use duration::Span;
 use recorder::{Recorder, UntilExec};
@@ -42,6 +44,8 @@ use running::{Run, Running};
 /// from other values, and what is a way out of a container becomes a comment with the reason. If two or more network interfaces
 /// were given the same values, one rule is for all interfaces, and a comment says what else that admits.
 ///
+/// With --cgroup, --pid, --container, --unit or --pod, it watches that cgroup and those below it, instead of a command.
+///
 /// With --review, it steps through what a policy in audit mode would have denied, and asks about each knob. The policy is written
 /// only at the end. If the review ends early, what was decided goes to FILE.reviewed.
 ///
@@ -52,7 +56,7 @@ use running::{Run, Running};
 /// the policy to extend or to review has errors, or if the answers end before the review does; 2 for wrong arguments; 3 if this
 /// machine cannot do it; 126 or 127 if the command cannot be started.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, group = ArgGroup::new("target").args(TARGETS).multiple(true))]
 pub(crate) struct Learn {
     /// The policy; `-` is standard output, and the command's own output then goes to standard error
     #[arg(long, short, value_name = "FILE", default_value = "-")]
@@ -82,22 +86,20 @@ pub(crate) struct Learn {
         value_name = "N",
         default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=10_000),
-        conflicts_with = "cgroup"
+        conflicts_with = "target"
     )]
     runs: u32,
-    /// Watch this cgroup, and those below it, instead of a command: a path in the file system, or relative to the root of
-    /// the hierarchy
-    #[arg(long, value_name = "PATH", conflicts_with = "command")]
-    cgroup: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// For how long: 30s, 10m, 2h; by default until SIGINT or SIGTERM
-    #[arg(long = "for", value_name = "TIME", requires = "cgroup", conflicts_with = "command")]
+    #[arg(long = "for", value_name = "TIME", requires = "target", conflicts_with = "command")]
     span: Option<Span>,
     /// Learn from a stream of events, as `watch --json` prints it, instead of a workload; `-` is standard input. It does not say
     /// which accesses succeeded, so all that were not denied become comments
     #[arg(
         long,
         value_name = "EVENTS",
-        conflicts_with_all = ["command", "cgroup", "runs", "span", "ignore_until_exec"]
+        conflicts_with_all = ["command", "target", "runs", "span", "ignore_until_exec"]
     )]
     from: Option<PathBuf>,
     /// Ask about everything that this policy denies by its default, or would deny in audit mode, and add rules to it. The events
@@ -106,12 +108,17 @@ pub(crate) struct Learn {
         long,
         value_name = "FILE",
         conflicts_with_all = [
-            "command", "cgroup", "runs", "span", "ignore_until_exec", "merge", "name", "out", "reads", "accept_loss"
+            "command", "target", "runs", "span", "ignore_until_exec", "merge", "name", "out", "reads", "accept_loss"
         ]
     )]
     review: Option<PathBuf>,
     /// The command with its arguments
-    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["cgroup", "from", "review"])]
+    #[arg(
+        last = true,
+        value_name = "COMMAND",
+        required_unless_present_any = ["target", "from", "review"],
+        conflicts_with = "target"
+    )]
     command: Vec<OsString>,
 }
 
@@ -119,6 +126,7 @@ const EXAMPLES: &str = "Examples:
   knobgate learn -o web.knob -- nginx -g 'daemon off;'
   knobgate learn --runs 3 -o set-up.knob -- ./set-up-network
   knobgate learn --cgroup system.slice/web.service --for 10m -o web.knob
+  knobgate learn --container shop-web-1 --for 10m -o shop.knob
   knobgate learn --merge web.knob -o web.knob -- ./upgrade
   knobgate learn --review web.knob
   knobgate watch --json web > events.jsonl; knobgate learn --from events.jsonl -o web.knob";
@@ -141,17 +149,19 @@ impl Learn {
             return review::run(policy, self.from.as_deref(), self.slack, output);
         }
         let merged = self.merge.as_deref().map(|path| load_extendable(path, output)).transpose()?;
-        let name = self.name.clone().unwrap_or_else(|| self.default_name());
+        let target = self.target.find_one("learn watches one cgroup")?;
+        target.as_ref().map_or(Ok(()), Target::check_is_not_all)?;
+        let name = self.name.clone().unwrap_or_else(|| self.default_name(target.as_ref()));
         knobgate_policy::Policy::new(name.as_str()).map_err(|source| no_name(&name, source))?;
         self.check_out()?;
-        let until_exec = match (self.ignore_until_exec, &self.cgroup) {
+        let until_exec = match (self.ignore_until_exec, &target) {
             (false, _) => None,
             (true, Some(_)) => Some(UntilExec::OfAnyProcess),
             (true, None) => Some(UntilExec::AfterTheStart),
         };
         let mut recorder = Recorder::new(until_exec, merged.as_ref());
-        let loss = match (&self.cgroup, &self.from) {
-            (Some(path), _) => self.watch(&cgroup_at(path)?, &mut recorder, output)?,
+        let loss = match (&target, &self.from) {
+            (Some(target), _) => self.watch(&target.open()?, &mut recorder, output)?,
             (None, Some(path)) => recorded::read(path, self.reads, &mut recorder, output)?,
             (None, None) => match self.running().run(&mut recorder, output)? {
                 Run::Ended(loss) => loss,
@@ -162,7 +172,7 @@ impl Learn {
         recorder.ignored(output);
 
         let knobs = knobs_of_this_machine()?;
-        let title = self.title(recorder.recording().runs());
+        let title = self.title(target.as_ref(), recorder.recording().runs());
         let options =
             LearnOptions { name: &name, title: &title, reads: self.reads, slack: self.slack, knobs: &knobs };
         let learnt = learn(recorder.recording(), &options).map_err(no_policy)?;
@@ -282,9 +292,10 @@ impl Learn {
     }
 
     /// What is observed, for a comment.
-    fn title(&self, runs: u32) -> String {
-        let what = match (&self.cgroup, &self.from) {
-            (Some(path), _) => format!("the cgroup {}", path.display()),
+    fn title(&self, target: Option<&Target>, runs: u32) -> String {
+        let what = match (target, &self.from) {
+            (Some(Target::Workload(name, _)), _) => name.to_string(),
+            (Some(target), _) => format!("the cgroup {}", target.cgroup().path().display()),
             (None, Some(path)) => format!("the events in {}", policy_file::name(path)),
             (None, None) => {
                 let words: Vec<String> = self.command.iter().map(|word| word.display().to_string()).collect();
@@ -297,9 +308,14 @@ impl Learn {
     }
 
     /// The name of the command or cgroup, with `-` for what names of policies do not contain.
-    fn default_name(&self) -> String {
-        let path = match (&self.cgroup, &self.from) {
-            (Some(path), _) | (None, Some(path)) => path.as_path(),
+    fn default_name(&self, target: Option<&Target>) -> String {
+        let path = match (target, &self.from) {
+            (Some(Target::Workload(WorkloadName::Container(name) | WorkloadName::Unit(name), _)), _) => {
+                Path::new(name)
+            }
+            (Some(Target::Workload(WorkloadName::Pod { name, .. }, _)), _) => Path::new(name),
+            (Some(target), _) => target.cgroup().path(),
+            (None, Some(path)) => path.as_path(),
             (None, None) => Path::new(self.command.first().map_or("".as_ref(), OsString::as_os_str)),
         };
         let name = path

@@ -1,6 +1,6 @@
 //! `knobgate list`: list attached programs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 
 use knobgate::{AttachedBy, AttachedPolicy, EffectiveProgram, ObjectOrigin, RunOrder, Survey};
@@ -12,6 +12,7 @@ use crate::json;
 use crate::output::Output;
 use crate::printable::{printable, printable_path};
 use crate::style::{DIM, HEADING};
+use crate::target::{Target, TargetArgs};
 use crate::timestamp;
 
 /// List attached programs, knobgate's and others'
@@ -19,8 +20,12 @@ use crate::timestamp;
 /// For each cgroup with programs on this hook: all programs that run there, its own and those of the cgroups above, in
 /// the order in which they run. All of them run for every access, and each can deny it. A later program can also allow
 /// what an earlier one denied; knobgate's never do.
+///
+/// With --cgroup, --pid, --container, --unit or --pod, only what runs for these cgroups and those below.
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
+    #[command(flatten)]
+    targets: TargetArgs,
     /// Print JSON: one object a line, for each program on each cgroup
     #[arg(long)]
     json: bool,
@@ -28,8 +33,15 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let Survey { cgroups, dead, waiting, unread, .. } = Survey::take()
+        let targets = self.targets.find()?;
+        let mut survey = Survey::take()
             .map_err(|error| Failure::machine("cannot list what is attached").because(error))?;
+        if !targets.is_empty() {
+            survey.cgroups = orders_for(&targets, &survey);
+            survey.dead.clear();
+            survey.waiting.clear();
+        }
+        let Survey { cgroups, dead, waiting, unread, .. } = survey;
         for error in &unread {
             output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
         }
@@ -54,7 +66,11 @@ impl List {
             return Ok(ExitCode::SUCCESS);
         }
         if lines.is_empty() && dead.is_empty() && waiting.is_empty() {
-            output.report("nothing is attached");
+            output.report(if targets.is_empty() {
+                "nothing is attached"
+            } else {
+                "nothing is attached there"
+            });
         }
         for (order, lines) in &lines {
             let cgroup = order.cgroup.display().to_string();
@@ -74,6 +90,18 @@ impl List {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The programs that run for these cgroups, and for those below that have programs of their own.
+fn orders_for(targets: &[Target], survey: &Survey) -> Vec<RunOrder> {
+    let mut orders = BTreeMap::new();
+    for target in targets {
+        let path = target.cgroup().path();
+        let below = survey.cgroups.iter().filter(|order| order.cgroup.starts_with(path)).cloned();
+        let all = survey.order_for(path).into_iter().chain(below);
+        orders.extend(all.map(|order| (order.cgroup.clone(), order)));
+    }
+    orders.into_values().collect()
 }
 
 #[derive(Debug, Serialize)]

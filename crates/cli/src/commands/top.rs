@@ -39,7 +39,9 @@ use crate::filter_argument;
 use crate::live_events::LiveEvents;
 use crate::output::Output;
 use crate::plural::count;
+use crate::target::WorkloadArgs;
 use crate::timestamp::WallClock;
+use crate::workload_filter;
 use attachments::AttachmentWatch;
 use earlier::Counted;
 use model::Model;
@@ -52,6 +54,8 @@ use session::{SIGNALS, Session, block_stops, moment};
 /// marked as earlier. Events that were suppressed or lost are counted. A cgroup that was removed stays for a minute, marked
 /// as gone.
 ///
+/// --container, --unit and --pod make the filter that it starts with.
+///
 /// Keys: Tab for the next pane, the arrows, j and k to choose a row, Enter for its details (of an event or a knob, with the
 /// history of its values), / for a filter, s for another order, p to pause, ? for help, q to quit.
 ///
@@ -62,6 +66,8 @@ pub(crate) struct Top {
     /// The attachments whose events are shown; without a name, all of them
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    #[command(flatten)]
+    workloads: WorkloadArgs,
     /// Show only events for which this holds, as for `watch`; / changes it
     #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
@@ -71,13 +77,15 @@ const EXAMPLES: &str = "\
 Examples:
   knobgate top
   knobgate top web
+  knobgate top --container shop-web-1
   knobgate top --filter 'verdict == deny and not knob matches net.**'";
 
 impl Top {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let names = self.names.iter().map(|name| named(name)).collect::<Result<Vec<_>, Failure>>()?;
-        let filter = match self.filter.clone().map(|text| filter_argument::parse(text, output)).transpose() {
-            Ok(filter) => self.filter.zip(filter),
+        let workloads = workload_filter::here(&self.workloads, output)?;
+        let filter = match filter_argument::parse_both(workloads, self.filter, output) {
+            Ok(filter) => filter,
             Err(status) => return Ok(status),
         };
         for (is_terminal, what) in

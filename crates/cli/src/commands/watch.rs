@@ -3,11 +3,11 @@
 mod live;
 mod recorded;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use knobgate::Observer;
-use knobgate_kernel::{Capabilities, Hierarchy};
+use knobgate_kernel::{Capabilities, Cgroup, Hierarchy};
 
 use crate::attachment_names::named;
 use crate::cgroup_argument::cgroup_at;
@@ -16,6 +16,8 @@ use crate::filter_argument;
 use crate::output::Output;
 use crate::stream::column::Column;
 use crate::stream::printer::{Format, Printer};
+use crate::target::{Target, WORKLOADS, WorkloadArgs};
+use crate::workload_filter;
 
 /// Show events: who accessed which knob, with the verdict and the rule
 ///
@@ -27,6 +29,9 @@ use crate::stream::printer::{Format, Printer};
 /// than they were read. What is not known is left out. On a terminal, long values are shortened.
 ///
 /// With --all, it answers the question who changes the knobs of this machine, without any policy.
+///
+/// With --container, --unit or --pod, only the events of these workloads are shown, also of those that start later or are gone, by the
+/// names that events have. With --all, the observer is then on that workload.
 ///
 /// Only events that happen while the command runs are shown. `knobgate log` shows what a policy remembers of earlier ones.
 #[derive(Debug, clap::Args)]
@@ -40,8 +45,10 @@ pub(crate) struct Watch {
     #[arg(long, conflicts_with_all = ["names", "from"])]
     all: bool,
     /// With --all: on this cgroup instead; a path in the file system, or relative to the root of the hierarchy
-    #[arg(long, value_name = "PATH", requires = "all")]
+    #[arg(long, value_name = "PATH", requires = "all", conflicts_with_all = WORKLOADS)]
     cgroup: Option<PathBuf>,
+    #[command(flatten)]
+    workloads: WorkloadArgs,
     /// With --all: reads as well
     #[arg(long, requires = "all")]
     reads: bool,
@@ -72,7 +79,7 @@ pub(crate) struct Watch {
 const EXAMPLES: &str = "\
 Fields, for --fields and --filter:
   type time verdict outcome errno access knob old new stored pos pid tid uid gid comm policy attachment rule line
-  cgroup cgroup_id container pod namespace image unit netns utsns ipcns userns pidns mntns mode
+  cgroup cgroup_id container container_id pod namespace image unit netns utsns ipcns userns pidns mntns mode
   (--fields also has count, of suppressed and lost events; --filter does not have time and count, and writes would_deny
   where --fields prints would-deny)
 
@@ -81,6 +88,7 @@ Examples:
   knobgate watch web --json > events.jsonl
   knobgate watch --all
   knobgate watch --all --filter 'outcome == denied'
+  knobgate watch --container web
   knobgate watch --from events.jsonl
   knobgate watch --from events.jsonl --filter 'verdict == deny and not knob matches net.**'
   knobgate watch --from events.jsonl --fields time,comm,pid,knob,new";
@@ -93,16 +101,24 @@ impl Watch {
             None if self.json => Format::Json,
             None => Format::Text,
         };
-        let filter = match self.filter.map(|text| filter_argument::parse(text, output)).transpose() {
-            Ok(filter) => filter,
+        let place = if self.all { self.workloads.find_one("an observer is on one cgroup")? } else { None };
+        let workloads = match self.from {
+            Some(_) => workload_filter::recorded(&self.workloads),
+            None => workload_filter::here(&self.workloads, output)?,
+        };
+        let filter = match filter_argument::parse_both(workloads, self.filter, output) {
+            Ok(filter) => filter.map(|(_, filter)| filter),
             Err(status) => return Ok(status),
         };
         let printer = Printer::new(output, format, filter, self.count);
         match self.from {
             Some(file) => recorded::show(&file, printer, output),
             None => {
-                let observer =
-                    if self.all { Some(observe(self.cgroup.as_deref(), self.reads, output)?) } else { None };
+                let cgroup = match (self.cgroup, place) {
+                    (Some(path), _) => Some(cgroup_at(&path)?),
+                    (None, place) => place.as_ref().map(Target::open).transpose()?,
+                };
+                let observer = if self.all { Some(observe(cgroup, self.reads, output)?) } else { None };
                 live::show(names, observer, printer, output)
             }
         }
@@ -110,14 +126,14 @@ impl Watch {
 }
 
 /// Puts an observer on a cgroup, and says what that costs.
-fn observe(cgroup: Option<&Path>, reads: bool, output: &Output) -> Result<Observer, Failure> {
+fn observe(cgroup: Option<Cgroup>, reads: bool, output: &Output) -> Result<Observer, Failure> {
     let cannot = || Failure::machine("cannot observe");
     // Without the privilege, nobody can find out what programs can do.
     if Capabilities::of_this_process().is_ok_and(|found| !found.can_load()) {
         return Err(cannot().because("run knobgate as root"));
     }
     let cgroup = match cgroup {
-        Some(path) => cgroup_at(path)?,
+        Some(cgroup) => cgroup,
         None => Hierarchy::find()
             .and_then(|hierarchy| hierarchy.root())
             .map_err(|error| cannot().because(error))?,

@@ -4,24 +4,24 @@ use std::fs;
 use std::path::Path;
 
 use knobgate_events::{EventOutcome, StreamItem};
-use knobgate_hook::Profile;
 use knobgate_kernel::Hierarchy;
-use knobgate_testing::{Container, Test, eventually, profile, scratch, without_runc};
+use knobgate_testing::{Container, Suite, Test, eventually, profile, scratch, without_runc};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 
 use crate::setting::{DetachOnDrop, attach, expect, policy, stderr, stdout};
 use crate::watching::{Watching, sends_events};
 
-pub(crate) const TESTS: &[Test] = &[
+const TESTS: &[Test] = &[
     ("without_a_policy_watch_says_which_container_writes", observed),
+    ("a_container_can_be_named_instead_of_its_cgroup", addressed),
     ("a_denial_has_the_name_of_its_container_after_that_is_gone", denied),
     ("explain_says_whether_a_policy_applies_to_the_container_of_a_process", explained),
 ];
 
-/// What these tests require.
-pub(crate) fn can_be_watched(profile: &Profile) -> Option<String> {
-    without_runc(profile).or_else(|| sends_events(profile))
+/// These tests.
+pub(crate) fn with_runc() -> Suite {
+    Suite::default().requiring(sends_events, TESTS).with_engine(without_runc)
 }
 
 /// Where runc keeps its state unless it is told otherwise, which is where knobgate looks.
@@ -87,10 +87,11 @@ fn explained() -> Result<(), Failed> {
         2,
         ["explain", "--policy", policy("policy t\n").path().to_str().ok_or("a path")?, "--pid", "4194305"],
     );
-    assert_eq!(
-        stderr(&nobody),
-        "error: cannot find out what process 4194305 is in: there is no process 4194305\n"
-    );
+    assert_eq!(stderr(&nobody), "error: cannot use this cgroup: there is no process 4194305\n");
+    let applying = policy("policy t\napply if container == \"t-web-3\"\n");
+    let file = applying.path().to_str().ok_or("a path")?;
+    let named = stdout(&expect(0, ["explain", "--policy", file, "--container", "t-web-3"]));
+    assert!(named.starts_with("runc/t-web-3\n  applies   yes, by "), "{named}");
     let json: serde_json::Value = serde_json::from_str(&of("cgroup matches \"/x/*\"", &["--json"]))?;
     assert_eq!(
         (&json["applies"], &json["engine"], &json["cgroup"]),
@@ -114,5 +115,53 @@ fn denied() -> Result<(), Failed> {
     let of_container = items.iter().filter_map(|item| item.context.workload.as_ref());
     let names: Vec<_> = of_container.map(|workload| workload.container_id.as_deref()).collect();
     assert!(names.contains(&Some("t-web-2")), "{items:?}: {messages}");
+    Ok(())
+}
+
+fn addressed() -> Result<(), Failed> {
+    let (parent, files) = (scratch(), tempfile::tempdir()?);
+    let _detached = DetachOnDrop("t-addressed");
+    let name = Hierarchy::find()?.name(parent.path()).ok_or("a name")?.join("web");
+    let script = "sleep 1000 & while :; do echo 70 >/proc/sys/net/ipv4/ip_default_ttl; sleep 1; done";
+    let _container = Container::start("t-named-1", &name, script, files.path(), Path::new(STATE))?;
+    let web = parent.path().join("web");
+    let place = web.to_str().ok_or("a path")?;
+    let file = policy("policy t-addressed\n");
+    let path = file.path().to_str().ok_or("a path")?;
+
+    let typo = stderr(&expect(2, ["attach", "--policy", path, "--container", "t-naemd-1"]));
+    assert_eq!(typo, "error: cannot find the container \"t-naemd-1\": did you mean t-named-1?\n");
+    let attached = stdout(&expect(0, ["attach", "--policy", path, "--container", "t-named-1"]));
+    assert!(attached.contains(&format!("to {place};")), "{attached}");
+    let listed = stdout(&expect(0, ["list", "--container", "runc/t-named-1"]));
+    assert!(listed.starts_with(&format!("{place}\n")) && listed.contains("t-addressed"), "{listed}");
+    assert_eq!(listed.lines().filter(|line| line.starts_with('/')).count(), 1, "{listed}");
+    let nothing = parent.create("other")?;
+    let elsewhere = expect(0, ["list".as_ref(), "--cgroup".as_ref(), nothing.path().as_os_str()]);
+    assert!(!stdout(&elsewhere).contains("t-addressed"), "{elsewhere:?}");
+    nothing.remove()?;
+    let examined = expect(0, ["doctor", "--container", "t-named-1"]);
+    let pid = stderr(&examined).strip_prefix("note: examining process ").map(|pid| pid.trim().to_owned());
+    let command = std::fs::read(format!("/proc/{}/cmdline", pid.ok_or("a process")?))?;
+    assert!(command.starts_with(b"/busybox\0sh\0"), "{}", command.escape_ascii());
+
+    eventually("it writes", || {
+        let log = stdout(&expect(0, ["log", "t-addressed", "--container", "t-named-1"]));
+        let events =
+            stdout(&expect(0, ["log", "t-addressed", "--container", "t-named-1", "--recent", "--json"]));
+        if !log.contains("ip_default_ttl") {
+            return false;
+        }
+        assert!(log.contains("\n  runc/t-named-1: "), "{log}");
+        assert!(
+            events.lines().count() > 0 && events.lines().all(|line| line.contains("t-named-1")),
+            "{events}"
+        );
+        true
+    });
+    let others = expect(0, ["log", "t-addressed", "--container", "another-one"]);
+    assert_eq!(stderr(&others), "t-addressed has had no events of what was named, but of others\n");
+    let detached = stdout(&expect(0, ["detach", "t-addressed", "--container", "t-named-1"]));
+    assert_eq!(detached, format!("t-addressed: detached from {place}\n"));
     Ok(())
 }

@@ -6,6 +6,8 @@ mod attachments;
 mod containers;
 mod departures;
 mod drifting;
+mod engine_documents;
+mod engines;
 mod examples;
 mod hostile;
 mod in_place;
@@ -22,6 +24,7 @@ mod pins;
 mod readers;
 mod reviewing;
 mod runs;
+mod runtimes;
 mod setting;
 mod signals;
 mod simulations;
@@ -91,10 +94,13 @@ fn main() -> ExitCode {
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())
         .requiring(watching::tells_outcomes, watching::OBSERVED)
-        .requiring(containers::can_be_watched, containers::TESTS)
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
         .and(readers::with_their_own_bpffs())
+        .and(containers::with_runc())
+        .and(engine_documents::with_engines())
+        .and(engines::with_engines())
+        .and(runtimes::with_engines())
         .and(oci_hooks::with_their_own_bpffs())
         .and(nri::tests())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));

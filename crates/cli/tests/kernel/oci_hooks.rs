@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Hierarchy, ScratchCgroup, start_inside};
-use knobgate_testing::{Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch};
+use knobgate_testing::{
+    Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch, without_runc,
+};
 use libtest_mimic::Failed;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::containers::can_be_watched;
 use crate::setting::{KNOBGATE, expect, is_loaded, rewriting, stderr, stdout};
+use crate::watching::sends_events;
 
 /// They look at all attachments of a bpffs, so each has one of its own.
 pub(crate) fn with_their_own_bpffs() -> Suite {
@@ -39,8 +41,8 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("an_attachment_for_containers_cannot_be_replaced", not_replaced),
         ("runc_prints_what_the_page_says", documented),
     ];
-    let lacks = |profile: &Profile| can_be_watched(profile).or_else(|| rewriting(profile));
-    Suite::default().requiring(lacks, tests).isolated(&["--mount"])
+    let lacks = |profile: &Profile| sends_events(profile).or_else(|| rewriting(profile));
+    Suite::default().requiring(lacks, tests).with_engine(without_runc).isolated(&["--mount"])
 }
 
 const TTL: &str = "/proc/sys/net/ipv4/ip_default_ttl";
@@ -248,6 +250,10 @@ fn runtime_denied() -> Result<(), Failed> {
     assert!(error.contains("include preset \\\"docker-runtime@1\\\""), "{error}");
     machine.expect_no_links();
     assert_eq!(attachments(), [""; 0]);
+    machine.write("web.knob", &format!("{WEB}include preset \"docker-runtime@1\"\n"));
+    let container = machine.start_with("c2", "echo started", &of_engines, &[])?;
+    expect_printed(&container, "started");
+    machine.write("web.knob", WEB);
 
     // What is allowed or clamped is written.
     let allowed = [("net.ipv4.ip_default_ttl", "60")];

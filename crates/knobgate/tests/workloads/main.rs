@@ -1,6 +1,7 @@
 //! Names of workloads in cgroups of the running kernel.
 
 mod runc;
+mod search;
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -26,20 +27,24 @@ const WITHOUT_HANDLES: &str = "--without-handles";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [argument, parent] = &arguments[..]
-        && argument == WITHOUT_HANDLES
-    {
-        return walks(parent).map_or_else(
-            |error| {
-                eprintln!("{}", error.message().unwrap_or("failed"));
-                ExitCode::FAILURE
-            },
-            |()| ExitCode::SUCCESS,
-        );
+    let checked = match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [WITHOUT_HANDLES, parent] => Some(walks(parent)),
+        [search::SEARCH] => Some(search::search()),
+        _ => None,
+    };
+    match checked {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            eprintln!("{}", error.message().unwrap_or("failed"));
+            return ExitCode::FAILURE;
+        }
+        None => {}
     }
     match knobgate_testing::in_private_mount_namespace() {
         Some(ended) => ended,
-        None => Suite::new(TESTS).requiring(without_runc, runc::TESTS).run(),
+        None => Suite::new(&[TESTS, search::TESTS].concat())
+            .and(Suite::new(&[runc::TESTS, search::WITH_RUNC].concat()).with_engine(without_runc))
+            .run(),
     }
 }
 

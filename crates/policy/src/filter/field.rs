@@ -89,6 +89,8 @@ pub enum TextField {
     Cgroup,
     /// `container`: the name of the container, or its id if no name is known.
     Container,
+    /// `container_id`: the id of the container.
+    ContainerId,
     /// `pod`: the name of the pod.
     Pod,
     /// `namespace`: the namespace of the pod.

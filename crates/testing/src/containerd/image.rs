@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
-use crate::runc::program;
+use crate::engines::program;
 
 /// Writes a tar archive with an OCI layout: images with these names and entry points, of one layer.
 pub(super) fn archive(files: &Path, images: &[(&str, &[&str])]) -> io::Result<PathBuf> {

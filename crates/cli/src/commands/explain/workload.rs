@@ -1,39 +1,37 @@
-//! `--pid`: whether a policy applies to the container or unit of a process.
+//! Whether a policy applies to a container or unit, or to that of a process.
 
 use std::borrow::Cow;
 
 use knobgate::workload::Workload;
 use knobgate::{WorkloadFields, WorkloadResolver};
-use knobgate_kernel::{Cgroup, CgroupError};
 use knobgate_policy::PolicyFile;
 use knobgate_policy::selector::{DecidedTest, Engine, SelectorDecision, Trust};
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::json::{self, Bytes};
-use crate::printable::printable;
+use crate::printable::{printable, printable_path};
 use crate::style;
+use crate::target::Target;
 
-/// Finds out what the process is in.
+/// Finds out what runs in a cgroup.
 ///
 /// # Errors
-/// [`Failure::Usage`] if there is no such process; [`Failure::Machine`].
-pub(super) fn workload_of(pid: u32) -> Result<Workload, Failure> {
-    let cannot = || format!("cannot find out what process {pid} is in");
-    let cgroup = Cgroup::of_pid(pid).map_err(|error| match error {
-        CgroupError::NotMounted | CgroupError::Io { .. } => Failure::machine(cannot()).because(error),
-        _ => Failure::usage(cannot()).because(error),
-    })?;
+/// [`Failure::Usage`] if it was removed; [`Failure::Machine`].
+pub(super) fn workload_of(target: &Target) -> Result<Workload, Failure> {
+    let cgroup = target.cgroup();
+    let cannot = || format!("cannot find out what runs in {}", printable_path(cgroup.path()));
     let mut resolver = WorkloadResolver::new().map_err(|error| Failure::machine(cannot()).because(error))?;
     let workload = resolver.resolve(cgroup.id());
-    let workload = workload.ok_or_else(|| Failure::usage(cannot()).because("its cgroup was removed"))?;
+    let workload = workload.ok_or_else(|| Failure::usage(cannot()).because("it was removed"))?;
     Ok((*workload).clone())
 }
 
-/// A process, and what the selectors of a policy say about its container or unit.
+/// A process or cgroup, and what the selectors of a policy say about its container or unit.
 pub(super) struct Selection<'a> {
     file: &'a PolicyFile,
-    pid: u32,
+    /// The process, if one was named.
+    pid: Option<u32>,
     workload: &'a Workload,
     fields: WorkloadFields<'a>,
     decisions: Vec<SelectorDecision<'a>>,
@@ -41,11 +39,15 @@ pub(super) struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    pub(super) fn of(file: &'a PolicyFile, pid: u32, workload: &'a Workload) -> Self {
+    pub(super) fn of(file: &'a PolicyFile, target: &Target, workload: &'a Workload) -> Self {
         let fields = WorkloadFields::of(workload);
         let policy = file.policy();
         let decisions = policy.apply_if().iter().map(|selector| selector.decide(&fields)).collect();
         let applies = policy.applies_to(&fields);
+        let pid = match target {
+            Target::Process(pid, _) => Some(*pid),
+            Target::Cgroup(_) | Target::Workload(..) => None,
+        };
         Self { file, pid, workload, fields, decisions, applies }
     }
 
@@ -53,7 +55,11 @@ impl<'a> Selection<'a> {
     pub(super) fn text(&self) -> String {
         let (heading, dim) = (style::HEADING, style::DIM);
         let label = self.workload.label();
-        let mut lines = vec![format!("{heading}process {}{heading:#} in {}", self.pid, printable(&label))];
+        let label = printable(&label);
+        let mut lines = vec![match self.pid {
+            Some(pid) => format!("{heading}process {pid}{heading:#} in {label}"),
+            None => format!("{heading}{label}{heading:#}"),
+        }];
         let mut row = |name: &str, text: Cow<'_, str>| lines.push(format!("  {dim}{name:<8}{dim:#}  {text}"));
         row("applies", self.applies().into());
         let engine = self.fields.engine().map_or("not known", Engine::name);
@@ -172,7 +178,8 @@ impl<'a> Selection<'a> {
 struct Object<'a> {
     file: &'a str,
     policy: &'a str,
-    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
     workload: String,
     engine: Option<&'a str>,
     /// Where a policy goes that applies.

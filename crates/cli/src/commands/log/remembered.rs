@@ -6,9 +6,11 @@ use knobgate::compiler::{EventCounters, PastCounters};
 use knobgate::{AttachedPolicy, MemoryEntry};
 use knobgate_events::StreamItem;
 use knobgate_events::json::to_json;
+use knobgate_policy::filter::Filter;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::filter_argument::passes;
 use crate::output::Output;
 use crate::printable::{printable, printable_lines};
 use crate::stream;
@@ -23,6 +25,8 @@ use crate::timestamp;
 pub(super) struct Remembered {
     attachment: String,
     entries: Vec<Entry>,
+    /// How many entries the filter leaves out.
+    hidden: usize,
     others: Vec<Others>,
     past: Vec<PastCounters>,
     /// Events that found no place in the memory.
@@ -50,9 +54,16 @@ struct Others {
 }
 
 impl Remembered {
-    pub(super) fn new(items: &mut MemoryItems<'_>, policy: Option<&AttachedPolicy>) -> Self {
+    /// With a filter, only what that does not certainly leave out.
+    pub(super) fn new(
+        items: &mut MemoryItems<'_>,
+        policy: Option<&AttachedPolicy>,
+        filter: Option<&Filter>,
+    ) -> Self {
         let memory = items.memory();
         let mut entries: Vec<Entry> = memory.entries.iter().map(|entry| Entry::new(items, entry)).collect();
+        let in_all = entries.len();
+        entries.retain(|entry| entry.example().is_none_or(|item| passes(filter, item)));
         entries.sort_by_key(|entry| (entry.rank(), std::cmp::Reverse(entry.counters.last)));
         let rules = policy.map(AttachedPolicy::rule_counters).unwrap_or_default();
         let others = memory.others.iter().enumerate().filter(|(_, counters)| total(counters) > 0);
@@ -66,6 +77,7 @@ impl Remembered {
         });
         Self {
             attachment: items.attachment().to_owned(),
+            hidden: in_all - entries.len(),
             entries,
             others: others.collect(),
             past: memory.past.clone(),
@@ -94,7 +106,8 @@ impl Remembered {
         }
         lines.flush()?;
         if self.entries.is_empty() && self.others.is_empty() && self.past.is_empty() {
-            output.report(format_args!("{} has had no events", self.attachment));
+            let whose = if self.hidden > 0 { " of what was named, but of others" } else { "" };
+            output.report(format_args!("{} has had no events{whose}", self.attachment));
         }
         for Others { line, rule, counters } in &self.others {
             let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
