@@ -6,7 +6,7 @@ use knobgate::workload::Workload;
 use knobgate::{WorkloadFields, WorkloadResolver};
 use knobgate_kernel::{Cgroup, CgroupError};
 use knobgate_policy::PolicyFile;
-use knobgate_policy::selector::{DecidedTest, SelectorDecision, Trust};
+use knobgate_policy::selector::{DecidedTest, Engine, SelectorDecision, Trust};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -56,7 +56,7 @@ impl<'a> Selection<'a> {
         let mut lines = vec![format!("{heading}process {}{heading:#} in {}", self.pid, printable(&label))];
         let mut row = |name: &str, text: Cow<'_, str>| lines.push(format!("  {dim}{name:<8}{dim:#}  {text}"));
         row("applies", self.applies().into());
-        let engine = self.fields.engine().map_or("not known", |engine| engine.name());
+        let engine = self.fields.engine().map_or("not known", Engine::name);
         row("engine", engine.into());
         row("cgroup", printable(&self.fields.workload().path));
         if self.fields.workload().path != self.workload.path {
@@ -127,7 +127,7 @@ impl<'a> Selection<'a> {
     }
 
     fn engine_name(&self) -> &'static str {
-        self.fields.engine().map_or("it", |engine| engine.name())
+        self.fields.engine().map_or("it", Engine::name)
     }
 
     /// As a line of JSON. Lines count from 1.
@@ -143,7 +143,7 @@ impl<'a> Selection<'a> {
             policy: self.file.policy().name(),
             pid: self.pid,
             workload: String::from_utf8_lossy(&self.workload.label()).into_owned(),
-            engine: self.fields.engine().map(|engine| engine.name()),
+            engine: self.fields.engine().map(Engine::name),
             cgroup: Bytes::from(&*self.fields.workload().path),
             applies: self.applies,
             selectors: selectors.collect(),
