@@ -411,7 +411,7 @@ fn including() -> Result<(), Failed> {
     for line in [
         "   1 | policy t-including\n",
         "   2 | # include \"part.knob\"\n     | # part\n     | \n     | deny(EBUSY) write net.ipv4.ip_forward\n",
-        "     | # end of include \"part.knob\"\n   3 | \n   4 | # include preset",
+        "     | # end of include \"part.knob\", lines: 3\n   3 | \n   4 | # include preset",
         "   5 | deny write vm.a\n",
     ] {
         assert!(printed.contains(line), "{line}: {printed}");
