@@ -59,8 +59,8 @@ pub enum ContainerError {
     },
     /// Nothing says to which containers a policy applies.
     #[error(
-        "{}: nothing says to which containers the policy \"{policy}\" applies; add `apply if …` to it, or bind it in the \
-         configuration of the agent",
+        "{}: nothing says to which containers the policy \"{policy}\" applies; add `apply if …` to it, or apply-if to \
+         agent.toml",
         path.display()
     )]
     AppliesToNothing {

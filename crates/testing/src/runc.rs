@@ -25,6 +25,8 @@ pub struct Container {
     state: PathBuf,
     /// The directory of its bundle.
     directory: PathBuf,
+    /// The name of its cgroup.
+    cgroup: PathBuf,
 }
 
 /// What is in the bundle of a container.
@@ -133,7 +135,8 @@ impl Container {
         let directory = directory.join("bundle");
         bundle.write(&directory)?;
         fs::create_dir_all(state)?;
-        Ok(Self { name: name.to_owned(), state: state.to_owned(), directory })
+        let (name, state, cgroup) = (name.to_owned(), state.to_owned(), bundle.cgroup.to_owned());
+        Ok(Self { name, state, directory, cgroup })
     }
 
     /// What the container has printed so far.
@@ -159,6 +162,14 @@ impl Drop for Container {
     fn drop(&mut self) {
         if let Err(error) = self.runc(&["delete", "--force", &self.name].map(OsStr::new)) {
             eprintln!("{error}");
+        }
+        // runc removes its cgroup, but not those above that it has made in the hierarchies of v1. The test has made the one in v2.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let is_v1 = hierarchy.path().join("cgroup.clone_children").exists();
+            let Ok(below) = self.cgroup.strip_prefix("/") else { continue };
+            for above in below.ancestors().skip(1).filter(|above| is_v1 && !above.as_os_str().is_empty()) {
+                let _ = fs::remove_dir(hierarchy.path().join(above));
+            }
         }
     }
 }

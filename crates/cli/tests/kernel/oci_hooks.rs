@@ -248,6 +248,10 @@ fn runtime_denied() -> Result<(), Failed> {
     assert!(error.contains("include preset \\\"docker-runtime@1\\\""), "{error}");
     machine.expect_no_links();
     assert_eq!(attachments(), [""; 0]);
+    machine.write("web.knob", &format!("{WEB}include preset \"docker-runtime@1\"\n"));
+    let container = machine.start_with("c2", "echo started", &of_engines, &[])?;
+    expect_printed(&container, "started");
+    machine.write("web.knob", WEB);
 
     // What is allowed or clamped is written.
     let allowed = [("net.ipv4.ip_default_ttl", "60")];
