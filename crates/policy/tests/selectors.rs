@@ -212,9 +212,9 @@ fn a_program_text_has_no_selectors_and_the_same_lines() {
     let text = "policy x # a\r\napply if namespace == \"a\" and # b\r\n  pod == \"c\" # d\r\nallow write vm.a\r\n  apply if (\n\n engine == lxc\n)";
     let file = checked(text).unwrap();
     assert_eq!(file.program_text(), "policy x # a\r\n\r\n\r\nallow write vm.a\r\n\n\n\n");
-    assert_eq!(file.rule_line(0), Some(4));
+    assert_eq!(file.rule_place(0).map(|place| place.line), Some(4));
     let program = checked(&file.program_text()).unwrap();
-    assert_eq!(program.rule_line(0), Some(4));
+    assert_eq!(program.rule_place(0).map(|place| place.line), Some(4));
     assert_eq!(*program.policy(), file.policy().clone().with_apply_if([]));
     let same = checked("policy x\nallow write vm.a\n").unwrap();
     assert!(matches!(same.program_text(), Cow::Borrowed("policy x\nallow write vm.a\n")));
