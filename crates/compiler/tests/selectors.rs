@@ -29,6 +29,6 @@ fn policies_that_differ_in_their_selectors_alone_have_the_same_program() {
     for file in &files {
         assert_eq!(compiled(file), expected);
         assert_eq!(compiled(file.policy()), without_file);
-        assert_eq!(file.rule_line(0), Some(3));
+        assert_eq!(file.rule_place(0).map(|place| place.line), Some(3));
     }
 }
