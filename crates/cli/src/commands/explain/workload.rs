@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use knobgate::workload::Workload;
 use knobgate::{WorkloadFields, WorkloadResolver};
 use knobgate_policy::PolicyFile;
-use knobgate_policy::selector::{DecidedTest, SelectorDecision, Trust};
+use knobgate_policy::selector::{DecidedTest, Engine, SelectorDecision, Trust};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -149,7 +149,7 @@ impl<'a> Selection<'a> {
             policy: self.file.policy().name(),
             pid: self.pid,
             workload: String::from_utf8_lossy(&self.workload.label()).into_owned(),
-            engine: self.fields.engine().map(|engine| engine.name()),
+            engine: self.fields.engine().map(Engine::name),
             cgroup: Bytes::from(&*self.fields.workload().path),
             applies: self.applies,
             selectors: selectors.collect(),
