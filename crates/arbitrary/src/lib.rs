@@ -6,9 +6,11 @@
 
 mod access;
 mod pattern;
+mod selector;
 
 pub use access::{access, access_to};
 pub use pattern::{knob_pattern, known_width, name_for, text_glob};
+pub use selector::selector;
 
 use proptest::collection::vec;
 use proptest::option;
@@ -30,11 +32,12 @@ pub fn policy() -> BoxedStrategy<Policy> {
 pub fn policy_with_rules(rules: impl Into<proptest::collection::SizeRange>) -> BoxedStrategy<Policy> {
     let mode = prop_oneof![3 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
     let widths = prop_oneof![2 => vec(knob_pattern(), 0..1), 1 => vec(knob_pattern(), 1..3)];
-    (name(), mode, (fallback(), fallback()), vec(rule(), rules), vec(test(), 0..2), widths)
-        .prop_map(|(name, mode, (read, write), rules, tests, width_64)| {
+    let apply_if = prop_oneof![2 => Just(Vec::new()), 1 => vec(selector(), 1..3)];
+    (name(), mode, (fallback(), fallback()), vec(rule(), rules), vec(test(), 0..2), (widths, apply_if))
+        .prop_map(|(name, mode, (read, write), rules, tests, (width_64, apply_if))| {
             let policy = Policy::new(name).expect("a name");
             let policy = policy.with_mode(mode).with_defaults(Defaults { read, write });
-            policy.with_rules(rules).with_tests(tests).with_width_64(width_64)
+            policy.with_rules(rules).with_tests(tests).with_width_64(width_64).with_apply_if(apply_if)
         })
         .boxed()
 }

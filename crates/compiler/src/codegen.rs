@@ -153,7 +153,7 @@ fn event_facts(
         rules: policy.rules().len(),
         last_rule: events::last_rule(policy.rules().len()),
         last_text: events::last_text(source),
-        policy_number: events::policy_number(source.source().text()),
+        policy_number: events::policy_number(&source.program_text()),
         policy_name: policy.name().len(),
         flags: audits | widths | if options.observer { flag::OBSERVER } else { 0 } | described,
     }

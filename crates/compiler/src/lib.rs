@@ -150,7 +150,7 @@ fn compile_ir(
         maps: program::maps(source, layout.into_table_bytes(), events.is_some()),
         relocations: code.relocations,
         functions: code.functions,
-        lines: LineTable { file: source.source().name().to_owned(), entries: code.lines },
+        lines: LineTable { file: source.name().to_owned(), entries: code.lines },
         ..Program::default()
     };
     Ok(Compiled { program, degradations, verifier_steps, rules: ir.rule_count })

@@ -28,7 +28,7 @@ pub(crate) const MAIN_FUNCTION: &str = "knobgate_policy";
 pub(crate) fn maps(source: &PolicySource<'_>, tables: Vec<u8>, sends_events: bool) -> Vec<MapDef> {
     let rules = source.policy().rules().len();
     let hits = MapDef::frozen_value(RULE_HITS_MAP, vec![0; rule_hits::value_size(rules)]);
-    let text = source.source().text().as_bytes().to_vec();
+    let text = source.program_text().into_owned().into_bytes();
     let mut maps = vec![
         MapDef { contents: Vec::new(), frozen: false, ..hits },
         MapDef::frozen_value(POLICY_TEXT_MAP, text),

@@ -1,11 +1,14 @@
 //! A policy and its text.
 
+use std::borrow::Cow;
+
 use knobgate_policy::{AccessKind, Policy, PolicyFile, Source};
 
 use crate::ir::Step;
 
 /// A policy with its text, which a program carries and to which its line information refers. It is the text of a file, or else
-/// the canonical text of the policy.
+/// the canonical text of the policy. Which containers a policy applies to is no part of either: see
+/// [`PolicyFile::program_text`].
 #[derive(Debug, Clone)]
 pub struct PolicySource<'a> {
     policy: &'a Policy,
@@ -41,7 +44,7 @@ impl<'a> From<&'a PolicyFile> for PolicySource<'a> {
 
 impl<'a> From<&'a Policy> for PolicySource<'a> {
     fn from(policy: &'a Policy) -> Self {
-        let text = policy.to_string();
+        let text = policy.clone().with_apply_if([]).to_string();
         let defaults = 1 + text.lines().take_while(|line| !line.starts_with("default read ")).count();
         Self { policy, text: Text::Canonical { source: Source::new(policy.name(), text), defaults } }
     }
@@ -105,8 +108,16 @@ impl<'a> PolicySource<'a> {
         }
     }
 
-    /// The text and its name.
-    pub(crate) fn source(&self) -> &Source {
+    /// The text that the program carries.
+    pub(crate) fn program_text(&self) -> Cow<'_, str> {
+        match &self.text {
+            Text::File(file) => file.program_text(),
+            Text::Canonical { source, .. } => Cow::Borrowed(source.text()),
+        }
+    }
+
+    /// The text, as the file has it, and its name.
+    fn source(&self) -> &Source {
         match &self.text {
             Text::File(file) => file.source(),
             Text::Canonical { source, .. } => source,
@@ -162,8 +173,8 @@ mod tests {
         #[test]
         fn a_policy_without_a_file_is_like_its_canonical_text(policy in knobgate_arbitrary::policy()) {
             let source = PolicySource::from(&policy);
-            let text = policy.to_string();
-            prop_assert_eq!(source.source().text(), &text);
+            let text = policy.clone().with_apply_if([]).to_string();
+            prop_assert_eq!(&source.program_text(), &text);
             let file = parse(Source::new(policy.name(), text), &CheckOptions::default()).unwrap();
             let parsed = PolicySource::from(&file);
             let rules = (0..policy.rules().len()).map(|rule| Step::NameTooLong { rule });

@@ -10,6 +10,7 @@ use crate::class::{Class, Classes, Found, Names};
 use crate::contents::Contents;
 use crate::decide::{ALL_CASES_MAX, Difference, differences, key};
 use crate::names::{MATCHES_MAX, NAME_STEPS_MAX, NameClasses, NameSet, Pair};
+use crate::selectors::SelectorChanges;
 
 /// Why two policies cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +33,7 @@ pub struct Diff {
     classes: Vec<Class>,
     /// For each set of names and each kind of access, the classes, with the place of the names in them.
     found: Found,
+    selectors: SelectorChanges,
 }
 
 /// The rules that are tried for a set of names, by what they say; and what else matters.
@@ -70,7 +72,8 @@ impl Diff {
             all.iter().for_each(|difference| classes.add(difference, &tried));
         });
         let (classes, found) = classes.sorted();
-        Ok(Self { modes: (old.mode(), new.mode()), names, classes, found })
+        let selectors = SelectorChanges::between(old, new);
+        Ok(Self { modes: (old.mode(), new.mode()), names, classes, found, selectors })
     }
 
     /// The classes, the most dangerous first.
@@ -82,6 +85,11 @@ impl Diff {
     /// other.
     pub fn modes(&self) -> (Mode, Mode) {
         self.modes
+    }
+
+    /// The `apply if` statements that only one of the policies has. They decide no access.
+    pub fn selectors(&self) -> &SelectorChanges {
+        &self.selectors
     }
 
     /// The class of an access that the two policies decide differently, which have to be those that were compared, and the

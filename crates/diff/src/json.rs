@@ -1,10 +1,11 @@
 //! Diffs as JSON. The doc comments are the descriptions in the published schema.
 
+use knobgate_policy::selector::Selector;
 use knobgate_policy::{Access, AccessKind, DecidedBy, Decision, Mode, PolicyFile, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Change, Class, Diff, NameSet, Names, Part, Region, Subject};
+use crate::{Change, Class, Diff, NameSet, Names, Part, Region, SelectorChanges, Subject};
 
 /// What two policies decide differently. Lines and rules count from 1. Later versions may add members.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -16,6 +17,9 @@ pub struct DiffDocument {
     new: PolicyDocument,
     /// How many classes of each change there are.
     counts: CountsDocument,
+    /// The `apply if` statements that only one of the policies has; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apply_if: Option<SelectorsDocument>,
     /// How many recorded events are in no class; absent if none were given.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<EventsDocument>,
@@ -43,6 +47,7 @@ impl DiffDocument {
                 errno: count(Change::Errno),
                 logging: count(Change::Logging),
             },
+            apply_if: Some(diff.selectors()).filter(|changes| !changes.is_empty()).map(SelectorsDocument::of),
             events: None,
             classes: diff.classes().iter().map(|class| ClassDocument::of(class, old, new)).collect(),
         }
@@ -77,6 +82,22 @@ struct PolicyDocument {
     policy: String,
     /// False in audit mode.
     enforced: bool,
+}
+
+/// Which containers and units only one of the policies applies to.
+#[derive(Debug, Serialize, JsonSchema)]
+struct SelectorsDocument {
+    /// The conditions of the old policy, as the language writes them.
+    removed: Vec<String>,
+    /// Those of the new policy.
+    added: Vec<String>,
+}
+
+impl SelectorsDocument {
+    fn of(changes: &SelectorChanges) -> Self {
+        let texts = |selectors: &[Selector]| selectors.iter().map(Selector::to_string).collect();
+        Self { removed: texts(&changes.removed), added: texts(&changes.added) }
+    }
 }
 
 /// Recorded events that are in no class.

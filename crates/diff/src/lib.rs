@@ -67,6 +67,7 @@ mod example_name;
 mod json;
 mod names;
 mod region;
+mod selectors;
 mod texts;
 
 pub use candidates::Reason;
@@ -78,4 +79,5 @@ pub use diff::{Diff, DiffError};
 pub use json::{ClassEventsDocument, DiffDocument, EventsDocument, json_schema};
 pub use names::{MATCHES_MAX, NAME_STEPS_MAX, NameSet};
 pub use region::{Part, Region, Subject};
+pub use selectors::SelectorChanges;
 pub use texts::TEXT_STATES_MAX;

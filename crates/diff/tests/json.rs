@@ -54,7 +54,8 @@ fn diffs_match_the_schema() {
          deny(EIO) write vm.d\nallow write vm.e if new[1] > count(new)\ndeny read vm.f log\n\
          allow write vm.g if uid == 7 and old in 1..2 and new == \"\\xfe\" and gid != 4 and pos < 5",
     );
-    for (old, new) in [(&old, &new), (&new, &old), (&old, &old)] {
+    let elsewhere = policy("old.knob", "apply if pod == \"a\"");
+    for (old, new) in [(&old, &new), (&new, &old), (&old, &old), (&old, &elsewhere)] {
         let diff = Diff::between(old.policy(), new.policy()).unwrap();
         let document = serde_json::to_value(DiffDocument::new(&diff, old, new)).unwrap();
         if let Err(error) = validator.validate(&document) {
@@ -71,4 +72,25 @@ fn diffs_match_the_schema() {
     assert_eq!(document["classes"][1]["events"]["count"], 1);
     assert_eq!(document["events"]["lost"], 4);
     assert!(document["counts"].as_object().unwrap().values().all(|count| *count != 0), "{document:#}");
+}
+
+#[test]
+fn selectors_are_compared_whatever_their_order() {
+    let old = policy("old.knob", "apply if pod == \"a\"\napply if pod == \"b\"");
+    let new = policy("new.knob", "apply if pod == \"b\"\napply if image == \"nginx\"");
+    let same = policy("same.knob", "apply if pod == \"b\"\napply if pod == \"a\"");
+    let diff = Diff::between(old.policy(), new.policy()).unwrap();
+    assert!(diff.classes().is_empty());
+    let document = serde_json::to_value(DiffDocument::new(&diff, &old, &new)).unwrap();
+    assert_eq!(
+        document["apply_if"],
+        serde_json::json!({
+            "removed": ["pod == \"a\""],
+            "added": ["image == \"docker.io/library/nginx:latest\""],
+        })
+    );
+    let diff = Diff::between(old.policy(), same.policy()).unwrap();
+    assert!(diff.selectors().is_empty());
+    let document = serde_json::to_value(DiffDocument::new(&diff, &old, &same)).unwrap();
+    assert!(document.get("apply_if").is_none());
 }

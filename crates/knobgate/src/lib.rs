@@ -22,7 +22,7 @@
 //!
 //! Three features are off by default. `json` and `suggest` are those of [`policy`]: one reads and prints policies as JSON, the
 //! other adds to diagnostics what a misspelled word may have been meant to be. `workloads` has a `WorkloadResolver`, which finds
-//! out what people call the container, pod or unit in a cgroup.
+//! out what people call the container, pod or unit in a cgroup, and `WorkloadFields`, which tell whether a policy applies to it.
 //!
 //! # Examples
 //!
@@ -90,6 +90,8 @@ mod run_error;
 mod supervisor;
 mod survey;
 #[cfg(feature = "workloads")]
+mod workload_fields;
+#[cfg(feature = "workloads")]
 mod workload_resolver;
 
 pub use knobgate_bpf as bpf;
@@ -121,5 +123,7 @@ pub use observed_run::ObservedRunError;
 pub use run_error::RunError;
 pub use supervisor::{RunEvent, RunOutcome, Supervisor};
 pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};
+#[cfg(feature = "workloads")]
+pub use workload_fields::WorkloadFields;
 #[cfg(feature = "workloads")]
 pub use workload_resolver::WorkloadResolver;

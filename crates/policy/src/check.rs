@@ -4,6 +4,7 @@ mod comm;
 mod condition;
 mod known;
 mod reach;
+mod selector;
 mod width;
 
 use std::collections::HashMap;
@@ -156,6 +157,7 @@ impl Checker {
             self.diagnostics.extend(known::unknown_knobs(&rules, &pattern_spans, knobs));
         }
         let (tests, test_spans) = self.tests(parsed.tests);
+        let (apply_if, apply_if_spans) = self.selectors(&parsed.apply_if);
         // If the header or another part is missing, an error has been reported.
         let policy = parsed.header?.node;
         Some(PolicyFile {
@@ -165,11 +167,13 @@ impl Checker {
                 .with_defaults(defaults)
                 .with_rules(rules)
                 .with_tests(tests)
+                .with_apply_if(apply_if)
                 .with_width_64(std::mem::take(&mut self.width_64)),
             rule_spans,
             default_read: parsed.default_read.map(|default| default.span),
             default_write: parsed.default_write.map(|default| default.span),
             test_spans,
+            apply_if_spans,
             warnings: Vec::new(),
         })
     }

@@ -87,6 +87,11 @@ impl Diagnostic {
             PolicyError::ReplacementNotOneLine { .. } => "bad-replacement",
             PolicyError::EventRate { .. } => "bad-event-limit",
             PolicyError::BadComm => "bad-comm",
+            PolicyError::BadImage(_) | PolicyError::NoRegistry => "bad-image",
+            PolicyError::RelativePath | PolicyError::PathEndsInSlash => "bad-path",
+            PolicyError::UnitWithoutType => "bad-unit",
+            PolicyError::NoSuchEngine { .. } => "unknown-word",
+            PolicyError::NoSuchTest { .. } => "bad-test",
         };
         let diagnostic = Diagnostic::error(code, span, error.to_string());
         match error.help() {

@@ -208,7 +208,9 @@ impl Layout<'_> {
         match (&before.kind, &token.kind) {
             (_, TokenKind::Punct(Comma | ParenClose | BracketClose | BraceClose)) => true,
             (TokenKind::Punct(ParenOpen | BracketOpen | BraceOpen), _) => true,
-            (TokenKind::Word, TokenKind::Punct(ParenOpen)) => matches!(word, "deny" | "count" | "log"),
+            (TokenKind::Word, TokenKind::Punct(ParenOpen)) => {
+                matches!(word, "deny" | "count" | "log" | "label")
+            }
             (TokenKind::Word, TokenKind::Punct(BracketOpen)) => matches!(word, "new" | "old"),
             (_, TokenKind::Punct(Slash)) | (TokenKind::Punct(Slash), _) => true,
             (TokenKind::Integer(_), TokenKind::Punct(Range))

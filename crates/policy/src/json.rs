@@ -2,6 +2,7 @@
 
 mod document;
 mod read;
+mod selector;
 mod write;
 
 use std::fmt;

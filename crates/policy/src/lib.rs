@@ -41,6 +41,7 @@
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policies of several texts | [`IncludeLoader`]; `include/expand.rs` makes one text of them; [`presets`] |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
+//! | `apply if`: which containers a policy applies to | [`selector`] |
 //! | conditions on events | [`filter`], over the same grammar: `scheme.rs` has the fields of both |
 //! | JSON | `parse_json`, `print_json`, `json_schema`, with the feature `json` |
 #![forbid(unsafe_code)]
@@ -70,6 +71,7 @@ mod possible;
 pub mod presets;
 mod print;
 mod scheme;
+pub mod selector;
 mod source;
 mod syntax;
 pub mod terminal;

@@ -23,6 +23,15 @@ pub(crate) enum Notation {
     Pattern,
     /// A glob for texts.
     Text,
+    /// A glob for absolute paths, whose components are separated by `/` alone.
+    Path,
+}
+
+impl Notation {
+    /// Whether it is one for names of knobs, with dots.
+    fn is_dotted(self) -> bool {
+        matches!(self, Self::Name | Self::Pattern)
+    }
 }
 
 /// A text that is not a valid name, pattern or glob.
@@ -103,6 +112,9 @@ pub enum NotationErrorKind {
     /// Braces that are nested more than [`NESTING_MAX`](limits::NESTING_MAX) deep.
     #[error("alternatives are nested more than {} deep", limits::NESTING_MAX)]
     TooDeep,
+    /// `a/b` where an absolute path is expected.
+    #[error("the path does not begin with `/`")]
+    Relative,
     /// A newline or a NUL in a glob for texts.
     #[error("no value has this text")]
     NotOneLine,
@@ -116,6 +128,7 @@ impl NotationErrorKind {
     pub fn help(self) -> Option<&'static str> {
         Some(match self {
             Self::Prefix => "drop `/proc/sys/`",
+            Self::Relative => "paths of cgroups begin at the root of the hierarchy, as in `/proc/PID/cgroup`",
             Self::LeadingSeparator | Self::TrailingSeparator => "drop the separator",
             Self::GlobInName => "escape the character with `\\` if it is part of the name",
             Self::StrayBracket | Self::StrayBrace | Self::UnclosedClass | Self::UnclosedAlternatives => {
@@ -145,8 +158,8 @@ pub(crate) fn is_reserved(byte: u8) -> bool {
 
 /// Words that can appear where a name can, so that names have to escape them.
 const KEYWORDS: &[&[u8]] = &[
-    b"policy", b"mode", b"width", b"default", b"test", b"include", b"allow", b"deny", b"set", b"clamp",
-    b"ignore", b"read", b"write", b"to", b"if", b"log", b"nolog",
+    b"policy", b"mode", b"width", b"default", b"apply", b"test", b"include", b"allow", b"deny", b"set",
+    b"clamp", b"ignore", b"read", b"write", b"to", b"if", b"log", b"nolog",
 ];
 
 /// Whether `name` is a word of the language.

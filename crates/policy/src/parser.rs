@@ -9,15 +9,17 @@ mod include;
 mod logging;
 mod recovery;
 mod rule;
+mod selector;
 mod test_block;
 
 pub(crate) use filter::{ParsedFilter, parse_filter};
+pub(crate) use selector::parse_selector;
 
 use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Lexer, Punct, Token, TokenKind};
 use crate::model::is_name_character;
 use crate::scheme::{RULES, Scheme};
-use crate::syntax::{IncludeSyntax, RuleSyntax, Spanned, TestSyntax};
+use crate::syntax::{IncludeSyntax, RuleSyntax, SelectorSyntax, Spanned, TestSyntax};
 use crate::{
     AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Policy,
     Relation, Span, Text,
@@ -33,6 +35,8 @@ pub(crate) struct Parsed {
     pub(crate) default_write: Option<Spanned<Fallback>>,
     /// What `width 64` declares.
     pub(crate) width_64: Vec<Spanned<KnobPattern>>,
+    /// What `apply if` states.
+    pub(crate) apply_if: Vec<SelectorSyntax>,
     pub(crate) rules: Vec<RuleSyntax>,
     pub(crate) tests: Vec<TestSyntax>,
     pub(crate) includes: Vec<IncludeSyntax>,
@@ -49,8 +53,10 @@ struct Reported;
 type Parse<T> = Result<T, Reported>;
 
 /// The words that begin a statement.
-const STATEMENTS: &[&str] =
-    &["policy", "mode", "width", "default", "include", "allow", "deny", "set", "clamp", "ignore", "test"];
+const STATEMENTS: &[&str] = &[
+    "policy", "mode", "width", "default", "apply", "include", "allow", "deny", "set", "clamp", "ignore",
+    "test",
+];
 
 /// The words that begin a statement of an included text, besides those that begin a rule.
 const INCLUDED_STATEMENTS: &[&str] = &["include", "test"];
@@ -81,6 +87,8 @@ const FOREIGN_ACTIONS: &[(&str, &str)] = &[
     ("force", "set"),
     ("import", "include"),
     ("source", "include"),
+    ("applies", "apply"),
+    ("select", "apply"),
 ];
 
 /// Words for which the suggestion would be wrong.
@@ -153,6 +161,8 @@ struct Parser<'a> {
     text: &'a str,
     /// What conditions can look at.
     scheme: &'static Scheme,
+    /// What the text is.
+    what: &'static str,
     lexer: Lexer<'a>,
     peeked: Option<Token>,
     /// The open brackets. Inside them, ends of lines are ignored.
@@ -178,6 +188,7 @@ impl<'a> Parser<'a> {
         Self {
             text,
             scheme,
+            what: scheme.text,
             lexer: Lexer::new(text),
             peeked: None,
             joined: 0,
@@ -275,6 +286,7 @@ impl<'a> Parser<'a> {
             "default" => self.default()?,
             "width" => self.width()?,
             "include" => self.include()?,
+            "apply" => self.apply()?,
             "test" => self.test_block()?,
             action if ACTIONS.contains(&action) => {
                 let rule = self.rule()?;

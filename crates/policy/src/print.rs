@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::selector::{FieldTest, Predicate, Selector, SelectorCondition, SelectorField};
 use crate::{
     Access, Action, Condition, Errno, Expected, Fallback, FallbackAction, Kinds, Logging, Mode, Operand,
     Policy, Range, Relation, Rule, Test, TestStep, Text, TextOperand, TextTest, Value, Verdict,
@@ -31,6 +32,9 @@ impl Display for Policy {
         }
         for pattern in self.width_64() {
             writeln!(f, "width 64 {pattern}")?;
+        }
+        for selector in self.apply_if() {
+            writeln!(f, "apply if {selector}")?;
         }
         writeln!(f, "\ndefault read {}", self.defaults().read)?;
         writeln!(f, "default write {}", self.defaults().write)?;
@@ -153,6 +157,51 @@ impl Display for Condition {
                 f.write_str("}")
             }
             Condition::Text(operand, test) => write!(f, "{operand} {test}"),
+        }
+    }
+}
+
+/// What comes after `apply if`.
+impl Display for Selector {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.condition().fmt(f)
+    }
+}
+
+impl Display for SelectorCondition {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(parts) => joined(f, parts, " and ", |part| matches!(part, Self::All(_) | Self::Any(_))),
+            Self::Any(parts) => joined(f, parts, " or ", |part| matches!(part, Self::Any(_))),
+            Self::Not(negated) => match **negated {
+                Self::All(_) | Self::Any(_) => write!(f, "not ({negated})"),
+                _ => write!(f, "not {negated}"),
+            },
+            Self::Test(test) => test.fmt(f),
+        }
+    }
+}
+
+impl Display for FieldTest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        // Engines are words, and are written without quotes.
+        let is_engine = *self.field() == SelectorField::Engine;
+        let word = |text: &Text| {
+            if is_engine { text.to_string().trim_matches('"').to_owned() } else { text.to_string() }
+        };
+        write!(f, "{} ", self.field())?;
+        match self.predicate() {
+            Predicate::Equals(text) => write!(f, "== {}", word(text)),
+            Predicate::Differs(text) => write!(f, "!= {}", word(text)),
+            Predicate::In(texts) => {
+                f.write_str("in {")?;
+                list(f, &texts.iter().map(word).collect::<Vec<_>>())?;
+                f.write_str("}")
+            }
+            Predicate::StartsWith(text) => write!(f, "starts with {text}"),
+            Predicate::Contains(text) => write!(f, "contains {text}"),
+            Predicate::Matches(glob) => write!(f, "matches {}", Text::from(glob.to_string().as_str())),
+            Predicate::MatchesPath(glob) => write!(f, "matches {}", Text::from(glob.to_string().as_str())),
         }
     }
 }
@@ -298,11 +347,11 @@ fn list<T: Display>(f: &mut Formatter<'_>, items: &[T]) -> fmt::Result {
 }
 
 /// Conditions with `word` between them, in parentheses where they need them.
-fn joined(
+fn joined<T: Display>(
     f: &mut Formatter<'_>,
-    parts: &[Condition],
+    parts: &[T],
     word: &str,
-    in_parens: fn(&Condition) -> bool,
+    in_parens: fn(&T) -> bool,
 ) -> fmt::Result {
     for (i, part) in parts.iter().enumerate() {
         f.write_str(if i == 0 { "" } else { word })?;

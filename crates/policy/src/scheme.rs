@@ -1,12 +1,14 @@
-//! What the conditions of rules and of filters can look at. Their grammar is the same, and so is what it means.
+//! What the conditions of rules, of filters and of selectors can look at. Their grammar is the same, and so is what it means.
 
-use crate::filter::{Field, IntegerField, TextField, ValueField, WordField};
+use crate::filter::{Field, IntegerField, NameField, TextField, ValueField, WordField};
 
 /// The fields that conditions can look at, by name, and what to say about other names.
 pub(crate) struct Scheme {
     pub(crate) fields: &'static [(&'static str, Field)],
     /// Other words for these fields.
     pub(crate) foreign: &'static [(&'static str, &'static str)],
+    /// The other operands, for a help text.
+    pub(crate) others: &'static str,
     /// Words that look like a field but mean something else.
     pub(crate) absent: &'static [&'static str],
     /// What there is instead of these.
@@ -15,6 +17,8 @@ pub(crate) struct Scheme {
     pub(crate) text: &'static str,
     /// What to say about a knob's name where an operand is expected.
     pub(crate) knob: &'static str,
+    /// A test of a text, for a help text.
+    pub(crate) text_test: &'static str,
     /// What to do about a `;`, which separates nothing.
     pub(crate) semicolon: &'static str,
 }
@@ -44,10 +48,12 @@ pub(crate) static RULES: Scheme = Scheme {
         ("command", "comm"),
         ("task", "comm"),
     ],
+    others: "`new[0]`, `count(new)` and literals",
     absent: &["pid", "ppid", "tid", "tgid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"],
     instead: "a condition can look at the task's `uid` and `gid`, which are the real ids, and at its `comm`",
     text: "file",
     knob: "a condition can look at the values `new` and `old` of the accessed knob, but not at other knobs",
+    text_test: "comm == \"sysctl\"",
     semicolon: "a statement ends with its line, and a comment begins with `#`",
 };
 
@@ -122,10 +128,43 @@ pub(crate) static FILTERS: Scheme = Scheme {
         ("mnt_ns", "mntns"),
         ("service", "unit"),
     ],
+    others: "`new[0]`, `count(new)` and literals",
     absent: &["ppid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"],
     instead: "an event has the task's `pid` and `tid`, its `uid` and `gid`, which are the real ids, and its `comm`",
     text: "filter",
     knob: "the name of the knob is tested with `knob == kernel.panic` and `knob matches net.**`",
+    text_test: "comm == \"sysctl\"",
+    semicolon: JOINED,
+};
+
+/// Selectors of containers and units.
+pub(crate) static SELECTORS: Scheme = Scheme {
+    fields: &[
+        ("engine", Field::Word(WordField::Engine)),
+        ("cgroup", Field::Name(NameField::Cgroup)),
+        ("unit", Field::Name(NameField::Unit)),
+        ("container", Field::Name(NameField::Container)),
+        ("pod", Field::Name(NameField::Pod)),
+        ("namespace", Field::Name(NameField::Namespace)),
+        ("image", Field::Name(NameField::Image)),
+        ("label", Field::Label),
+    ],
+    foreign: &[
+        ("runtime", "engine"),
+        ("path", "cgroup"),
+        ("slice", "cgroup"),
+        ("service", "unit"),
+        ("name", "container"),
+        ("ns", "namespace"),
+        ("labels", "label"),
+        ("annotation", "label"),
+    ],
+    others: "`label(\"KEY\")` and texts",
+    absent: &["new", "old", "comm", "uid", "gid", "pid", "user"],
+    instead: "a selector chooses containers and units before they run: put this into the `if` of a rule",
+    text: "selector",
+    knob: "a selector chooses containers and units, and knobs are named by the rules",
+    text_test: "namespace == \"prod\"",
     semicolon: JOINED,
 };
 
@@ -142,7 +181,8 @@ impl Scheme {
 
     /// The words that operands begin with.
     pub(crate) fn operand_words(&self) -> impl Iterator<Item = &'static str> {
-        self.fields.iter().map(|(name, _)| *name).chain(["count"])
+        let has_values = self.fields.iter().any(|(_, field)| matches!(field, Field::Value(_)));
+        self.fields.iter().map(|(name, _)| *name).chain(has_values.then_some("count"))
     }
 
     /// What `word` of another language is called here.
@@ -157,8 +197,9 @@ impl Scheme {
 
     /// All operands, for a help text.
     pub(crate) fn operands(&self) -> String {
-        let names: Vec<String> = self.fields.iter().map(|(name, _)| format!("`{name}`")).collect();
-        format!("operands are {}, `new[0]`, `count(new)` and literals", names.join(", "))
+        let whole = self.fields.iter().filter(|(_, field)| *field != Field::Label);
+        let names: Vec<String> = whole.map(|(name, _)| format!("`{name}`")).collect();
+        format!("operands are {}, {}", names.join(", "), self.others)
     }
 }
 

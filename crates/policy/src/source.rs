@@ -1,5 +1,6 @@
 //! The text of a policy, and places in it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -62,6 +63,7 @@ pub struct PolicyFile {
     pub(crate) default_read: Option<Span>,
     pub(crate) default_write: Option<Span>,
     pub(crate) test_spans: Vec<TestSpans>,
+    pub(crate) apply_if_spans: Vec<Span>,
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
@@ -272,6 +274,29 @@ impl PolicyFile {
         &self.warnings
     }
 
+    /// The text without its `apply if` statements: what is stored with the program, which they are no part of. Their lines
+    /// are empty, so that the other lines keep their numbers.
+    pub fn program_text(&self) -> Cow<'_, str> {
+        let text = self.source.text();
+        if self.apply_if_spans.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut program = String::with_capacity(text.len());
+        let mut at = 0;
+        for span in &self.apply_if_spans {
+            let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+            let end = text[span.end..].find('\n').map_or(text.len(), |newline| span.end + newline);
+            program.push_str(&text[at..start]);
+            // What is left of a line may end in CR.
+            for line in text[start..end].split_inclusive('\n') {
+                program.push_str(&line[line.trim_end_matches(['\r', '\n']).len()..]);
+            }
+            at = end;
+        }
+        program.push_str(&text[at..]);
+        Cow::Owned(program)
+    }
+
     /// The place of the rule with this index.
     pub fn rule_span(&self, rule: usize) -> Option<Span> {
         self.rule_spans.get(rule).copied()
@@ -285,6 +310,16 @@ impl PolicyFile {
     /// The text of the rule with this index, without its comment.
     pub fn rule_text(&self, rule: usize) -> Option<&str> {
         self.rule_span(rule).map(|span| self.source.slice(span))
+    }
+
+    /// The place of the `apply if` statement with this index.
+    pub fn apply_if_span(&self, selector: usize) -> Option<Span> {
+        self.apply_if_spans.get(selector).copied()
+    }
+
+    /// Where the `apply if` statement with this index begins, in its file.
+    pub fn apply_if_place(&self, selector: usize) -> Option<Place<'_>> {
+        self.apply_if_span(selector).map(|span| self.source.place(span.start))
     }
 
     /// The place of the default for accesses of `kind`, if it is stated.

@@ -1,6 +1,6 @@
 //! The parser's output: rules and tests with the places of their parts, not yet checked.
 
-use crate::filter::{IntegerField, TextField, ValueField, Word, WordField};
+use crate::filter::{IntegerField, NameField, TextField, ValueField, Word, WordField};
 use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Logging, Relation, Span, Text};
 
 /// Something with its place.
@@ -52,7 +52,7 @@ pub(crate) enum ConditionSyntax {
     InRange(Spanned<Term>, Spanned<RangeSyntax>),
     InSet(Spanned<Term>, Spanned<Vec<Spanned<Term>>>),
     Text(Spanned<Term>, TextVerb, Spanned<Text>),
-    /// The field is one of the words, or none of them if `negated`. Only in filters.
+    /// The field is one of the words, or none of them if `negated`. Only in filters and selectors.
     Word {
         field: WordField,
         words: Vec<Word>,
@@ -83,6 +83,10 @@ pub(crate) enum Term {
     Count(ValueField),
     IntegerField(IntegerField),
     TextField(TextField),
+    /// A name of a container or unit. Only in selectors.
+    Name(NameField),
+    /// `label("KEY")`. Only in selectors.
+    Label(Text),
 }
 
 impl Term {
@@ -90,6 +94,14 @@ impl Term {
     pub(crate) fn is_literal(&self) -> bool {
         matches!(self, Term::Integer(_) | Term::Text(_))
     }
+}
+
+/// `apply if …` as written.
+#[derive(Debug)]
+pub(crate) struct SelectorSyntax {
+    pub(crate) condition: Spanned<ConditionSyntax>,
+    /// With its `apply`.
+    pub(crate) span: Span,
 }
 
 /// A `test` block as written.

@@ -1,6 +1,7 @@
-//! Conditions whose types have been checked, of rules or of filters.
+//! Conditions whose types have been checked, of rules, filters or selectors.
 
 use crate::filter::{IntegerField, TextField, ValueField, Word, WordField};
+use crate::selector::{self, FieldTest, PathGlob, SelectorCondition, SelectorField};
 use crate::{
     Condition, ElementIndex, Integer, KnobPattern, Operand, Range, Relation, Text, TextGlob, TextOperand,
     TextTest, Value, ValueText,
@@ -41,10 +42,12 @@ pub(crate) enum Number {
 }
 
 /// A text in a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
     Value(ValueField),
     Field(TextField),
+    /// Of a container or unit.
+    Selector(SelectorField),
 }
 
 /// A predicate on text.
@@ -54,13 +57,14 @@ pub(crate) enum Predicate {
     Differs(Text),
     In(Vec<Text>),
     Matches(TextGlob),
+    MatchesPath(PathGlob),
     StartsWith(Text),
     Contains(Text),
 }
 
 impl Subject {
     /// Whether it is compared with texts that can be a value, as rules do.
-    pub(crate) fn takes_value_text(self) -> bool {
+    pub(crate) fn takes_value_text(&self) -> bool {
         matches!(self, Self::Value(_) | Self::Field(TextField::Comm))
     }
 }
@@ -84,11 +88,52 @@ impl Typed {
                 let operand = match subject {
                     Subject::Value(value) => TextOperand::Value(of_rule(value)?),
                     Subject::Field(TextField::Comm) => TextOperand::Comm,
-                    Subject::Field(_) => return None,
+                    Subject::Field(_) | Subject::Selector(_) => return None,
                 };
                 Some(Condition::Text(operand, predicate.test()?))
             }
             Self::Word { .. } | Self::Knob { .. } => None,
+        }
+    }
+}
+
+impl Typed {
+    /// The same as the condition of a selector. `None` if it looks at something else than containers and units.
+    pub(crate) fn into_selector(self) -> Option<SelectorCondition> {
+        let all = |parts: Vec<Self>| parts.into_iter().map(Self::into_selector).collect::<Option<Vec<_>>>();
+        match self {
+            Self::All(parts) => SelectorCondition::all(all(parts)?).ok(),
+            Self::Any(parts) => SelectorCondition::any(all(parts)?).ok(),
+            Self::Not(negated) => Some(SelectorCondition::Not(Box::new(negated.into_selector()?))),
+            Self::Text(Subject::Selector(field), predicate) => {
+                FieldTest::new(field, predicate.of_selector()?).ok().map(SelectorCondition::Test)
+            }
+            Self::Word { field: WordField::Engine, words, negated } => engine_test(&words, negated),
+            Self::Text(..)
+            | Self::Word { .. }
+            | Self::Knob { .. }
+            | Self::Chain(..)
+            | Self::InRange(..)
+            | Self::InSet(..) => None,
+        }
+    }
+}
+
+/// `engine == docker`, `engine != docker`, `engine in {docker, podman}`, or not that.
+fn engine_test(words: &[Word], negated: bool) -> Option<SelectorCondition> {
+    let name = |word: &Word| match word {
+        Word::Engine(engine) => Some(Text::from(engine.name())),
+        _ => None,
+    };
+    let names = words.iter().map(name).collect::<Option<Vec<_>>>()?;
+    let test = |predicate| FieldTest::new(SelectorField::Engine, predicate).ok().map(SelectorCondition::Test);
+    match (<[Text; 1]>::try_from(names), negated) {
+        (Ok([name]), false) => test(selector::Predicate::Equals(name)),
+        (Ok([name]), true) => test(selector::Predicate::Differs(name)),
+        (Err(names), false) => test(selector::Predicate::one_of(names).ok()?),
+        (Err(names), true) => {
+            let one_of = test(selector::Predicate::one_of(names).ok()?)?;
+            Some(SelectorCondition::Not(Box::new(one_of)))
         }
     }
 }
@@ -109,6 +154,18 @@ impl Number {
 }
 
 impl Predicate {
+    fn of_selector(self) -> Option<selector::Predicate> {
+        Some(match self {
+            Self::Equals(text) => selector::Predicate::Equals(text),
+            Self::Differs(text) => selector::Predicate::Differs(text),
+            Self::In(members) => selector::Predicate::one_of(members).ok()?,
+            Self::Matches(glob) => selector::Predicate::Matches(glob),
+            Self::MatchesPath(glob) => selector::Predicate::MatchesPath(glob),
+            Self::StartsWith(start) => selector::Predicate::StartsWith(start),
+            Self::Contains(part) => selector::Predicate::Contains(part),
+        })
+    }
+
     fn test(self) -> Option<TextTest> {
         let text = |text: Text| ValueText::new(text.into_bytes()).ok();
         Some(match self {
@@ -118,6 +175,7 @@ impl Predicate {
                 TextTest::one_of(members.into_iter().map(text).collect::<Option<Vec<_>>>()?).ok()?
             }
             Self::Matches(glob) => TextTest::Matches(glob),
+            Self::MatchesPath(_) => return None,
             Self::StartsWith(start) => TextTest::StartsWith(text(start)?),
             Self::Contains(part) => TextTest::Contains(text(part)?),
         })

@@ -4,11 +4,13 @@
 //! with this error, and ```` ```knob,warns=CODE ```` one with this warning. Each line of a block that begins with
 //! ```` ```filter ```` is a filter.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use knobgate_policy::filter::Filter;
+use knobgate_policy::selector::{Engine, Selector, SelectorField, SelectorFields, Trust, trust};
 use knobgate_policy::{
     CheckOptions, Diagnostic, Expected, Severity, Source, Verdict, evaluate, limits, parse,
 };
@@ -111,9 +113,7 @@ fn the_tour_in_the_readme_is_the_one_in_the_examples() {
 
 #[test]
 fn the_limits_in_the_reference_are_those_of_the_language() {
-    let reference = document("docs/language.md");
-    let table = reference.split("\n## Limits\n").nth(1).and_then(|rest| rest.split("\n## ").next());
-    let table = table.expect("a section on limits");
+    let table = section("Limits");
     for row in [
         format!("a policy file, with all that it includes | {} MiB", limits::FILE_MAX >> 20),
         format!("that a policy includes | 1,000, {} deep", limits::INCLUDE_DEPTH_MAX),
@@ -139,11 +139,16 @@ fn the_limits_in_the_reference_are_those_of_the_language() {
     }
 }
 
+/// A section of the reference.
+fn section(heading: &str) -> String {
+    let reference = document("docs/language.md");
+    let section = reference.split(&format!("\n## {heading}\n")).nth(1);
+    section.and_then(|rest| rest.split("\n## ").next()).expect("a section").to_owned()
+}
+
 /// The section on filters in the reference.
 fn filters() -> String {
-    let reference = document("docs/language.md");
-    let section = reference.split("\n## Filters\n").nth(1).and_then(|rest| rest.split("\n## ").next());
-    section.expect("a section on filters").to_owned()
+    section("Filters")
 }
 
 #[test]
@@ -170,4 +175,110 @@ fn the_reference_lists_the_fields_of_filters() {
     let known: BTreeSet<String> =
         quoted(help).into_iter().filter(|operand| !operand.contains(['[', '('])).collect();
     assert_eq!(listed, known);
+}
+
+/// The container of the examples.
+struct Container;
+
+impl SelectorFields for Container {
+    fn text(&self, field: &SelectorField) -> Option<Cow<'_, [u8]>> {
+        let text = match field {
+            SelectorField::Engine => "containerd",
+            SelectorField::Cgroup => "/kubepods.slice/kubepods-pod2f1a.slice/cri-containerd-4f6b.scope",
+            SelectorField::Unit => "",
+            SelectorField::Container => "nginx",
+            SelectorField::Pod => "web-0",
+            SelectorField::Namespace => "prod",
+            SelectorField::Image => "nginx:1.27",
+            _ => return None,
+        };
+        Some(Cow::Borrowed(text.as_bytes()))
+    }
+}
+
+#[test]
+fn the_selectors_in_the_reference_hold_as_it_says() {
+    let section = section("Where a policy applies");
+    for field in [SelectorField::Pod, SelectorField::Image, SelectorField::Cgroup] {
+        let text = Container.text(&field).expect("it is known").into_owned();
+        let text = String::from_utf8(text).expect("UTF-8");
+        assert!(section.contains(&format!("| `{field}` | `{text}` |")), "the container has another {field}");
+    }
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `apply if ")?.split_once("` | "));
+    let mut count = 0;
+    for (text, result) in rows {
+        let selector = Selector::parse(Source::new("docs/language.md", text)).expect(text);
+        let holds = match selector.holds(&Container) {
+            Some(true) => "applies",
+            Some(false) => "does not apply",
+            None => "cannot be evaluated",
+        };
+        assert!(result.starts_with(holds), "{text}: {holds}");
+        count += 1;
+    }
+    assert!(count > 7, "{count}");
+}
+
+/// Who chooses which field, as the reference says it.
+fn trust_table() -> String {
+    let fields = [
+        SelectorField::Engine,
+        SelectorField::Cgroup,
+        SelectorField::Unit,
+        SelectorField::Namespace,
+        SelectorField::Pod,
+        SelectorField::Container,
+        SelectorField::Image,
+        SelectorField::Label("KEY".into()),
+    ];
+    let mut table = "| field | of | chosen by | |\n| --- | --- | --- | --- |\n".to_owned();
+    for field in fields {
+        let mut groups: Vec<(Trust, Vec<&str>)> = Vec::new();
+        for &engine in Engine::ALL {
+            let trust = trust(engine, &field);
+            match groups.iter_mut().find(|(other, _)| *other == trust) {
+                Some((_, engines)) => engines.push(engine.name()),
+                None => groups.push((trust, vec![engine.name()])),
+            }
+        }
+        groups.sort_by_key(|(trust, _)| match trust {
+            Trust::Trusted(_) => 0,
+            Trust::Chosen(_) => 1,
+            Trust::Unknown => 2,
+            _ => 3,
+        });
+        for (trust, engines) in groups {
+            let mark = match trust {
+                Trust::Trusted(_) => "trusted",
+                Trust::Chosen(_) => "not trusted",
+                Trust::Unknown => "not known",
+                _ => "has none",
+            };
+            let (engines, who) = (engines.join(", "), trust.chosen_by().unwrap_or_default());
+            table += &format!(
+                "| `{}` | {engines} | {who} | {mark} |\n",
+                field.to_string().replace("\"KEY\"", "…")
+            );
+        }
+    }
+    table
+}
+
+#[test]
+fn the_reference_says_whom_to_trust_as_the_library_does() {
+    let table = trust_table();
+    assert!(section("Where a policy applies").contains(&table), "the reference does not have:\n{table}");
+}
+
+#[test]
+fn the_reference_lists_the_fields_of_selectors() {
+    let section = section("Where a policy applies");
+    let error = Selector::parse(Source::new("x", "no_such_field == \"a\"")).unwrap_err();
+    let help = error.diagnostics()[0].help.as_deref().expect("the names of all fields");
+    for field in help.split('`').skip(1).step_by(2) {
+        assert!(section.contains(&format!("| `{field}` | ")), "{field}");
+    }
+    for engine in Engine::ALL {
+        assert!(section.contains(&format!("`{engine}`")), "{engine}");
+    }
 }

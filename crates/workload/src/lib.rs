@@ -24,13 +24,15 @@
 //! - A **piece** ([`Piece`]) is one fact about the workload, with its [`Origin`]. Its bytes are raw.
 //! - The **outer** workload ([`Workload::outer`]) is the container around a container or unit, as with Docker in Docker.
 //! - The **owner** ([`Workload::owner`]) of a name is what is above it that could have made it up: a service, for example.
-//! - The **label** ([`Workload::label`]) is the name in one column.
+//! - The **label** ([`Workload::label`]) is the name in one column. The [`Labels`] of a container are
+//!   something else: keys and values that whoever starts it chose.
 //!
 //! # Who chooses a name
 //!
 //! Everything in a path is chosen by somebody. Root and its daemons choose the names of the topmost cgroups. A user with
 //! a service manager chooses the names below `user@UID.service` ([`Workload::user_manager`]), and a workload that owns its
-//! cgroup those below it ([`Workload::outer`], [`Workload::owner`]). So a name says what somebody claims, and no policy may rely on it. The state
+//! cgroup those below it ([`Workload::outer`], [`Workload::owner`]). So a name says what somebody claims. Which
+//! of them a policy can rely on, `knobgate_policy::selector::trust()` says. The state
 //! of engines is only asked about names that neither of these chose. Escape a piece or a label before you print it.
 //!
 //! # From a path to a workload
@@ -46,6 +48,7 @@
 
 mod component;
 mod label;
+mod labels;
 mod path;
 #[cfg(feature = "state")]
 mod state;
@@ -53,6 +56,7 @@ mod unit;
 mod workload;
 
 pub use label::{LabelLevel, label};
+pub use labels::Labels;
 #[cfg(feature = "state")]
 pub use state::EngineState;
 pub use workload::{Engine, Origin, Piece, Role, Workload};

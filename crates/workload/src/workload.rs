@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::labels::Labels;
+
 /// What runs in a cgroup, as far as that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -28,6 +30,8 @@ pub struct Workload {
     pub project: Option<Piece>,
     /// The service of Compose.
     pub service: Option<Piece>,
+    /// The labels of the container and its pod.
+    pub labels: Labels,
     /// The innermost unit of systemd that contains it, if that is not a slice. systemd's escapes are kept.
     pub unit: Option<Piece>,
     /// The innermost slice of systemd that contains it.

@@ -85,6 +85,53 @@ fn pieces_from_the_state_say_so() {
 }
 
 #[test]
+fn labels_are_known_only_where_the_state_has_all_of_them() {
+    let of = |root: &Path, path: String| resolve(root, &path).0.labels;
+    let docker = of(Path::new(FIXTURES), format!("/docker/{DOCKER}"));
+    assert_eq!(docker.get(b"maintainer"), Some(&b"NGINX Docker Maintainers"[..]));
+    assert_eq!(docker.get(b"app"), Some(&b""[..]));
+    // The pod's own labels are elsewhere.
+    let in_pod = of(Path::new(FIXTURES), format!("{POD}/docker-{DOCKER_IN_POD}.scope"));
+    assert_eq!(in_pod.get(b"io.kubernetes.pod.name"), Some(&b"web-7d4b9"[..]));
+    assert_eq!(in_pod.get(b"app"), None);
+    let containerd = of(Path::new(FIXTURES), format!("{POD}/cri-containerd-{CRI}.scope"));
+    assert_eq!(containerd.get(b"app"), None);
+    let unread = of(Path::new("/missing"), format!("/docker/{DOCKER}"));
+    assert_eq!(unread.get(b"app"), None);
+    let large = with_docker(|file| {
+        let config = format!(r#"{{"Name":"/web","Config":{{"Labels":{{"a":"{}"}}}}}}"#, "x".repeat(1 << 17));
+        fs::write(file, config).expect("a file");
+    });
+    assert_eq!(of(large.path(), format!("/docker/{DOCKER}")).get(b"b"), None);
+}
+
+#[test]
+fn the_labels_of_a_pod_of_crio_are_those_of_its_sandbox() {
+    let root = tempfile::tempdir().expect("a directory");
+    let write = |id: &str, annotations: &str| {
+        let containers = "var/lib/containers/storage/overlay-containers";
+        let directory = root.path().join(containers).join(id).join("userdata");
+        fs::create_dir_all(&directory).expect("a directory");
+        let config = format!(r#"{{"annotations":{{{annotations}}}}}"#);
+        fs::write(directory.join("config.json"), config).expect("a file");
+    };
+    let label = |key: &[u8]| {
+        let (workload, _) = resolve(root.path(), &format!("{POD}/crio-{CRIO}.scope"));
+        workload.labels.get(key).map(|value| String::from_utf8_lossy(value).into_owned())
+    };
+    write(
+        CRIO,
+        &format!(
+            r#""io.kubernetes.container.name":"nginx","io.kubernetes.cri-o.SandboxID":"{SANDBOX}",
+            "io.kubernetes.cri-o.Labels":"{{\"io.kubernetes.container.name\":\"nginx\"}}""#
+        ),
+    );
+    assert_eq!((label(b"io.kubernetes.container.name").as_deref(), label(b"app")), (Some("nginx"), None));
+    write(SANDBOX, r#""io.kubernetes.cri-o.Labels":"{\"app\":\"web\"}""#);
+    assert_eq!((label(b"app").as_deref(), label(b"tier").as_deref()), (Some("web"), Some("")));
+}
+
+#[test]
 fn an_image_or_a_plain_container_cannot_pose_as_a_pod() {
     let (workload, _) = resolve(Path::new(FIXTURES), &format!("/docker/{DOCKER}"));
     assert_eq!((workload.pod_name, workload.namespace), (None, None));

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use knobgate_diff::{Change, Class, DiffDocument, VerdictKind};
+use knobgate_policy::selector::Selector;
 use knobgate_policy::{Decision, Mode, PolicyFile};
 
 use events::Events;
@@ -26,7 +27,8 @@ use crate::{json, sarif};
 /// Prints the classes of accesses on which they differ, the most dangerous first: what the new policy newly allows, what is
 /// undecided, what it rewrites differently, newly denies, or denies with another errno, and what only one of them logs. Each
 /// class has both verdicts, the rules that decide, and an example. Names are compared exactly, and so are conditions on single
-/// numbers and texts. Where the comparison would not be exact, a class is undecided. It needs no kernel and no privileges.
+/// numbers and texts. Where the comparison would not be exact, a class is undecided. Also prints the `apply if` statements that
+/// only one of them has. It needs no kernel and no privileges.
 ///
 /// Exit status: 0 whatever differs, unless --fail-on says otherwise; 1 if --fail-on is met or a policy has errors, 2 if a
 /// file cannot be read, a line of the events is wrong, or the arguments are.
@@ -74,7 +76,7 @@ enum FailOn {
     NewlyAllowed,
     /// Something is newly denied
     NewlyDenied,
-    /// Anything differs
+    /// Anything differs, also to what the policies apply
     Any,
 }
 
@@ -138,7 +140,9 @@ impl Diff {
         }
         let is_met =
             |fail_on: &FailOn| compared.diff.classes().iter().any(|class| fail_on.is_met_by(class.change));
-        Ok(ExitCode::from(if self.fail_on.iter().any(is_met) { BAD } else { 0 }))
+        let applies_elsewhere = self.fail_on.contains(&FailOn::Any) && !compared.diff.selectors().is_empty();
+        let is_met = applies_elsewhere || self.fail_on.iter().any(is_met);
+        Ok(ExitCode::from(if is_met { BAD } else { 0 }))
     }
 }
 
@@ -159,6 +163,13 @@ impl Compared {
             Side { file, verdict, decider: decider(decision.by, file) }
         };
         [side(&self.old, &first.old, class.old), side(&self.new, &first.new, class.new)]
+    }
+
+    /// The `apply if` statements that only one of the policies has, each with `-` or `+`.
+    fn selectors(&self) -> impl Iterator<Item = (char, String)> {
+        let changes = self.diff.selectors();
+        let signed = |sign| move |selector: &Selector| (sign, format!("apply if {selector}"));
+        changes.removed.iter().map(signed('-')).chain(changes.added.iter().map(signed('+')))
     }
 
     /// What the modes of the policies mean for the comparison, if that is not obvious.

@@ -1,12 +1,13 @@
-//! `knobgate explain`: what a policy decides about one access, and why.
+//! `knobgate explain`: what a policy decides about one access, or whether it applies to a process, and why.
 
 mod current_value;
 mod escapes;
 mod json_answer;
 mod text_answer;
 mod trace;
+mod workload;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,12 +23,14 @@ use crate::policy_file::load_policy;
 use crate::{not_compiled, report};
 use current_value::CurrentValue;
 use trace::Trace;
+use workload::Selection;
 
-/// Explain what a policy decides about one read or write, and why
+/// Explain what a policy decides about one read or write, or whether it applies to a process, and why
 ///
 /// The access is decided twice: by the definition of the language, and by the compiled program on the hook in user
-/// space. It needs no kernel and no privileges, and writes nothing. Exit status: 0 whatever the verdict, 1 if the
-/// policy has errors, 2 if the arguments are wrong, 4 if the language and the program disagree, which is a bug in
+/// space. It needs no kernel and no privileges, and writes nothing. With `--pid`, it shows which `apply if` of the policy holds
+/// for the container or unit that the process is in, and who chooses what that looks at. Exit status: 0 whatever the answer, 1
+/// if the policy has errors, 2 if the arguments are wrong, 4 if the language and the program disagree, which is a bug in
 /// knobgate.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -36,9 +39,11 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
     /// The kind of access
-    kind: KindArgument,
+    #[arg(required_unless_present = "pid")]
+    kind: Option<KindArgument>,
     /// The knob, as `net.core.somaxconn` or `net/core/somaxconn`
-    knob: OsString,
+    #[arg(required_unless_present = "pid")]
+    knob: Option<OsString>,
     /// The bytes to write: `\n`, `\t`, `\r`, `\0`, `\xHH` and `\\` are escapes, and no newline is added
     #[arg(allow_hyphen_values = true)]
     value: Option<OsString>,
@@ -60,6 +65,13 @@ pub(crate) struct Explain {
     /// The kernel to compile for and to model, such as 6.8 or 6.12.94; what it cannot do is denied
     #[arg(long, value_name = "KERNEL", default_value = Profile::LINUX_6_18.name)]
     profile: Profile,
+    /// Instead of an access, explain whether the policy applies to the container or unit of this process
+    #[arg(
+        long,
+        value_name = "PID",
+        conflicts_with_all = ["kind", "knob", "value", "old", "pos", "uid", "gid", "comm", "profile"]
+    )]
+    pid: Option<u32>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -68,7 +80,8 @@ pub(crate) struct Explain {
 const EXAMPLES: &str = "Examples:
   knobgate explain --policy web.knob write net.core.somaxconn '9999999\\n'
   knobgate explain --policy web.knob write vm.max_map_count 65530 --old 262144
-  knobgate explain --policy web.knob read kernel.ostype --uid 1000";
+  knobgate explain --policy web.knob read kernel.ostype --uid 1000
+  knobgate explain --policy web.knob --pid 4711";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum KindArgument {
@@ -88,6 +101,9 @@ struct Answer<'a> {
 
 impl Explain {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        if let Some(pid) = self.pid {
+            return self.applies(pid, output);
+        }
         let (access, current) = self.access(output)?;
         let file = load_policy(&self.policy, output)?;
         let decided = self.decide(&file, &access, output)?;
@@ -95,6 +111,14 @@ impl Explain {
         let (access, current, profile) = (&access, &current, &self.profile);
         let answer = Answer { file: &file, access, current, profile, decided, trace };
         output.line(if self.json { json_answer::line(&answer) } else { text_answer::lines(&answer) })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn applies(&self, pid: u32, output: &Output) -> Result<ExitCode, Failure> {
+        let file = load_policy(&self.policy, output)?;
+        let workload = workload::workload_of(pid)?;
+        let selection = Selection::of(&file, pid, &workload);
+        output.line(if self.json { selection.json() } else { selection.text() })?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -119,15 +143,19 @@ impl Explain {
     }
 
     fn access(&self, output: &Output) -> Result<(Access, CurrentValue), Failure> {
-        if let (KindArgument::Write, None, Some((knob, value))) = (self.kind, &self.value, self.assignment())
-        {
+        // Both are there without `--pid`.
+        let (kind, written) = self
+            .kind
+            .zip(self.knob.as_ref())
+            .ok_or_else(|| Failure::usage("an access has a kind and a knob"))?;
+        if let (KindArgument::Write, None, Some((knob, value))) = (kind, &self.value, assignment(written)) {
             let instead = format!("write `{knob} '{value}\\n'`: sysctl(8) adds the newline");
             let failure = Failure::usage("the knob and its VALUE are two arguments");
             return Err(failure.because(instead));
         }
-        let knob = self.knob(output)?;
+        let knob = knob(written, output)?;
         knob.check_is_sysctl().map_err(|error| Failure::usage(error.to_string()).because(error.help()))?;
-        let new = match (self.kind, &self.value) {
+        let new = match (kind, &self.value) {
             (KindArgument::Read, None) => None,
             (KindArgument::Write, Some(value)) => Some(unescape("VALUE", value)?),
             (KindArgument::Read, Some(_)) => return Err(Failure::usage("a read has no VALUE")),
@@ -154,27 +182,26 @@ impl Explain {
         let task = Task::default().uid(self.uid).gid(self.gid).comm(comm);
         Ok((Access { knob, new, old, pos: self.pos, task }, current))
     }
+}
 
-    /// `KNOB=VALUE`, as for `sysctl -w`.
-    fn assignment(&self) -> Option<(&str, &str)> {
-        let (knob, value) = self.knob.to_str()?.split_once('=')?;
-        Some((knob.trim_end(), value.trim_start()))
-    }
+/// `KNOB=VALUE`, as for `sysctl -w`.
+fn assignment(knob: &OsStr) -> Option<(&str, &str)> {
+    let (knob, value) = knob.to_str()?.split_once('=')?;
+    Some((knob.trim_end(), value.trim_start()))
+}
 
-    fn knob(&self, output: &Output) -> Result<KnobName, Failure> {
-        let name = if let Ok(below) = Path::new(&self.knob).strip_prefix("/proc/sys") {
-            KnobName::from_path(below.as_os_str().as_bytes()).inspect(|name| {
-                output.note(format_args!("knobs are named by their path below /proc/sys: {name}"));
-            })
-        } else {
-            KnobName::parse(self.knob.as_bytes())
-        };
-        name.map_err(|error| {
-            let help = error.kind.help().map(|help| format!(" ({help})")).unwrap_or_default();
-            Failure::usage(format!("`{}` names no knob", self.knob.display()))
-                .because(format!("{error}{help}"))
+fn knob(written: &OsStr, output: &Output) -> Result<KnobName, Failure> {
+    let name = if let Ok(below) = Path::new(written).strip_prefix("/proc/sys") {
+        KnobName::from_path(below.as_os_str().as_bytes()).inspect(|name| {
+            output.note(format_args!("knobs are named by their path below /proc/sys: {name}"));
         })
-    }
+    } else {
+        KnobName::parse(written.as_bytes())
+    };
+    name.map_err(|error| {
+        let help = error.kind.help().map(|help| format!(" ({help})")).unwrap_or_default();
+        Failure::usage(format!("`{}` names no knob", written.display())).because(format!("{error}{help}"))
+    })
 }
 
 fn unescape(argument: &str, text: &OsString) -> Result<Vec<u8>, Failure> {

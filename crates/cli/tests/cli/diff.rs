@@ -21,6 +21,28 @@ fn a_policy_does_not_differ_from_itself() {
 }
 
 #[test]
+fn policies_that_apply_to_others_differ() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    };
+    write("a.knob", "policy p\napply if namespace == \"dev\"\napply if engine == docker\n");
+    write("b.knob", "policy p\napply if engine == docker\napply if namespace == \"a|b\"\n");
+    write("c.knob", "policy p\napply if engine == docker\nallow write vm.swappiness\n");
+    let diff = |arguments: &[&str]| knobgate(["diff"]).args(arguments).current_dir(directory.path());
+    snapshot(
+        "diff-selectors",
+        [
+            diff(&["a.knob", "b.knob"]),
+            diff(&["a.knob", "b.knob", "--fail-on", "newly-allowed"]),
+            diff(&["a.knob", "b.knob", "--fail-on", "any", "--format", "markdown"]),
+            diff(&["b.knob", "c.knob"]),
+            diff(&["a.knob", "b.knob", "--format", "json"]),
+        ],
+    );
+}
+
+#[test]
 fn differences_fit_a_comment() {
     snapshot("diff-markdown", [knobgate(["diff", "old.knob", "new.knob", "--format", "markdown"])]);
 }

@@ -97,6 +97,19 @@ fn nothing_is_enforced_in_audit_mode() {
 }
 
 #[test]
+fn a_process_instead_of_an_access() {
+    snapshot(
+        "explain-pid",
+        [
+            explain(["--pid", "x"]),
+            explain(["--pid", "1", "read", "vm.swappiness"]),
+            explain(["--pid", "1", "--uid", "0"]),
+            explain(["read"]),
+        ],
+    );
+}
+
+#[test]
 fn an_answer_for_programs() {
     snapshot(
         "explain-json",

@@ -1,5 +1,6 @@
 //! Containers: who they are.
 
+use std::fs;
 use std::path::Path;
 
 use knobgate_events::{EventOutcome, StreamItem};
@@ -9,12 +10,13 @@ use knobgate_testing::{Container, Test, eventually, profile, scratch, without_ru
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 
-use crate::setting::{DetachOnDrop, attach, expect, policy, stdout};
+use crate::setting::{DetachOnDrop, attach, expect, policy, stderr, stdout};
 use crate::watching::{Watching, sends_events};
 
 pub(crate) const TESTS: &[Test] = &[
     ("without_a_policy_watch_says_which_container_writes", observed),
     ("a_denial_has_the_name_of_its_container_after_that_is_gone", denied),
+    ("explain_says_whether_a_policy_applies_to_the_container_of_a_process", explained),
 ];
 
 /// What these tests require.
@@ -46,6 +48,56 @@ fn observed() -> Result<(), Failed> {
         (workload.engine.as_deref(), workload.container_id.as_deref()),
         (Some("runc"), Some("t-web-1"))
     );
+    Ok(())
+}
+
+fn explained() -> Result<(), Failed> {
+    let (parent, files) = (scratch(), tempfile::tempdir()?);
+    let cgroup = parent.path().join("web");
+    let name = Hierarchy::find()?.name(&cgroup).ok_or("a name")?;
+    let _container = Container::start("t-web-3", &name, "sleep 1000", files.path(), Path::new(STATE))?;
+    let pids = fs::read_to_string(cgroup.join("cgroup.procs"))?;
+    let pid = pids.lines().next().ok_or("a process")?;
+    let of = |selector: &str, more: &[&str]| -> String {
+        let policy = policy(&format!("policy t\napply if {selector}\n"));
+        let file = policy.path().to_str().expect("a path");
+        let printed = stdout(&expect(0, [&["explain", "--policy", file, "--pid", pid], more].concat()));
+        printed
+            .replace(file, "x.knob")
+            .replace(&format!("process {pid}"), "process PID")
+            .replace(&name.display().to_string(), "/CGROUP")
+    };
+    assert_eq!(
+        of("container == \"t-web-3\" and engine == runc", &[]),
+        "process PID in runc/t-web-3\n  applies   yes, by x.knob:2\n  engine    runc\n  cgroup    /CGROUP\n\
+         x.knob:2, holds:\n    apply if container == \"t-web-3\" and engine == runc\n\
+         \u{20}   `container == \"t-web-3\"`: it is \"t-web-3\"\n\
+         \u{20}     `container` is not trusted: chosen by whoever starts it\n\
+         \u{20}   `engine == runc`: it is \"runc\"\n\
+         \u{20}     `engine` is not trusted: chosen by whoever makes the bundle\n"
+    );
+    let printed = of("container starts with \"t-web-3\" and namespace == \"prod\"", &[]);
+    let names = [("PID", "4711"), ("t-web-3", "web"), ("x.knob", "web.knob"), ("/CGROUP", "/web")];
+    let quoted = names.iter().fold(printed, |text, (from, to)| text.replace(from, to));
+    assert!(
+        include_str!("../../../../docs/language.md").contains(&quoted),
+        "docs/language.md has not:\n{quoted}"
+    );
+    let nobody = expect(
+        2,
+        ["explain", "--policy", policy("policy t\n").path().to_str().ok_or("a path")?, "--pid", "4194305"],
+    );
+    assert_eq!(
+        stderr(&nobody),
+        "error: cannot find out what process 4194305 is in: there is no process 4194305\n"
+    );
+    let json: serde_json::Value = serde_json::from_str(&of("cgroup matches \"/x/*\"", &["--json"]))?;
+    assert_eq!(
+        (&json["applies"], &json["engine"], &json["cgroup"]),
+        (&false.into(), &"runc".into(), &"/CGROUP".into())
+    );
+    let because = &json["selectors"][0]["because"][0];
+    assert_eq!((&because["value"], &because["trust"]), (&"/CGROUP".into(), &"chosen".into()));
     Ok(())
 }
 

@@ -39,7 +39,8 @@ fn without_breaks(name: OsString) -> Vec<u8> {
 fn policy(name: &str) -> String {
     let comment = TEXT.replace(['\r', '\n'], "");
     format!(
-        "policy {name} # {comment}\ndefault write allow log\nallow read kernel.ostype\n\
+        "policy {name} # {comment}\ndefault write allow log\n\
+         apply if cgroup starts with \"/{comment}\" or label(\"{comment}\") == \"{comment}\"\nallow read kernel.ostype\n\
          deny write kernel.domainname if new == \"{comment}\" # {comment}\n\
          test \"{comment}\" {{\n  write kernel.domainname \"{comment}\" => allow\n}}\n"
     )
@@ -243,6 +244,8 @@ const COMMANDS: &[(&str, bool)] = &[
     ("%", true),
     ("show t-hostile %", true),
     ("show --%text t-hostile", true),
+    ("explain --policy @good --pid PID", true),
+    ("explain --policy @good --pid PID --json", true),
     ("explain --profile %text --policy @good read x", true),
 ];
 

@@ -52,6 +52,20 @@ test \"what was seen\" {
 }
 
 #[test]
+fn an_extended_policy_applies_to_what_it_applied_to() {
+    let text = "policy web\napply if namespace == \"prod\"\n\nallow write vm.swappiness if new == 10\napply if\tengine == docker  # too\n";
+    let extended = extend(&policy(text), &[write("net/core/somaxconn", "5\n")]);
+    assert_sound(&extended.file);
+    assert_eq!(extended.file.policy().apply_if(), policy(text).policy().apply_if());
+    let text = extended.file.source().text();
+    assert!(
+        text.contains("apply if namespace == \"prod\"\n")
+            && text.contains("apply if engine == docker  # too\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_a_policy_allows_of_an_access_counts_with_all_that_is_known_of_it() {
     let ttl = || write("net/ipv4/ip_default_ttl", "64\n");
     let forward = || write("net/ipv4/ip_forward", "1\n");

@@ -4,6 +4,7 @@ use super::Checker;
 use crate::filter::{Field, TextField, ValueField};
 use crate::model::ends_text;
 use crate::scheme::listed;
+use crate::selector::{Comparison, SelectorField};
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::typed::{Number, Predicate, Subject, Typed};
 use crate::{
@@ -102,8 +103,7 @@ impl Checker {
             ConditionSyntax::InSet(subject, members) => self.set(subject, members),
             ConditionSyntax::Text(subject, verb, text) => {
                 let checked = self.text_subject(subject);
-                let value_text = checked.is_none_or(Subject::takes_value_text);
-                let predicate = self.predicate(*verb, text, value_text);
+                let predicate = self.predicate(*verb, text, checked.as_ref());
                 Some(Typed::Text(checked?, predicate?))
             }
             ConditionSyntax::Word { field, words, negated } => {
@@ -133,7 +133,9 @@ impl Checker {
         first: &Spanned<Term>,
         links: &[(Spanned<Relation>, Spanned<Term>)],
     ) -> Option<Typed> {
-        let is_text = |term: &Spanned<Term>| matches!(term.node, Term::Text(_) | Term::TextField(_));
+        let is_text = |term: &Spanned<Term>| {
+            matches!(term.node, Term::Text(_) | Term::TextField(_) | Term::Name(_) | Term::Label(_))
+        };
         if is_text(first) || links.iter().any(|(_, term)| is_text(term)) {
             return self.text_comparison(first, links);
         }
@@ -178,11 +180,11 @@ impl Checker {
                 let span = first.span.to(second.span);
                 let error =
                     Diagnostic::error("text-operands", span, "a text can only be compared with a literal");
-                self.report(error.help("such as `comm == \"sysctl\"`"));
+                self.report(error.help(format!("such as `{}`", self.scheme.text_test)));
                 return None;
             }
         };
-        let text = self.whole_text(&literal, subject.takes_value_text());
+        let text = self.whole_text(&literal, Some(&subject));
         let predicate = match relation.node {
             Relation::Equal => Predicate::Equals(text?),
             Relation::NotEqual => Predicate::Differs(text?),
@@ -207,6 +209,8 @@ impl Checker {
             Term::Text(text) => Some(TextSide::Literal(Spanned::new(text.clone(), term.span))),
             Term::Value(value) => Some(TextSide::Subject(Subject::Value(*value))),
             Term::TextField(field) => Some(TextSide::Subject(Subject::Field(*field))),
+            Term::Name(field) => Some(TextSide::Subject(Subject::Selector(field.of_selector()))),
+            Term::Label(key) => Some(TextSide::Subject(Subject::Selector(SelectorField::Label(key.clone())))),
             number => {
                 let error = Diagnostic::error("text-and-number", term.span, "this is a number")
                     .label("a number")
@@ -229,18 +233,21 @@ impl Checker {
         }
     }
 
-    /// A text literal that part of a text is compared with; part of a value if `is_value_text`.
-    fn literal(&mut self, text: &Spanned<Text>, is_value_text: bool) -> Option<Text> {
-        if is_value_text {
+    /// A text literal that part of `subject` is compared with.
+    fn literal(&mut self, text: &Spanned<Text>, subject: Option<&Subject>) -> Option<Text> {
+        if subject.is_none_or(Subject::takes_value_text) {
             let checked = ValueText::new(text.node.as_bytes());
             checked.map_err(|error| self.report(never_true(&error, text.span))).ok()?;
         }
         Some(text.node.clone())
     }
 
-    /// A text literal that a whole text is compared with; a whole value if `is_value_text`.
-    fn whole_text(&mut self, text: &Spanned<Text>, is_value_text: bool) -> Option<Text> {
-        if !is_value_text {
+    /// A text literal that the whole of `subject` is compared with.
+    fn whole_text(&mut self, text: &Spanned<Text>, subject: Option<&Subject>) -> Option<Text> {
+        if let Some(Subject::Selector(field)) = subject {
+            return self.selector_text(field, Comparison::Whole, text);
+        }
+        if !subject.is_none_or(Subject::takes_value_text) {
             return Some(text.node.clone());
         }
         let bytes = text.node.as_bytes();
@@ -259,26 +266,43 @@ impl Checker {
         checked.ok().map(|_| text.node.clone())
     }
 
-    fn predicate(&mut self, verb: TextVerb, text: &Spanned<Text>, is_value_text: bool) -> Option<Predicate> {
-        match verb {
-            TextVerb::StartsWith => self.literal(text, is_value_text).map(Predicate::StartsWith),
-            TextVerb::Contains => self.literal(text, is_value_text).map(Predicate::Contains),
-            TextVerb::Matches => {
-                let glob = TextGlob::parse(text.node.as_bytes()).map_err(|error| {
-                    if error.kind == NotationErrorKind::NotOneLine {
-                        return self.report(never_true(&PolicyError::NotOneLine, text.span));
-                    }
-                    // With escapes in the text, the place inside it is unknown.
-                    let mut diagnostic = Diagnostic::error("bad-glob", text.span, error.kind.to_string());
-                    if let Some(help) = error.kind.help() {
-                        diagnostic =
-                            diagnostic.help(format!("{help} (in a text, a `\\` itself is written `\\\\`)"));
-                    }
-                    self.report(diagnostic);
-                });
-                glob.ok().map(Predicate::Matches)
+    fn predicate(
+        &mut self,
+        verb: TextVerb,
+        text: &Spanned<Text>,
+        subject: Option<&Subject>,
+    ) -> Option<Predicate> {
+        match (verb, subject) {
+            (TextVerb::StartsWith, Some(Subject::Selector(field))) => {
+                self.selector_text(field, Comparison::Start, text).map(Predicate::StartsWith)
+            }
+            (TextVerb::StartsWith, _) => self.literal(text, subject).map(Predicate::StartsWith),
+            (TextVerb::Contains, _) => self.literal(text, subject).map(Predicate::Contains),
+            (TextVerb::Matches, Some(Subject::Selector(SelectorField::Cgroup))) => {
+                self.path_glob(text).map(Predicate::MatchesPath)
+            }
+            (TextVerb::Matches, _) => {
+                let glob = TextGlob::parse(text.node.as_bytes());
+                let glob = glob.map_err(|error| self.report_glob(error.kind, text)).ok()?;
+                if let Some(Subject::Selector(field)) = subject {
+                    self.check_selector_glob(field, &glob, text)?;
+                }
+                Some(Predicate::Matches(glob))
             }
         }
+    }
+
+    /// Reports that `text` is not a glob.
+    pub(super) fn report_glob(&mut self, kind: NotationErrorKind, text: &Spanned<Text>) {
+        if kind == NotationErrorKind::NotOneLine {
+            return self.report(never_true(&PolicyError::NotOneLine, text.span));
+        }
+        // With escapes in the text, the place inside it is unknown.
+        let mut diagnostic = Diagnostic::error("bad-glob", text.span, kind.to_string());
+        if let Some(help) = kind.help() {
+            diagnostic = diagnostic.help(format!("{help} (in a text, a `\\` itself is written `\\\\`)"));
+        }
+        self.report(diagnostic);
     }
 
     fn set(&mut self, subject: &Spanned<Term>, members: &Spanned<Vec<Spanned<Term>>>) -> Option<Typed> {
@@ -313,11 +337,10 @@ impl Checker {
             return Some(Typed::InSet(number, integers));
         }
         let checked = self.text_subject(subject);
-        let value_text = checked.is_none_or(Subject::takes_value_text);
         let mut literals = Vec::new();
         for member in &members.node {
             if let Term::Text(text) = &member.node {
-                literals.push(self.whole_text(&Spanned::new(text.clone(), member.span), value_text));
+                literals.push(self.whole_text(&Spanned::new(text.clone(), member.span), checked.as_ref()));
             }
         }
         let literals = literals.into_iter().collect::<Option<Vec<_>>>()?;
@@ -329,6 +352,8 @@ impl Checker {
         match &term.node {
             Term::Value(value) => Some(Subject::Value(*value)),
             Term::TextField(field) => Some(Subject::Field(*field)),
+            Term::Name(field) => Some(Subject::Selector(field.of_selector())),
+            Term::Label(key) => Some(Subject::Selector(SelectorField::Label(key.clone()))),
             Term::Text(_) => {
                 self.report_literals(term.span);
                 None
@@ -336,7 +361,9 @@ impl Checker {
             _ => {
                 let error =
                     Diagnostic::error("text-and-number", term.span, "expected a text, found a number");
-                let texts = self.scheme.names(|field| matches!(field, Field::Value(_) | Field::Text(_)));
+                let texts = self
+                    .scheme
+                    .names(|field| matches!(field, Field::Value(_) | Field::Text(_) | Field::Name(_)));
                 self.report(error.help(format!("the texts are {}", listed(texts, "and"))));
                 None
             }
@@ -353,7 +380,7 @@ impl Checker {
                 let index = self.valid(ElementIndex::new(index.node.get()), index.span)?;
                 Number::Element(*value, index)
             }
-            Term::Text(_) | Term::TextField(_) => {
+            Term::Text(_) | Term::TextField(_) | Term::Name(_) | Term::Label(_) => {
                 let error =
                     Diagnostic::error("text-and-number", term.span, "expected a number, found a text");
                 self.report(error);

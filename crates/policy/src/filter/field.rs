@@ -1,6 +1,7 @@
 //! The fields of events.
 
 use super::EventType;
+use crate::selector::{Engine, SelectorField};
 use crate::{AccessKind, Errno, Mode};
 
 /// A field that a condition can look at.
@@ -14,6 +15,21 @@ pub(crate) enum Field {
     Word(WordField),
     /// The name of the knob.
     Knob,
+    /// A name of a container or unit.
+    Name(NameField),
+    /// `label("KEY")`: one of the labels of a container.
+    Label,
+}
+
+/// A field of a container or unit that is a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameField {
+    Cgroup,
+    Unit,
+    Container,
+    Pod,
+    Namespace,
+    Image,
 }
 
 /// A value of a knob, as a text or as numbers.
@@ -85,6 +101,20 @@ pub enum TextField {
     Rule,
 }
 
+impl NameField {
+    /// The same in a selector.
+    pub(crate) fn of_selector(self) -> SelectorField {
+        match self {
+            Self::Cgroup => SelectorField::Cgroup,
+            Self::Unit => SelectorField::Unit,
+            Self::Container => SelectorField::Container,
+            Self::Pod => SelectorField::Pod,
+            Self::Namespace => SelectorField::Namespace,
+            Self::Image => SelectorField::Image,
+        }
+    }
+}
+
 /// A field that is one of a few words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum WordField {
@@ -94,6 +124,7 @@ pub(crate) enum WordField {
     Errno,
     Mode,
     Type,
+    Engine,
 }
 
 /// What a policy decided about an access.
@@ -138,7 +169,19 @@ pub(crate) enum Word {
     Errno(Errno),
     Mode(Mode),
     Type(EventType),
+    Engine(Engine),
 }
+
+/// The engines by name.
+static ENGINE_WORDS: &[(&str, Word)] = &{
+    let mut words = [("", Word::Engine(Engine::Docker)); Engine::ALL.len()];
+    let mut i = 0;
+    while i < words.len() {
+        words[i] = (Engine::ALL[i].name(), Word::Engine(Engine::ALL[i]));
+        i += 1;
+    }
+    words
+};
 
 impl WordField {
     /// The words, with what they mean. Errnos have too many names to list.
@@ -165,6 +208,7 @@ impl WordField {
                 ("suppressed", Word::Type(EventType::Suppressed)),
                 ("lost", Word::Type(EventType::Lost)),
             ],
+            Self::Engine => ENGINE_WORDS,
             Self::Errno => &[],
         }
     }

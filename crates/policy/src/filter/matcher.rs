@@ -3,6 +3,7 @@
 use knobgate_glob::{Budget, Dfa, Partition, Piece, TextEnd, text_dfa};
 
 use super::{Fields, ValueField, Word, WordField};
+use crate::selector::PathGlob;
 use crate::typed::{Number, Predicate, Subject, Typed};
 use crate::value::{self, Numbers, contains};
 use crate::{Integer, KnobPattern, Range, Relation, TextGlob, Value};
@@ -32,6 +33,7 @@ pub(super) enum TextTest {
         negated: bool,
     },
     Matches(Glob),
+    MatchesPath(PathGlob),
     StartsWith(Vec<u8>),
     Contains(Vec<u8>),
 }
@@ -103,6 +105,8 @@ impl Matcher {
                 Some(test.holds(value::text(bytes(*field, event)?, which(*field)).ok()?))
             }
             Self::Text(Subject::Field(field), test) => Some(test.holds(event.text(*field)?)),
+            // No event has one.
+            Self::Text(Subject::Selector(_), _) => None,
             Self::Word { field, words, negated } => {
                 let is_one = match field {
                     // Only a denial has an errno.
@@ -151,6 +155,8 @@ fn word(field: WordField, event: &dyn Fields) -> Option<Word> {
         WordField::Errno => event.errno().map(Word::Errno),
         WordField::Mode => event.mode().map(Word::Mode),
         WordField::Type => Some(Word::Type(event.event_type())),
+        // No event has one.
+        WordField::Engine => None,
     }
 }
 
@@ -164,6 +170,7 @@ impl TextTest {
                 Self::OneOf { texts, negated: false }
             }
             Predicate::Matches(glob) => Self::Matches(Glob::new(glob)),
+            Predicate::MatchesPath(glob) => Self::MatchesPath(glob),
             Predicate::StartsWith(text) => Self::StartsWith(text.into_bytes()),
             Predicate::Contains(text) => Self::Contains(text.into_bytes()),
         }
@@ -173,6 +180,7 @@ impl TextTest {
         match self {
             Self::OneOf { texts, negated } => texts.iter().any(|text| text == subject) != *negated,
             Self::Matches(glob) => glob.matches(subject),
+            Self::MatchesPath(glob) => glob.matches(subject),
             Self::StartsWith(text) => subject.starts_with(text),
             Self::Contains(text) => contains(subject, text),
         }

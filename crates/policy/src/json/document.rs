@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::selector::SelectorDocument;
 use crate::limits;
 
 /// A knobgate policy: what the processes of a control group may read from and write to /proc/sys.
@@ -30,6 +31,10 @@ pub(super) struct PolicyDocument {
     /// Patterns, as in the language, of knobs whose handlers keep 64 bits of a number, besides those that are known to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) width_64: Vec<String>,
+    /// Which containers and units the policy applies to, beside the cgroups that it is attached to by hand: those for which one
+    /// of these holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) apply_if: Vec<SelectorDocument>,
 }
 
 /// Whether decisions are enforced, or only reported.

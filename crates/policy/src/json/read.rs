@@ -22,7 +22,7 @@ pub(super) fn policy(document: &PolicyDocument) -> Result<Policy, Vec<JsonDiagno
 }
 
 /// Its methods record errors, and return `None` after one.
-struct DocumentReader {
+pub(super) struct DocumentReader {
     /// The current path in the document.
     path: String,
     errors: Vec<JsonDiagnostic>,
@@ -35,12 +35,13 @@ impl DocumentReader {
         let rules = self.each("rules", &document.rules, Self::rule);
         let tests = self.each("tests", &document.tests, Self::test);
         let width_64 = self.each("width_64", &document.width_64, Self::pattern);
+        let apply_if = self.each("apply_if", &document.apply_if, Self::selector);
         let mode = match document.mode {
             ModeDocument::Enforce => Mode::Enforce,
             ModeDocument::Audit => Mode::Audit,
         };
         let policy = policy?.with_mode(mode).with_defaults(defaults?).with_rules(rules?).with_tests(tests?);
-        Some(policy.with_width_64(width_64?))
+        Some(policy.with_width_64(width_64?).with_apply_if(apply_if?))
     }
 
     fn defaults(&mut self, document: &DefaultsDocument) -> Option<Defaults> {
@@ -158,7 +159,7 @@ impl DocumentReader {
         })
     }
 
-    fn bytes(&mut self, text: &TextDocument) -> Option<Vec<u8>> {
+    pub(super) fn bytes(&mut self, text: &TextDocument) -> Option<Vec<u8>> {
         let hex = match text {
             TextDocument::Utf8(text) => return Some(text.as_bytes().to_vec()),
             TextDocument::Hex(document) => &document.hex,
@@ -279,7 +280,7 @@ impl DocumentReader {
     }
 
     /// All of `items`, which are the member `name` of the current path.
-    fn each<T, U>(
+    pub(super) fn each<T, U>(
         &mut self,
         name: &str,
         items: &[T],
@@ -294,7 +295,7 @@ impl DocumentReader {
     }
 
     /// Does something at a step below the current path.
-    fn at<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+    pub(super) fn at<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let length = self.path.len();
         self.path.push_str(if length == 0 { "" } else { "." });
         self.path.push_str(step);
@@ -304,7 +305,7 @@ impl DocumentReader {
     }
 
     /// The value. An error is recorded.
-    fn valid<T>(&mut self, result: Result<T, impl Into<PolicyError>>) -> Option<T> {
+    pub(super) fn valid<T>(&mut self, result: Result<T, impl Into<PolicyError>>) -> Option<T> {
         result.map_or_else(
             |error| {
                 let error = error.into();

@@ -7,6 +7,7 @@ use super::document::{
     RangeDocument, RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument,
     TextDocument, TextOperandDocument, TextTestDocument, UnlimitedDocument, ValueDocument,
 };
+use super::selector::selector;
 use crate::{
     Action, Condition, Expected, Fallback, FallbackAction, Integer, Kinds, Logging, Mode, Operand, Policy,
     Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
@@ -28,6 +29,7 @@ impl From<&Policy> for PolicyDocument {
             rules: policy.rules().iter().map(rule).collect(),
             tests: policy.tests().iter().map(test).collect(),
             width_64: policy.width_64().iter().map(ToString::to_string).collect(),
+            apply_if: policy.apply_if().iter().map(selector).collect(),
         }
     }
 }
@@ -79,7 +81,7 @@ fn integer(integer: Integer) -> IntegerDocument {
     IntegerDocument(integer.get())
 }
 
-fn text(bytes: &[u8]) -> TextDocument {
+pub(super) fn text(bytes: &[u8]) -> TextDocument {
     match str::from_utf8(bytes) {
         Ok(text) => TextDocument::Utf8(text.to_owned()),
         Err(_) => {

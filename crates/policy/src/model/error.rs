@@ -1,6 +1,7 @@
 //! Errors in the parts of a policy.
 
-use crate::{NotASysctl, NotationError, limits};
+use crate::selector::{Engine, ImageError, SelectorField};
+use crate::{NotASysctl, NotationError, NotationErrorKind, Text, limits};
 
 /// Why something is not a valid policy, or not a valid part of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +85,33 @@ pub enum PolicyError {
     /// A test in which a read is rewritten.
     #[error("a read is never rewritten")]
     ReadExpectedToChange,
+    /// A text that names no image.
+    #[error("{0}")]
+    BadImage(ImageError),
+    /// The start of a name of an image, with which no name in full begins.
+    #[error("no image in full begins with this")]
+    NoRegistry,
+    /// A path of a cgroup that does not begin with `/`.
+    #[error("the path does not begin with `/`")]
+    RelativePath,
+    /// A path of a cgroup that ends with `/`.
+    #[error("no path of a cgroup ends with `/`")]
+    PathEndsInSlash,
+    /// The name of a unit without its type, such as `.service`.
+    #[error("the name of a unit ends with its type")]
+    UnitWithoutType,
+    /// A word that is no engine.
+    #[error("there is no engine {name}")]
+    NoSuchEngine {
+        /// The word.
+        name: Text,
+    },
+    /// A predicate that a field of a selector does not take.
+    #[error("`{field}` does not take this test")]
+    NoSuchTest {
+        /// The field.
+        field: SelectorField,
+    },
     /// A name that no task has.
     #[error("the name of a task has at most {} bytes, and no NUL", limits::COMM_MAX)]
     BadComm,
@@ -116,6 +144,18 @@ impl PolicyError {
             Self::ReplacementNotOneLine { .. } => {
                 "the kernel takes the value only up to there; padding is added automatically"
             }
+            Self::BadImage(_) => "such as `nginx`, `nginx:1.27` or `registry.example/web/nginx:1.27`",
+            Self::NoRegistry => {
+                "a name in full begins with its registry: `docker.io/library/nginx:` or `registry.example/`"
+            }
+            Self::RelativePath => return NotationErrorKind::Relative.help().map(str::to_owned),
+            Self::UnitWithoutType => "such as `nginx.service`",
+            Self::PathEndsInSlash => "drop the `/`",
+            Self::NoSuchEngine { .. } => {
+                let names: Vec<&str> = Engine::ALL.iter().map(|engine| engine.name()).collect();
+                return Some(format!("the engines are {}", names.join(", ")));
+            }
+            Self::NoSuchTest { field: SelectorField::Engine } => "`engine` compares with `==`, `!=` and `in`",
             Self::EventRate { events: 0 } => "for no events, write `nolog`",
             Self::EventRate { events } if *events > 0 => "for no limit, write `log(all)`",
             _ => return None,

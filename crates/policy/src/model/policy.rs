@@ -1,6 +1,7 @@
 //! Policies, their modes and defaults.
 
 use super::{EventRate, Logging, PolicyError, Rule, Test};
+use crate::selector::Selector;
 use crate::{AccessKind, Errno, KnobPattern, limits};
 
 /// An ordered list of rules, the defaults, a mode, and tests.
@@ -28,6 +29,7 @@ pub struct Policy {
     rules: Vec<Rule>,
     tests: Vec<Test>,
     width_64: Vec<KnobPattern>,
+    apply_if: Vec<Selector>,
 }
 
 impl Policy {
@@ -51,6 +53,7 @@ impl Policy {
             rules: Vec::new(),
             tests: Vec::new(),
             width_64: Vec::new(),
+            apply_if: Vec::new(),
         })
     }
 
@@ -84,6 +87,12 @@ impl Policy {
         Self { width_64: patterns.into_iter().collect(), ..self }
     }
 
+    /// The same for containers and units for which one of these holds.
+    #[must_use]
+    pub fn with_apply_if(self, selectors: impl IntoIterator<Item = Selector>) -> Self {
+        Self { apply_if: selectors.into_iter().collect(), ..self }
+    }
+
     /// The name in the header.
     pub fn name(&self) -> &str {
         &self.name
@@ -107,6 +116,12 @@ impl Policy {
     /// The `test` blocks.
     pub fn tests(&self) -> &[Test] {
         &self.tests
+    }
+
+    /// `apply if …`: which containers and units it applies to, beside the cgroups that it is attached to by hand. One that
+    /// holds is enough. They are no part of what the policy means for an access.
+    pub fn apply_if(&self) -> &[Selector] {
+        &self.apply_if
     }
 
     /// `width 64 …`: knobs whose handlers keep 64 bits of a number, besides the [known](crate::Width::all_known) ones.

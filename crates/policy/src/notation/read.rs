@@ -8,17 +8,22 @@ use knobgate_glob::Piece;
 /// The pieces of `text`. Adjacent literals are merged, as are adjacent stars, and no literal is empty.
 pub(crate) fn parse(text: &[u8], notation: Notation) -> Result<Vec<Piece>, NotationError> {
     let mut reader = NotationReader { text, at: 0, notation, separator: None, after_separator: false };
-    if notation != Notation::Text {
+    if notation.is_dotted() {
         reader.check_start()?;
     }
     let pieces = reader.sequence(0)?;
     if reader.after_separator {
         return Err(reader.error(NotationErrorKind::TrailingSeparator, text.len() - 1));
     }
-    if let Some(kind) = misplaced_separator(&pieces).filter(|_| notation != Notation::Text) {
+    let misplaced = match notation {
+        Notation::Name | Notation::Pattern => misplaced_separator(&pieces),
+        Notation::Path => misplaced_in_path(&pieces),
+        Notation::Text => None,
+    };
+    if let Some(kind) = misplaced {
         return Err(NotationError { kind, span: Span::new(0, text.len()) });
     }
-    if notation == Notation::Text && has_line_end(&pieces) {
+    if !notation.is_dotted() && has_line_end(&pieces) {
         return Err(NotationError { kind: NotationErrorKind::NotOneLine, span: Span::new(0, text.len()) });
     }
     if notation != Notation::Name && size(&pieces) > limits::PATTERN_MAX {
@@ -50,6 +55,26 @@ fn misplaced_separator(pieces: &[Piece]) -> Option<NotationErrorKind> {
         Some(NotationErrorKind::EmptyComponent)
     } else {
         None
+    }
+}
+
+/// The error in the separators of an absolute path.
+fn misplaced_in_path(pieces: &[Piece]) -> Option<NotationErrorKind> {
+    let is_absolute = matches!(pieces.first(), Some(Piece::Literal(bytes)) if bytes.starts_with(b"/"));
+    match misplaced_separator(pieces) {
+        _ if !is_absolute => Some(NotationErrorKind::Relative),
+        Some(NotationErrorKind::LeadingSeparator) => {
+            // The other mistakes come after the first component.
+            let Some((Piece::Literal(first), rest)) = pieces.split_first() else { return None };
+            let mut below = Vec::new();
+            push(&mut below, Piece::Literal(first[1..].to_vec()));
+            rest.iter().for_each(|piece| push(&mut below, piece.clone()));
+            misplaced_separator(&below).map(|kind| match kind {
+                NotationErrorKind::LeadingSeparator => NotationErrorKind::EmptyComponent,
+                kind => kind,
+            })
+        }
+        other => other,
     }
 }
 
@@ -97,7 +122,9 @@ impl NotationReader<'_> {
             let was_after_separator = std::mem::take(&mut self.after_separator);
             self.at += 1;
             let piece = match byte {
-                b'*' if self.notation == Notation::Pattern && self.text.get(self.at) == Some(&b'*') => {
+                b'*' if matches!(self.notation, Notation::Pattern | Notation::Path)
+                    && self.text.get(self.at) == Some(&b'*') =>
+                {
                     self.at += 1;
                     Piece::DoubleStar
                 }
@@ -108,7 +135,7 @@ impl NotationReader<'_> {
                 b']' => return Err(self.error(NotationErrorKind::StrayBracket, start)),
                 b'}' => return Err(self.error(NotationErrorKind::StrayBrace, start)),
                 b'\\' => Piece::Literal(vec![self.escaped(start)?]),
-                b'.' | b'/' if self.notation != Notation::Text => {
+                b'.' | b'/' if self.notation.is_dotted() => {
                     if *self.separator.get_or_insert(byte) == byte {
                         if was_after_separator {
                             let span = Span::new(start - 1, start + 1);
@@ -120,7 +147,7 @@ impl NotationReader<'_> {
                         Piece::Literal(vec![b'.'])
                     }
                 }
-                byte if self.notation != Notation::Text && is_reserved(byte) => {
+                byte if self.notation.is_dotted() && is_reserved(byte) => {
                     return Err(self.error(NotationErrorKind::Reserved, start));
                 }
                 byte => Piece::Literal(vec![byte]),
@@ -197,11 +224,14 @@ impl NotationReader<'_> {
         self.at += 1;
         match byte {
             b'\\' => self.escaped(at),
-            b'.' | b'/' if self.notation != Notation::Text => {
+            b'/' if self.notation == Notation::Path => {
+                Err(self.error(NotationErrorKind::SeparatorInClass, at))
+            }
+            b'.' | b'/' if self.notation.is_dotted() => {
                 Err(self.error(NotationErrorKind::SeparatorInClass, at))
             }
             0x80.. => Err(self.error(NotationErrorKind::WideCharacter, at)),
-            byte if self.notation != Notation::Text && is_reserved(byte) => {
+            byte if self.notation.is_dotted() && is_reserved(byte) => {
                 Err(self.error(NotationErrorKind::Reserved, at))
             }
             byte => Ok(byte),
@@ -210,7 +240,7 @@ impl NotationReader<'_> {
 
     /// The byte that is escaped by the `\` at `start`.
     fn escaped(&mut self, start: usize) -> Result<u8, NotationError> {
-        let names = self.notation != Notation::Text;
+        let names = self.notation.is_dotted();
         let Some(&byte) = self.text.get(self.at) else {
             return Err(self.error(NotationErrorKind::EndsInEscape, start));
         };

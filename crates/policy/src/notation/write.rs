@@ -7,7 +7,7 @@ use knobgate_glob::Piece;
 
 /// Writes the canonical notation of `pieces`, which is dotted for names.
 pub(crate) fn write(pieces: &[Piece], notation: Notation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let names = notation != Notation::Text;
+    let names = notation.is_dotted();
     if let ([Piece::Literal(name)], true) = (pieces, names)
         && is_keyword(name)
     {

@@ -5,7 +5,7 @@ use super::{Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
 use crate::filter::{Field, ValueField};
 use crate::lexer::{Punct, TokenKind};
-use crate::scheme::listed;
+use crate::scheme::{JOINED, listed};
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::{Diagnostic, Relation, Span, limits};
 
@@ -58,6 +58,21 @@ impl Parser<'_> {
         self.next();
         self.skip_newlines();
         true
+    }
+
+    /// Reports that what comes next neither joins another condition nor ends this one.
+    pub(super) fn no_connective(&mut self, expected: &str) -> Reported {
+        let span = self.peek_span();
+        let word = self.slice(span);
+        let near = did_you_mean(word, ["and", "or"]).filter(|_| !matches!(word, "xor" | "nor"));
+        match near.filter(|_| self.peek().kind == TokenKind::Word) {
+            Some(near) => {
+                let error =
+                    Diagnostic::error("unknown-word", span, format!("expected {expected}, found `{word}`"));
+                self.report(error.help(format!("did you mean `{near}`?")).suggest(span, near))
+            }
+            None => self.unexpected(expected, Some(JOINED)),
+        }
     }
 
     /// `not …`, a condition in parentheses, or a comparison.
@@ -182,7 +197,13 @@ impl Parser<'_> {
             let help = "texts are compared with globs: `matches \"web-*\"`";
             return self.unexpected("a comparison", Some(help));
         }
-        let help = format!("such as `{0} == 1` or `{0} in 1..10`", self.slice(operand.span));
+        let subject = self.slice(operand.span);
+        let help = match operand.node {
+            Term::TextField(_) | Term::Name(_) | Term::Label(_) => {
+                format!("such as `{subject} == \"a\"` or `{subject} starts with \"a\"`")
+            }
+            _ => format!("such as `{subject} == 1` or `{subject} in 1..10`"),
+        };
         self.unexpected("a comparison", Some(&help))
     }
 
@@ -316,7 +337,9 @@ impl Parser<'_> {
             TokenKind::Integer(integer) => Term::Integer(integer),
             TokenKind::Text(text) => Term::Text(text),
             TokenKind::Word => match (self.slice(span), self.scheme.field(self.slice(span))) {
-                ("count", _) => return self.count(),
+                ("count", _) if self.scheme.is_operand("count") => return self.count(),
+                (_, Some(Field::Label)) => return self.label(),
+                (_, Some(Field::Name(field))) => Term::Name(field),
                 (_, Some(Field::Value(value))) => return self.value(value),
                 (_, Some(Field::Integer(field))) => Term::IntegerField(field),
                 (_, Some(Field::Text(field))) => Term::TextField(field),
@@ -366,6 +389,46 @@ impl Parser<'_> {
         self.next();
         self.joined -= 1;
         Ok(Spanned::new(Term::Element(value, index), Span::new(start.start, self.end)))
+    }
+
+    /// `label("KEY")`
+    fn label(&mut self) -> Parse<Spanned<Term>> {
+        let start = self.next().span;
+        if !self.peek_punct(Punct::ParenOpen) {
+            return Err(self.no_key(start));
+        }
+        self.next();
+        self.joined += 1;
+        let key = self.text("the key of the label", Some("such as `label(\"app\")`"))?;
+        if !self.peek_punct(Punct::ParenClose) {
+            return Err(self.unexpected("`)`", None));
+        }
+        self.next();
+        self.joined -= 1;
+        Ok(Spanned::new(Term::Label(key.node), Span::new(start.start, self.end)))
+    }
+
+    /// Reports that `label`, which is at `word`, is not followed by a key in parentheses.
+    fn no_key(&mut self, word: Span) -> Reported {
+        let help = "the key goes in parentheses: `label(\"app\")`";
+        let mut ahead = self.ahead();
+        let (open, key, close) = (ahead.token(), ahead.token(), ahead.token());
+        let key = match (&open.kind, &key.kind, &close.kind) {
+            (TokenKind::Text(key), ..) => Some((open.span, key)),
+            (
+                TokenKind::Punct(Punct::BracketOpen),
+                TokenKind::Text(key),
+                TokenKind::Punct(Punct::BracketClose),
+            ) => Some((Span::new(open.span.start, close.span.end), key)),
+            _ => None,
+        };
+        let Some((span, key)) = key else { return self.unexpected("`(`", Some(help)) };
+        let error = Diagnostic::error("label-without-key", span, "the key of a label goes in parentheses");
+        self.report(
+            error
+                .help(format!("write `label({key})`"))
+                .suggest(Span::new(word.end, span.end), format!("({key})")),
+        )
     }
 
     /// `count(new)`

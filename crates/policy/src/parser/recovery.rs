@@ -31,7 +31,7 @@ impl Parser<'_> {
         }
         let found = match &kind {
             TokenKind::Newline => "the end of the line".to_owned(),
-            TokenKind::End => format!("the end of the {}", self.scheme.text),
+            TokenKind::End => format!("the end of the {}", self.what),
             TokenKind::Text(_) => "a text".to_owned(),
             TokenKind::Stray(c) if c.is_control() || c.is_whitespace() => {
                 format!("the character U+{:04X}", u32::from(*c))

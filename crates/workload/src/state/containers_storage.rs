@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::Root;
 use super::directory::Directory;
-use super::names::{id, image, name, name_in};
+use super::names::{Annotations, id, image, labels, name, name_in};
 use super::oci::{self, Spec};
 use crate::workload::{Piece, Workload};
 
@@ -64,13 +64,31 @@ pub(super) fn complete_podman(root: Root<'_>, workload: &mut Workload) {
 /// (pkg/annotations/internal.go, and pkg/kubelet/types/labels.go of Kubernetes).
 pub(super) fn complete_crio(root: Root<'_>, workload: &mut Workload) {
     let Some(id) = id(workload) else { return };
-    let path = [id, b"/userdata/config.json"].concat();
-    let spec = directories(root).find_map(|directory| directory.json::<Spec>(&path, oci::SIZE_MAX));
-    let Some(annotations) = spec.and_then(|spec| spec.annotations) else { return };
+    let Some(annotations) = crio_annotations(root, id) else { return };
     workload.container_name = name_in(&annotations, "io.kubernetes.container.name");
     workload.pod_name = name_in(&annotations, "io.kubernetes.pod.name");
     workload.namespace = name_in(&annotations, "io.kubernetes.pod.namespace");
     workload.image = image(annotations.get("io.kubernetes.cri-o.ImageName").map(String::as_str));
     let uid: Option<Piece> = name_in(&annotations, "io.kubernetes.pod.uid");
     workload.pod_id = workload.pod_id.take().or(uid);
+    // The kubelet gives the pod's labels to the sandbox alone (pkg/kubelet/kuberuntime/labels.go of Kubernetes).
+    let sandbox = name_in(&annotations, "io.kubernetes.cri-o.SandboxID").map(|id| id.bytes().to_vec());
+    let of_pod =
+        sandbox.and_then(|id| crio_annotations(root, &id)).and_then(|of_sandbox| crio_labels(&of_sandbox));
+    if let Some(of_container) = crio_labels(&annotations) {
+        let is_complete = of_pod.is_some();
+        workload.labels = labels(of_container, of_pod.unwrap_or_default(), is_complete);
+    }
+}
+
+/// The annotations that CRI-O gives to the runtime for the container with this id.
+fn crio_annotations(root: Root<'_>, id: &[u8]) -> Option<Annotations> {
+    let path = [id, b"/userdata/config.json"].concat();
+    let spec = directories(root).find_map(|directory| directory.json::<Spec>(&path, oci::SIZE_MAX));
+    spec.and_then(|spec| spec.annotations)
+}
+
+/// The labels in these annotations: JSON as a string.
+fn crio_labels(annotations: &Annotations) -> Option<Annotations> {
+    serde_json::from_str(annotations.get("io.kubernetes.cri-o.Labels")?).ok()
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::Root;
-use super::names::{Labels, id, image, name, name_in};
+use super::names::{Annotations, id, image, labels, name, name_in};
 use crate::workload::{Engine, Workload};
 
 /// Where dockerd keeps its containers, unless it has another `data-root`.
@@ -28,7 +28,7 @@ struct Config {
     #[serde(default)]
     image: Option<String>,
     #[serde(default)]
-    labels: Option<Labels>,
+    labels: Option<Annotations>,
 }
 
 /// Adds what Docker knows about the container.
@@ -40,19 +40,21 @@ pub(super) fn complete(root: Root<'_>, workload: &mut Workload) {
     let Some(Container { name: slash_name, config }) = container else { return };
     workload.engine = Engine::Docker;
     workload.container_name = name(slash_name.as_deref().map(|name| name.strip_prefix('/').unwrap_or(name)));
-    let Some(Config { image: asked_for, labels }) = config else { return };
+    let Some(Config { image: asked_for, labels: of_container }) = config else { return };
     workload.image = image(asked_for.as_deref());
-    let labels = labels.unwrap_or_default();
+    let of_container = of_container.unwrap_or_default();
     if workload.pod_id.is_some() {
         // An image can have these labels, too, so they count only in a pod. cri-dockerd replaces those of the image
         // there (core/labels.go, and pkg/kubelet/types/labels.go of Kubernetes).
         workload.container_name =
-            name_in(&labels, "io.kubernetes.container.name").or(workload.container_name.take());
-        workload.pod_name = name_in(&labels, "io.kubernetes.pod.name");
-        workload.namespace = name_in(&labels, "io.kubernetes.pod.namespace");
+            name_in(&of_container, "io.kubernetes.container.name").or(workload.container_name.take());
+        workload.pod_name = name_in(&of_container, "io.kubernetes.pod.name");
+        workload.namespace = name_in(&of_container, "io.kubernetes.pod.namespace");
     } else {
         // Compose's labels (pkg/api/labels.go).
-        workload.project = name_in(&labels, "com.docker.compose.project");
-        workload.service = name_in(&labels, "com.docker.compose.service");
+        workload.project = name_in(&of_container, "com.docker.compose.project");
+        workload.service = name_in(&of_container, "com.docker.compose.service");
     }
+    // cri-dockerd gives the pod's labels to another container, that of the sandbox.
+    workload.labels = labels(of_container, Annotations::new(), workload.pod_id.is_none());
 }

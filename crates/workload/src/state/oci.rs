@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::Root;
 use super::directory::Directory;
-use super::names::{Labels, id, image, name_in};
+use super::names::{Annotations, id, image, name_in};
 use crate::workload::{Engine, Origin, Piece, Workload};
 
 /// Where containerd keeps its tasks, as `NAMESPACE/ID` (`bundle.go` in core/runtime/v2): its own `state` directory, and
@@ -22,7 +22,7 @@ pub(super) const SIZE_MAX: u64 = 4 << 20;
 #[derive(Deserialize)]
 pub(super) struct Spec {
     #[serde(default)]
-    pub(super) annotations: Option<Labels>,
+    pub(super) annotations: Option<Annotations>,
 }
 
 /// Adds what containerd knows about the container.
@@ -48,7 +48,7 @@ fn namespaces(tasks: &Directory, workload: &Workload) -> Vec<Vec<u8>> {
     }
 }
 
-fn add(workload: &mut Workload, namespace: &[u8], annotations: &Labels) {
+fn add(workload: &mut Workload, namespace: &[u8], annotations: &Annotations) {
     if workload.engine != Engine::Nerdctl {
         workload.engine = Engine::Containerd;
     }

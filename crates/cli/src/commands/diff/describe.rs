@@ -9,6 +9,13 @@ use crate::printable::printable;
 /// How many sets of names are listed before the rest is counted.
 const NAMES_MAX: usize = 3;
 
+/// The heading of what the policies apply to.
+pub(super) const SELECTORS: &str = "applied to other containers and units";
+
+/// What to say if nothing else differs.
+pub(super) const SELECTORS_ALONE: &str =
+    "no access is decided differently, but the policies apply to other containers and units";
+
 /// What changes, as a heading.
 pub(super) fn change(change: Change) -> &'static str {
     match change {

@@ -16,7 +16,20 @@ pub(super) fn document(compared: &Compared) -> String {
     if let Some(note) = compared.note_on_modes() {
         document += &format!("\n**Note:** {note}.\n");
     }
+    let selectors: Vec<_> = compared.selectors().collect();
+    if !selectors.is_empty() {
+        let heading = capitalised(describe::SELECTORS);
+        document += &format!("\n#### {heading}\n\n| policy | selector |\n| --- | --- |\n");
+    }
+    for (sign, selector) in &selectors {
+        let which = if *sign == '-' { "was" } else { "now" };
+        document += &format!("| {which} | {} |\n", code(&printable(selector)));
+    }
     let classes = compared.diff.classes();
+    if classes.is_empty() && !selectors.is_empty() {
+        document += &format!("\n{}.", capitalised(describe::SELECTORS_ALONE));
+        return document;
+    }
     if classes.is_empty() {
         document += "\nNo differences: both policies decide every access in the same way.";
         return document;

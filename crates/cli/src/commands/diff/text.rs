@@ -6,6 +6,7 @@ use knobgate_diff::{Change, Class};
 use super::{Compared, describe};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::printable::printable;
 use crate::{plural, style};
 
 /// How many classes of one change are printed.
@@ -36,7 +37,18 @@ pub(super) fn print(compared: &Compared, output: &Output) -> Result<(), Failure>
         }
         counts.push(format!("{} {heading}", of_change.len()));
     }
-    output.line(if counts.is_empty() {
+    let selectors: Vec<_> = compared.selectors().collect();
+    if !selectors.is_empty() {
+        let heading = style::HEADING;
+        output.line(format_args!("{heading}{}{heading:#}", describe::SELECTORS))?;
+        for (sign, selector) in &selectors {
+            output.line(format_args!("  {sign} {}", printable(selector)))?;
+        }
+        output.line("")?;
+    }
+    output.line(if counts.is_empty() && !selectors.is_empty() {
+        describe::SELECTORS_ALONE.to_owned()
+    } else if counts.is_empty() {
         "no differences".to_owned()
     } else {
         format!("{}: {}", plural::count(classes.len(), "difference"), counts.join(", "))
