@@ -177,7 +177,7 @@ fn one_of_several_selectors_is_enough() {
         checked("policy x\napply if namespace == \"dev\"\nallow write vm.a\napply if pod == \"web-0\"\n")
             .unwrap();
     assert_eq!(file.policy().apply_if().len(), 2);
-    assert_eq!(file.apply_if_line(1), Some(4));
+    assert_eq!(file.apply_if_place(1).map(|place| place.line), Some(4));
     assert_eq!(file.policy().applies_to(&pod()), Some(true));
     assert_eq!(checked("policy x\n").unwrap().policy().applies_to(&pod()), Some(false), "by itself");
     let unknown = Fields(HashMap::from([("pod", "web-0")]));
