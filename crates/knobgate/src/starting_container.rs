@@ -84,7 +84,9 @@ impl StartingContainer {
             cgroups_path: bundle.cgroups_path.as_deref(),
         };
         let mut workload = Workload::of_oci(bytes(&name), &container);
-        EngineState::below("/").add_names(&mut workload, bundle_directory);
+        let engines = EngineState::below("/");
+        engines.find_runtime(&mut workload);
+        engines.add_names(&mut workload, bundle_directory);
         let top = PathBuf::from(OsStr::from_bytes(&workload.path));
         let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
         Ok(Self { id: id.to_owned(), pid, bundle, workload, directory })
