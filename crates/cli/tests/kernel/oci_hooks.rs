@@ -401,6 +401,9 @@ fn required() -> Result<(), Failed> {
     }
     fs::write(machine.files.path().join("agent.toml"), "")?;
     assert!(error_of(machine.start("c4", "echo started")).contains("these apply: none"));
+    // That would be a writable /proc/sys without a policy.
+    machine.options.push("--fail-open".to_owned());
+    assert!(error_of(machine.start("c5", "echo started")).contains("cannot be used with"));
     Ok(())
 }
 
