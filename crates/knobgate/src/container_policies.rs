@@ -70,7 +70,7 @@ impl ContainerPolicies {
         };
         let mut policies: Vec<ContainerPolicy> = Vec::new();
         let mut bindings = config.into_bindings();
-        for (path, file) in read_unchanged(|| files(directory), |files| read_policies(files), directory)? {
+        for (path, file) in read_unchanged(|| files(directory), read_policies, directory)? {
             let name = file.policy().name();
             let is_it = |binding: &Binding| binding.name() == name;
             let binding = bindings.iter().position(is_it).map(|place| bindings.remove(place));
@@ -240,7 +240,7 @@ pub(crate) fn is_absent(path: &Path) -> bool {
 /// listed can be missing in the list (readdir(3)), and its policy must not be.
 fn read_unchanged<T>(
     mut list: impl FnMut() -> Result<Vec<Listed>, ContainerError>,
-    mut read: impl FnMut(&[Listed]) -> Result<T, ContainerError>,
+    read: impl Fn(&[Listed]) -> Result<T, ContainerError>,
     directory: &Path,
 ) -> Result<T, ContainerError> {
     const TRIES: u32 = 100;
