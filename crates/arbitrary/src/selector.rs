@@ -32,13 +32,13 @@ fn test() -> BoxedStrategy<FieldTest> {
         prop_oneof![short, "registry\\.example/[a-z]{1,3}/[a-z]{1,3}:[a-z0-9]{1,3}"]
             .prop_map(|image| Text::from(image.as_str()))
     };
+    let unit = "[a-c]{1,3}(@[a-c])?\\.(service|scope)".prop_map(|unit| Text::from(unit.as_str()));
     let registry = "([a-c]{1,3}\\.example|localhost)/[a-z/:]{0,6}x";
     let starts_with = |start: String| Predicate::StartsWith(start.as_str().into());
     let path_glob = "(/([a-c*?]{1,3}|\\*\\*|\\{a,b\\}|[a-c]\\[0-9x\\])){1,3}";
     let matches_path = |glob: String| Predicate::MatchesPath(glob.parse().expect("a glob"));
     let any_glob = text_glob().prop_map(Predicate::Matches);
     let name = select(vec![
-        SelectorField::Unit,
         SelectorField::Container,
         SelectorField::Pod,
         SelectorField::Namespace,
@@ -52,6 +52,7 @@ fn test() -> BoxedStrategy<FieldTest> {
         2 => whole(engine()).prop_map(of(SelectorField::Engine)),
         2 => whole(path()).prop_map(of(SelectorField::Cgroup)),
         1 => path_glob.prop_map(matches_path).prop_map(of(SelectorField::Cgroup)),
+        1 => whole(unit).prop_map(of(SelectorField::Unit)),
         2 => whole(image()).prop_map(of(SelectorField::Image)),
         1 => registry.prop_map(starts_with).prop_map(of(SelectorField::Image)),
         4 => (prop_oneof![4 => name, 1 => label], prop_oneof![3 => whole(text()), 1 => part(), 1 => any_glob])

@@ -1,28 +1,40 @@
 //! The checker copes with any input, and quickly.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use knobgate_policy::{
-    CheckOptions, DecidedBy, Diagnostic, KnobName, Severity, Source, evaluate, format, parse, parse_json,
-    print,
+    CheckOptions, DecidedBy, Diagnostic, IncludeError, IncludeLoader, IncludedText, KnobName, Severity,
+    Source, evaluate, format, parse, parse_json, print,
 };
 use proptest::prelude::*;
 
 /// Parses and formats. Checks that the places of all errors are inside the text.
 fn check(source: &Source) {
-    let diagnostics = match parse(source.clone(), &CheckOptions::default()) {
+    check_with(source, &CheckOptions::default());
+}
+
+fn check_with(source: &Source, options: &CheckOptions<'_>) {
+    let (text, diagnostics) = match parse(source.clone(), options) {
         Ok(file) => {
             print(file.policy());
-            file.warnings().to_vec()
+            let alone = Source::new("x", file.source().text()).with_restored_includes();
+            for rule in 0..file.policy().rules().len() {
+                let start = file.rule_span(rule).expect("its place").start;
+                assert_eq!(alone.own_place(start).line, file.source().own_place(start).line);
+            }
+            let parsed = parse(alone, &CheckOptions::default()).expect("it needs no files");
+            assert_eq!(parsed.policy(), file.policy());
+            (file.source().clone(), file.warnings().to_vec())
         }
         Err(error) => {
             assert!(error.diagnostics().iter().any(|diagnostic| diagnostic.severity == Severity::Error));
-            error.into_iter().collect()
+            (error.text().clone(), error.into_iter().collect())
         }
     };
     let _ = format(source);
     for diagnostic in &diagnostics {
-        points_inside(source, diagnostic);
+        points_inside(&text, diagnostic);
     }
     assert!(diagnostics.is_sorted_by_key(|diagnostic| diagnostic.primary.span.start));
 }
@@ -32,7 +44,9 @@ fn points_inside(source: &Source, diagnostic: &Diagnostic) {
     for span in labels.chain(diagnostic.suggestion.iter().map(|suggestion| suggestion.span)) {
         assert!(span.start <= span.end, "{diagnostic:?}");
         assert!(source.text().get(span.range()).is_some(), "{diagnostic:?}");
-        source.line_column(span.start);
+        let (file, span) = source.locate(span);
+        assert!(file.text().get(span.range()).is_some(), "{diagnostic:?}");
+        file.line_column(span.start);
     }
 }
 
@@ -48,8 +62,70 @@ const WORDS: &[&str] = &[
     "clamp", "ignore", "to", "if", "log", "nolog", "log(", "all", "5/s", "test", "\"a\"", "{", "}", "[", "]",
     ",", "..", "1", "-1", "0x10", "new", "old", "count", "and", "or", "not", "in", "matches", "starts",
     "with", "contains", "==", "<", "=>", "=", "!", "&&", "kernel.a", "net.*", "**", "\n", "\r\n", "# c",
-    "\n", "\n", "'", "\"", "\\", "\u{e9}", ";", "comm", "pos", "é.{a",
+    "\n", "\n", "'", "\"", "\\", "\u{e9}", ";", "comm", "pos", "é.{a", "include", "preset",
 ];
+
+/// What `include` statements consist of, and the comments that they become.
+const INCLUDES: &[&str] = &[
+    "include \"a\"\n",
+    "include \"b\"",
+    "\"docker-runtime@1\"",
+    "# include \"a\"\n",
+    "# end of include \"a\", lines: 99\n",
+];
+
+/// Has two files.
+#[derive(Debug)]
+struct TwoFiles {
+    a: String,
+    b: String,
+}
+
+impl IncludeLoader for TwoFiles {
+    fn policy_id(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn load(&self, name: &str, _: Option<&Path>, _: usize) -> Result<IncludedText, IncludeError> {
+        match name {
+            "a" => Ok(IncludedText::new(name, name, self.a.as_str())),
+            "b" => Ok(IncludedText::new(name, name, self.b.as_str())),
+            _ => Err(IncludeError::Unreadable { name: name.to_owned(), error: "there are two files".into() }),
+        }
+    }
+}
+
+/// Words of the language, with and without spaces between them.
+fn words(most: usize) -> impl Strategy<Value = String> {
+    proptest::collection::vec((proptest::sample::select([WORDS, INCLUDES].concat()), any::<bool>()), 0..most)
+        .prop_map(|words| {
+            words.into_iter().map(|(word, space)| format!("{word}{}", if space { " " } else { "" })).collect()
+        })
+}
+
+/// Statements without mistakes, in any order.
+fn statements() -> impl Strategy<Value = String> {
+    const STATEMENTS: &[&str] = &[
+        "allow write vm.a if new == 1\n",
+        "deny write net.**",
+        "  allow read kernel.a # c\r\n",
+        "# include \"a\"\n",
+        "# end of include \"a\", lines: 99\n",
+        "\n",
+        "include \"a\"\n",
+        " include   \"b\"  # c\r\n",
+        "include preset \"docker-runtime@1\"\n",
+    ];
+    proptest::collection::vec(proptest::sample::select(STATEMENTS), 0..6).prop_map(|lines| {
+        let text = lines.concat();
+        // Only the last line may lack its end.
+        text.replace("net.**", "net.**\n").replacen(
+            "net.**\n",
+            "net.**",
+            usize::from(text.ends_with("net.**")),
+        )
+    })
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
@@ -65,15 +141,24 @@ proptest! {
     }
 
     #[test]
-    fn any_words_of_the_language_are_handled(
-        words in proptest::collection::vec((proptest::sample::select(WORDS), any::<bool>()), 0..60)
-    ) {
-        let mut text = String::from("policy x\n");
-        for (word, space) in words {
-            text.push_str(word);
-            text.push_str(if space { " " } else { "" });
-        }
-        check(&Source::new("x", text));
+    fn any_words_of_the_language_are_handled(words in words(60)) {
+        check(&Source::new("x", format!("policy x\n{words}")));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_words_are_handled_in_included_files(policy in words(20), a in words(20), b in words(20)) {
+        let options = CheckOptions::default();
+        check_with(&Source::new("x", format!("policy x\n{policy}")), &options.includes(&TwoFiles { a, b }));
+    }
+
+    #[test]
+    fn what_is_included_means_the_same_alone(policy in statements(), a in statements(), b in statements()) {
+        let options = CheckOptions::default();
+        check_with(&Source::new("x", format!("policy x\n{policy}")), &options.includes(&TwoFiles { a, b }));
     }
 }
 

@@ -36,7 +36,10 @@ impl From<AttachmentError> for Failure {
     fn from(error: AttachmentError) -> Self {
         let what = error.to_string();
         match error {
-            AttachmentError::NotFound { .. } => Self::usage(what),
+            AttachmentError::NotFound { .. }
+            | AttachmentError::OfContainers { .. }
+            | AttachmentError::NotOfContainers { .. } => Self::usage(what),
+            AttachmentError::Compile { source, .. } => Self::bad(what).because(source),
             AttachmentError::OnOtherCgroups { name, attached_to } => Self::usage(format!(
                 "the attachment \"{name}\" is on {} already, and is not the same as this; name all of its cgroups (knobgate \
                  show {name}) to replace it there, choose another name with --name, or detach it first: knobgate detach \

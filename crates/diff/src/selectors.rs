@@ -1,5 +1,6 @@
 //! Which containers and units two policies apply to.
 
+use foldhash::HashSet;
 use knobgate_policy::Policy;
 use knobgate_policy::selector::Selector;
 
@@ -14,8 +15,11 @@ pub struct SelectorChanges {
 
 impl SelectorChanges {
     pub(crate) fn between(old: &Policy, new: &Policy) -> Self {
+        let texts =
+            |policy: &Policy| policy.apply_if().iter().map(Selector::to_string).collect::<HashSet<_>>();
         let only = |of: &Policy, other: &Policy| {
-            of.apply_if().iter().filter(|selector| !other.apply_if().contains(selector)).cloned().collect()
+            let others = texts(other);
+            of.apply_if().iter().filter(|selector| !others.contains(&selector.to_string())).cloned().collect()
         };
         Self { removed: only(old, new), added: only(new, old) }
     }

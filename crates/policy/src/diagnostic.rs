@@ -89,6 +89,7 @@ impl Diagnostic {
             PolicyError::BadComm => "bad-comm",
             PolicyError::BadImage(_) | PolicyError::NoRegistry => "bad-image",
             PolicyError::RelativePath | PolicyError::PathEndsInSlash => "bad-path",
+            PolicyError::UnitWithoutType => "bad-unit",
             PolicyError::NoSuchEngine { .. } => "unknown-word",
             PolicyError::NoSuchTest { .. } => "bad-test",
         };

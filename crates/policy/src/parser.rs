@@ -87,6 +87,8 @@ const FOREIGN_ACTIONS: &[(&str, &str)] = &[
     ("force", "set"),
     ("import", "include"),
     ("source", "include"),
+    ("applies", "apply"),
+    ("select", "apply"),
 ];
 
 /// Words for which the suggestion would be wrong.

@@ -109,8 +109,8 @@ fn included_rules_stand_where_they_are_included() {
     assert_eq!(
         file.source().text(),
         "policy x\nallow write vm.0\n#   include \"first.knob\"  # all of it\ndeny write vm.a\n# include \"nested.knob\"\n\
-         deny(EBUSY) write vm.b if new == 1\r\n# end of include \"nested.knob\"\ndeny write vm.c\n\
-         # end of include \"first.knob\"\nallow write vm.*\n"
+         deny(EBUSY) write vm.b if new == 1\r\n# end of include \"nested.knob\", lines: 1\ndeny write vm.c\n\
+         # end of include \"first.knob\", lines: 5\nallow write vm.*\n"
     );
 }
 
@@ -242,8 +242,8 @@ fn a_text_in_no_file_includes_presets_alone() {
     let error = parse(Source::new("<stdin>", "policy x\ninclude \"a.knob\"\n"), &options).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "<stdin>:2:9: a policy that is in no file cannot include files; a path is relative to the file with the \
-         `include`; presets can be included everywhere"
+        "<stdin>:2:9: no file can be included here; a policy in a file can include others, by paths relative to it; \
+         presets can be included everywhere"
     );
     let text = "policy x\ninclude preset \"docker-runtime@1\"\n";
     assert!(parse(Source::new("<stdin>", text), &options).is_ok());

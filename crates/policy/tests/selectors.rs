@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use knobgate_policy::selector::{
-    Engine, FieldTest, Predicate, Selector, SelectorCondition, SelectorField, SelectorFields,
+    FieldTest, Predicate, Selector, SelectorCondition, SelectorField, SelectorFields,
 };
 use knobgate_policy::{
     CheckOptions, Diagnostic, ParseError, PolicyFile, Source, Suggestion, limits, parse, parse_json, print,
@@ -241,8 +241,21 @@ const FIXES: &[(&str, &str)] = &[
     ("apply if service == \"a.service\"", "apply if unit == \"a.service\""),
     ("apply if pod like \"a*\"", "apply if pod matches \"a*\""),
     ("apply if pod == \"a*\"", "apply if pod matches \"a*\""),
-    ("apply if pod == \"a\" && unit == \"b\"", "apply if pod == \"a\" and unit == \"b\""),
+    ("apply if pod == \"a\" && container == \"b\"", "apply if pod == \"a\" and container == \"b\""),
+    ("apply if pod == \"a\" adn container == \"b\"", "apply if pod == \"a\" and container == \"b\""),
+    ("apply if unit == \"nginx\"", "apply if unit == \"nginx.service\""),
+    ("apply if unit in {\"a.socket\", \"b\"}", "apply if unit in {\"a.socket\", \"b.service\"}"),
     ("apply if engine == \"docker\"", "apply if engine == docker"),
+    ("apply if engine == CRI-O", "apply if engine == crio"),
+    ("apply if engine in {docker, cri-o}", "apply if engine in {docker, crio}"),
+    ("applies if pod == \"a\"", "apply if pod == \"a\""),
+    ("apply if: pod == \"a\"", "apply if pod == \"a\""),
+    ("apply if cgroup == /a/b", "apply if cgroup == \"/a/b\""),
+    ("apply if image == \"ghcr.io/Org/App:V1\"", "apply if image == \"ghcr.io/org/app:V1\""),
+    (
+        "apply if image == \"Nginx@sha256:4f6b1e3a9c0d2b7f8e5a6c1d3b9f0e2a\"",
+        "apply if image == \"nginx@sha256:4f6b1e3a9c0d2b7f8e5a6c1d3b9f0e2a\"",
+    ),
     ("apply if engine == dokcer", "apply if engine == docker"),
     ("apply if engine == {docker, podman}", "apply if engine in {docker, podman}"),
     ("apply if engine == docker or podman", "apply if engine == docker or engine == podman"),
@@ -334,6 +347,7 @@ fn mistakes() {
         "apply if kernel.panic == 1",
         "apply if engine",
         "apply if engine == banana",
+        "apply if engine == k8s",
         "apply if engine < docker",
         "apply if engine matches \"d*\"",
         "apply if engine in {}",
@@ -371,6 +385,7 @@ fn what_whoever_starts_a_container_can_get_around_is_warned_of() {
         "apply if cgroup matches \"/**.service\"",
         "apply if cgroup contains \"docker\"",
         "apply if pod != \"a*\"",
+        "apply if image starts with \"docker.io/nginx\"",
     ]);
     insta::assert_snapshot!(table);
     for fine in [
@@ -382,6 +397,9 @@ fn what_whoever_starts_a_container_can_get_around_is_warned_of() {
         "cgroup matches \"/user.slice/**\"",
         "not cgroup starts with \"/system.slice/\"",
         "pod == \"\"",
+        "unit == \"\"",
+        "image starts with \"docker.io/lib\"",
+        "image starts with \"docker.io/bitnami/\"",
     ] {
         let file = checked(&format!("policy x\napply if {fine}\n")).unwrap();
         assert_eq!(file.warnings(), [], "{fine}");
@@ -398,12 +416,13 @@ fn tests_of_fields_are_checked_however_they_are_made() {
         (SelectorField::Cgroup, Predicate::Matches("/a".parse().unwrap())),
         (SelectorField::Pod, Predicate::MatchesPath("/a".parse().unwrap())),
         (SelectorField::Image, text("a b")),
+        (SelectorField::Unit, text("nginx")),
         (SelectorField::Image, Predicate::StartsWith("nginx".into())),
         (SelectorField::Image, Predicate::Matches("nginx*".parse().unwrap())),
     ] {
         assert!(FieldTest::new(field.clone(), predicate.clone()).is_err(), "{field} {predicate:?}");
     }
-    let engine = FieldTest::new(SelectorField::Engine, Predicate::is_engine(Engine::CriO)).unwrap();
+    let engine = FieldTest::new(SelectorField::Engine, text("crio")).unwrap();
     let mut condition = SelectorCondition::Test(engine);
     for _ in 0..=limits::NESTING_MAX {
         assert!(Selector::new(condition.clone()).is_ok());
@@ -412,6 +431,27 @@ fn tests_of_fields_are_checked_however_they_are_made() {
     assert!(Selector::new(condition).is_err(), "nested too deep");
     assert!(SelectorCondition::all([]).is_err() && SelectorCondition::any([]).is_err());
     assert!(Predicate::one_of([]).is_err());
+}
+
+#[test]
+fn errors_in_json_name_the_path() {
+    for (selector, path) in [
+        (r#"{"text": {"operand": "engine", "test": {"equals": "dokcer"}}}"#, "apply_if[0].text.test"),
+        (
+            r#"{"not": {"text": {"operand": "image", "test": {"in": ["nginx", "a b"]}}}}"#,
+            "apply_if[0].not.text.test",
+        ),
+        (r#"{"text": {"operand": "cgroup", "test": {"matches": "a/*"}}}"#, "apply_if[0].text.test.matches"),
+        (
+            r#"{"any": [{"text": {"operand": {"label": {"hex": "0"}}, "test": {"in": []}}}]}"#,
+            "apply_if[0].any[0].text.operand.label",
+        ),
+        (r#"{"all": []}"#, "apply_if[0].all"),
+    ] {
+        let json = format!(r#"{{"name": "x", "apply_if": [{selector}]}}"#);
+        let error = parse_json("x.json", &json, &CheckOptions::default()).unwrap_err();
+        assert_eq!(error.diagnostics()[0].path, path, "{error}");
+    }
 }
 
 #[test]
@@ -431,5 +471,5 @@ fn a_selector_alone_has_no_statement() {
     ] {
         assert_eq!(selector(wrong).unwrap_err().diagnostics()[0].code, code, "{wrong}");
     }
-    assert!(selector("pod == \"a\"\n  and unit == \"b\"\n").is_ok());
+    assert!(selector("pod == \"a\"\n  and unit == \"b.service\"\n").is_ok());
 }

@@ -22,7 +22,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("glob", &[]),
     ("hook", &[]),
     ("kernel", &[]),
-    ("knobgate", &["workloads"]),
+    ("knobgate", &["containers", "workloads"]),
     ("learn", &[]),
     ("policy", &[]),
     ("policy-test", &[]),

@@ -22,13 +22,13 @@ use crate::printable::printable;
 /// every policy of the directory that applies to the container (`apply if`, docs/language.md) to the topmost cgroup of the
 /// container, before the first instruction of the container runs. Where that fails, the container does not start.
 ///
-/// A policy whose bytes were not seen since the machine was started is compiled. After that, a start only opens its program. An
+/// A policy is compiled when it is first needed after the machine was started, or edited. Then a start only opens its program. An
 /// edited policy applies to containers that start from then on.
 ///
 /// If no policy applies, it does nothing. At the stage poststop, it cleans up, and never fails.
 ///
-/// Exit status: 0, or 1 if the container must not start. Then there is one line on standard error, which runtimes print, and
-/// the same in the journal.
+/// Exit status: 0; 1 if the container must not start: then there is one line on standard error, which runtimes print, and the same
+/// in the journal; 2 if the arguments are wrong.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct OciHook {

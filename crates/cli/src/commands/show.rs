@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use knobgate::{AttachedCgroup, AttachedPolicy, AttachmentState, RuleCounters};
 use knobgate_kernel::AttachmentName;
-use knobgate_policy::{Mode, PolicyFile};
+use knobgate_policy::{Mode, PolicyFile, Source};
 use serde::Serialize;
 
 use crate::attachment_names::{self, named};
@@ -221,8 +221,15 @@ impl Shown {
             ))?;
         }
         output.line("")?;
-        for (index, line) in text.lines().enumerate() {
-            output.line(format_args!("{DIM}{:>4} |{DIM:#} {}", index + 1, printable_lines(line)))?;
+        // What the policy includes has no numbers: those above are of its own file.
+        let source = Source::new("policy", text).with_restored_includes();
+        let (mut start, mut last) = (0, 0);
+        for whole in text.split_inclusive('\n') {
+            let line = whole.lines().next().unwrap_or_default();
+            let own = source.own_place(start + line.len()).line;
+            let number = if own > last { own.to_string() } else { String::new() };
+            output.line(format_args!("{DIM}{number:>4} |{DIM:#} {}", printable_lines(line)))?;
+            (start, last) = (start + whole.len(), own);
         }
         Ok(())
     }

@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
@@ -29,6 +30,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("maps_that_are_too_large_for_a_policy_are_not_read", too_large),
     ("a_conflicting_program_is_named", conflict),
     ("the_shown_policy_comes_from_the_kernel", shown),
+    ("a_policy_is_shown_with_what_it_includes_and_the_lines_of_its_own_file", including),
     ("an_attachment_is_shown_while_others_replace_it", shown_meanwhile),
     ("a_closed_output_does_not_hide_what_was_done", full),
 ];
@@ -383,6 +385,40 @@ fn shown() -> Result<(), Failed> {
     assert!(printed.contains("audit mode"), "{printed}");
     expect(0, ["detach", "t-shown"]);
     eventually("the program goes", || !is_loaded("t_shown"));
+    Ok(())
+}
+
+fn including() -> Result<(), Failed> {
+    let _detached = DetachOnDrop("t-including");
+    let (cgroup, directory) = (scratch(), tempfile::tempdir()?);
+    let path = directory.path().join("t-including.knob");
+    fs::write(
+        &path,
+        "policy t-including\ninclude \"part.knob\"\n\ninclude preset \"docker-runtime@1\"\ndeny write vm.a\n",
+    )?;
+    fs::write(directory.path().join("part.knob"), "# part\n\ndeny(EBUSY) write net.ipv4.ip_forward\n")?;
+    attach(&path, &cgroup, "t-including");
+    // The policy in the kernel needs its files no more.
+    drop(directory);
+    let script = "echo 1 >/proc/sys/net/ipv4/ip_forward";
+    shell(&cgroup, script).stderr(Stdio::null()).status()?;
+    let shown = shown_json("t-including");
+    let lines: Vec<_> =
+        shown["rules"].as_array().ok_or("no rules")?.iter().map(|rule| &rule["line"]).collect();
+    assert_eq!(lines, [&json!(2), &json!(4), &json!(4), &json!(5), &Value::Null, &Value::Null], "{shown}");
+    assert_eq!(shown["rules"][0]["decided"], 1, "{shown}");
+    let printed = stdout(&expect(0, ["show", "t-including"]));
+    for line in [
+        "   1 | policy t-including\n",
+        "   2 | # include \"part.knob\"\n     | # part\n     | \n     | deny(EBUSY) write net.ipv4.ip_forward\n",
+        "     | # end of include \"part.knob\", lines: 3\n   3 | \n   4 | # include preset",
+        "   5 | deny write vm.a\n",
+    ] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+    let log = stdout(&expect(0, ["log", "t-including"]));
+    assert!(log.contains("deny(EBUSY) write net.ipv4.ip_forward (t-including:2)"), "{log}");
+    expect(0, ["detach", "t-including"]);
     Ok(())
 }
 

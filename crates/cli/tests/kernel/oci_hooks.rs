@@ -11,11 +11,13 @@ use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Hierarchy, ScratchCgroup, start_inside};
 use knobgate_testing::{Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch};
 use libtest_mimic::Failed;
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::containers::can_be_watched;
 use crate::setting::{KNOBGATE, expect, is_loaded, rewriting, stderr, stdout};
+use crate::watching::Watching;
 
 /// They look at all attachments of a bpffs, so each has one of its own.
 pub(crate) fn with_their_own_bpffs() -> Suite {
@@ -400,8 +402,13 @@ fn edited() -> Result<(), Failed> {
     expect_printed(&old, "64\nready");
     let first = attachments();
     machine.write("web.knob", &WEB.replace("10..64", "10..32"));
+    let watching = Watching::start(&["--json", "web"])?;
     let new = machine.start("new", &script(""))?;
     expect_printed(&new, "32\nready");
+    // Who watches the policy sees its new version, too.
+    let (items, messages) = watching.end(Signal::INT)?;
+    let mut ids = items.iter().filter_map(|item| item.context.workload.as_ref()?.container_id.clone());
+    assert!(ids.any(|container| container == id("new")), "{items:?}: {messages}");
     // Each keeps its own. None of them is on another cgroup.
     let elsewhere = machine.parent.path().to_str().ok_or("a path")?;
     let message = stderr(&expect(2, ["detach", "web", "--cgroup", elsewhere]));
@@ -676,7 +683,7 @@ fn not_replaced() -> Result<(), Failed> {
         let file = file.to_str().expect("a path");
         stderr(&expect(status, ["attach", "--policy", file, "--cgroup", place, "--name", name]))
     };
-    assert!(attach(&other, 3).contains("is that of a policy for containers, and is not replaced"));
+    assert!(attach(&other, 2).contains("is that of a policy for containers, and is not replaced"));
     // The same policy is attached to more cgroups.
     attach(&machine.policies().join("web.knob"), 0);
     let shown: Value = serde_json::from_slice(&expect(0, ["show", name, "--json"]).stdout)?;

@@ -285,7 +285,7 @@ impl Checker {
                 let glob = TextGlob::parse(text.node.as_bytes());
                 let glob = glob.map_err(|error| self.report_glob(error.kind, text)).ok()?;
                 if let Some(Subject::Selector(field)) = subject {
-                    self.check_selector_glob(field, text)?;
+                    self.check_selector_glob(field, &glob, text)?;
                 }
                 Some(Predicate::Matches(glob))
             }

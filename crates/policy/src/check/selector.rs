@@ -4,7 +4,7 @@ use super::Checker;
 use crate::scheme::{RULES, SELECTORS};
 use crate::selector::{self, Comparison, Invalid, PathGlob, Selector, SelectorField, is_always_chosen};
 use crate::syntax::{ConditionSyntax, SelectorSyntax, Spanned, Term, TextVerb};
-use crate::{Diagnostic, NotationErrorKind, Relation, Span, Text};
+use crate::{Diagnostic, NotationErrorKind, Relation, Span, Text, TextGlob};
 
 /// What to do about a test that whoever starts a container can get around.
 const NEGATED_HELP: &str = "select by what the workload does not choose, such as `namespace`, `unit` or `cgroup`; \
@@ -44,9 +44,13 @@ impl Checker {
     }
 
     /// Checks a glob that a field other than `cgroup` is matched with.
-    pub(super) fn check_selector_glob(&mut self, field: &SelectorField, text: &Spanned<Text>) -> Option<()> {
-        let glob = String::from_utf8_lossy(text.node.as_bytes());
-        selector::check_glob(field, &glob).map_err(|invalid| self.report_invalid(invalid, text)).ok()
+    pub(super) fn check_selector_glob(
+        &mut self,
+        field: &SelectorField,
+        glob: &TextGlob,
+        text: &Spanned<Text>,
+    ) -> Option<()> {
+        selector::check_glob(field, glob).map_err(|invalid| self.report_invalid(invalid, text)).ok()
     }
 
     fn report_invalid(&mut self, invalid: Invalid, text: &Spanned<Text>) {
@@ -114,8 +118,10 @@ impl Checker {
             ConditionSyntax::Text(subject, verb, text) => {
                 let field = field(&subject.node);
                 self.warn_if_negated(field.as_ref(), condition.span, negated);
-                if field == Some(SelectorField::Cgroup) {
-                    self.warn_of_any_depth(*verb, text);
+                match field {
+                    Some(SelectorField::Cgroup) => self.warn_of_any_depth(*verb, text),
+                    Some(SelectorField::Image) if *verb == TextVerb::StartsWith => self.warn_of_owner(text),
+                    _ => {}
                 }
             }
             ConditionSyntax::InRange(..) | ConditionSyntax::Word { .. } | ConditionSyntax::Knob { .. } => {}
@@ -151,6 +157,19 @@ impl Checker {
                  as in `cgroup matches \"/system.slice/docker-*.scope\"`",
             ));
         }
+    }
+
+    /// Warns of the start of the name of an official image, without the `library/` that this has in full.
+    fn warn_of_owner(&mut self, text: &Spanned<Text>) {
+        let rest = text.node.as_bytes().strip_prefix(b"docker.io/").unwrap_or_default();
+        if rest.is_empty() || rest.contains(&b'/') || b"library/".starts_with(rest) {
+            return;
+        }
+        let [official, owner] = [[b"docker.io/library/", rest, b""], [b"docker.io/", rest, b"/"]]
+            .map(|parts| Text::from(parts.concat()));
+        let message = "no official image begins with this: in full, those are in `docker.io/library/`";
+        let warning = Diagnostic::warning("image-without-owner", text.span, message);
+        self.report(warning.help(format!("write {official}, or {owner} for all images of this owner")));
     }
 
     /// Warns of a glob that is compared with `==` or `!=`.

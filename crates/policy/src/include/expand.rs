@@ -87,7 +87,7 @@ impl Expander<'_> {
                 .find('\n')
                 .map_or(text.len(), |newline| statement.span.end + newline + 1);
             let opening = (line_end - line_start) + OPENING.len() + 1;
-            let closing = CLOSING.len() + statement.span.len() + 1;
+            let closing = CLOSING.len() + statement.span.len() + LINES.len() + LINES_DIGITS + 1;
             let loaded = match self.load(statement, file.path.as_deref(), ids, depth, opening + closing) {
                 Ok(loaded) => loaded,
                 Err(why) => {
@@ -109,7 +109,9 @@ impl Expander<'_> {
             self.append(file, Span::new(line_start, line_end));
             self.end_line();
 
+            let start = self.text.len();
             self.include(loaded, place, ids, depth + 1);
+            let lines = self.text[start..].matches('\n').count();
 
             self.inclusions.add_piece(
                 self.text.len(),
@@ -118,7 +120,7 @@ impl Expander<'_> {
             );
             self.text.push_str(CLOSING);
             self.text.push_str(&text[statement.span.range()]);
-            self.text.push('\n');
+            self.text.push_str(&format!("{LINES}{lines}\n"));
         }
         self.copy(file, Span::new(done, text.len()));
     }
@@ -215,6 +217,12 @@ pub(super) const OPENING: &str = "# ";
 
 /// Before the statement whose text ends.
 pub(super) const CLOSING: &str = "# end of ";
+
+/// After that statement, and before how many lines its text has.
+pub(super) const LINES: &str = ", lines: ";
+
+/// How many digits that number has at most.
+const LINES_DIGITS: usize = limits::FILE_MAX.ilog10() as usize + 1;
 
 /// `error`, whose places are in a file, for a text in which what is at `from` there is at `to`.
 fn shifted(mut error: Diagnostic, to: usize, from: usize) -> Diagnostic {

@@ -45,10 +45,9 @@ impl NotIncluded {
                 error("include-too-large", message)
             }
             Self::NoPreset(unknown) => unknown.diagnostic(statement.name),
-            Self::NoFiles => error("no-files", "a policy that is in no file cannot include files".to_owned())
-                .help(
-                    "a path is relative to the file with the `include`; presets can be included everywhere",
-                ),
+            Self::NoFiles => error("no-files", "no file can be included here".to_owned()).help(
+                "a policy in a file can include others, by paths relative to it; presets can be included everywhere",
+            ),
             Self::Unreadable { name, error: reason } => {
                 let error = error("include-unreadable", format!("cannot read {name}: {reason}"));
                 match &statement.what {

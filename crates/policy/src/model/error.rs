@@ -97,6 +97,9 @@ pub enum PolicyError {
     /// A path of a cgroup that ends with `/`.
     #[error("no path of a cgroup ends with `/`")]
     PathEndsInSlash,
+    /// The name of a unit without its type, such as `.service`.
+    #[error("the name of a unit ends with its type")]
+    UnitWithoutType,
     /// A word that is no engine.
     #[error("there is no engine {name}")]
     NoSuchEngine {
@@ -146,6 +149,7 @@ impl PolicyError {
                 "a name in full begins with its registry: `docker.io/library/nginx:` or `registry.example/`"
             }
             Self::RelativePath => return NotationErrorKind::Relative.help().map(str::to_owned),
+            Self::UnitWithoutType => "such as `nginx.service`",
             Self::PathEndsInSlash => "drop the `/`",
             Self::NoSuchEngine { .. } => {
                 let names: Vec<&str> = Engine::ALL.iter().map(|engine| engine.name()).collect();

@@ -5,7 +5,7 @@ use super::{Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
 use crate::filter::{Field, ValueField};
 use crate::lexer::{Punct, TokenKind};
-use crate::scheme::listed;
+use crate::scheme::{JOINED, listed};
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::{Diagnostic, Relation, Span, limits};
 
@@ -58,6 +58,21 @@ impl Parser<'_> {
         self.next();
         self.skip_newlines();
         true
+    }
+
+    /// Reports that what comes next neither joins another condition nor ends this one.
+    pub(super) fn no_connective(&mut self, expected: &str) -> Reported {
+        let span = self.peek_span();
+        let word = self.slice(span);
+        let near = did_you_mean(word, ["and", "or"]).filter(|_| !matches!(word, "xor" | "nor"));
+        match near.filter(|_| self.peek().kind == TokenKind::Word) {
+            Some(near) => {
+                let error =
+                    Diagnostic::error("unknown-word", span, format!("expected {expected}, found `{word}`"));
+                self.report(error.help(format!("did you mean `{near}`?")).suggest(span, near))
+            }
+            None => self.unexpected(expected, Some(JOINED)),
+        }
     }
 
     /// `not …`, a condition in parentheses, or a comparison.

@@ -6,7 +6,7 @@ use super::{FOREIGN_ACTIONS, FOREIGN_MODES, Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
 use crate::filter::{Field, Word, WordField};
 use crate::lexer::{Punct, TokenKind};
-use crate::scheme::{FILTERS, JOINED, listed};
+use crate::scheme::{FILTERS, listed};
 use crate::syntax::{ConditionSyntax, Spanned};
 use crate::{Diagnostic, KnobPattern, NotationErrorKind, Relation, Span, Text};
 
@@ -34,6 +34,9 @@ const FOREIGN_VALUES: &[(&str, &str)] = &[
     ("dropped", "lost"),
     ("limited", "suppressed"),
 ];
+
+/// Words for engines of Kubernetes, of which there are several.
+const KUBERNETES: [&str; 4] = ["k8s", "kubernetes", "kubelet", "cri"];
 
 /// The predicates on words.
 const WORD_PREDICATES: [&str; 1] = ["in"];
@@ -69,22 +72,10 @@ impl<'a> Parser<'a> {
             self.report(error);
         }
         let condition = self.condition()?;
-        if self.peek().kind == TokenKind::End {
-            return Ok(condition);
+        match self.peek().kind {
+            TokenKind::End => Ok(condition),
+            _ => Err(self.no_connective("`and`, `or` or the end of the filter")),
         }
-        let span = self.peek_span();
-        let word = self.slice(span);
-        let expected = "`and`, `or` or the end of the filter";
-        if self.peek().kind == TokenKind::Word
-            && let Some(near) = did_you_mean(word, ["and", "or"]).filter(|_| !matches!(word, "xor" | "nor"))
-        {
-            let error =
-                Diagnostic::error("unknown-word", span, format!("expected {expected}, found `{word}`"))
-                    .help(format!("did you mean `{near}`?"))
-                    .suggest(span, near);
-            return Err(self.report(error));
-        }
-        Err(self.unexpected(expected, Some(JOINED)))
     }
 
     /// A test that only filters have, if one comes next. `again` is the previous comparison.
@@ -290,7 +281,7 @@ impl<'a> Parser<'a> {
             return Ok(value);
         }
         if let Some((span, ours)) = self.hyphenated(span, field) {
-            let error = Diagnostic::error("unknown-word", span, "a word has no hyphen in a filter");
+            let error = Diagnostic::error("unknown-word", span, "a word has no hyphen here");
             return Err(self.report(error.help(format!("write `{ours}`")).suggest(span, ours)));
         }
         let mut foreign = FOREIGN_VALUES.iter().chain(FOREIGN_ACTIONS).chain(FOREIGN_MODES);
@@ -298,20 +289,28 @@ impl<'a> Parser<'a> {
         let near = foreign.map(|(_, ours)| *ours).or_else(|| did_you_mean(word, names()));
         let message = format!("expected {}, found `{word}`", listed(names(), "or"));
         let error = Diagnostic::error("unknown-word", span, message);
+        if field == WordField::Engine && KUBERNETES.contains(&word) {
+            let help =
+                "the engines of Kubernetes are `containerd` and `crio`: `engine in {containerd, crio}`";
+            return Err(self.report(error.help(help)));
+        }
         Err(self.report(match near {
             Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
             None => error,
         }))
     }
 
-    /// The word with hyphens that begins at `span`, if it is one of `field` with `_` instead. JSON and `--fields` have hyphens.
+    /// The word with hyphens that begins at `span`, if it is one of `field` without them: JSON and `--fields` have `would-deny`, and
+    /// CRI-O is written like that.
     fn hyphenated(&self, span: Span, field: WordField) -> Option<(Span, &'static str)> {
-        let mut words = field.words().iter().map(|(word, _)| *word).filter(|word| word.contains('_'));
-        words.find_map(|word| {
-            let span = Span::new(span.start, span.start + word.len());
-            let written = self.text.get(span.range())?;
-            (written.replace('-', "_") == word).then_some((span, word))
-        })
+        let rest = self.text.get(span.start..)?;
+        let end =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')).unwrap_or(rest.len());
+        let letters = |word: &str| word.replace(['-', '_'], "").to_ascii_lowercase();
+        let written = &rest[..end];
+        let words = field.words().iter().filter(|_| written.contains('-'));
+        let word = words.map(|(word, _)| *word).find(|word| letters(word) == letters(written))?;
+        Some((Span::new(span.start, span.start + end), word))
     }
 
     /// A pattern for the names of knobs.

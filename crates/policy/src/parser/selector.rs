@@ -1,8 +1,8 @@
 //! `apply if CONDITION`
 
-use super::{Parse, Parser, Reported};
+use super::{Parse, Parser};
 use crate::lexer::TokenKind;
-use crate::scheme::{JOINED, SELECTORS};
+use crate::scheme::SELECTORS;
 use crate::syntax::{ConditionSyntax, SelectorSyntax, Spanned};
 use crate::{Diagnostic, Span};
 
@@ -19,6 +19,9 @@ impl Parser<'_> {
     pub(super) fn apply(&mut self) -> Parse<()> {
         let keyword = self.next().span;
         let condition = self.within_apply(keyword)?;
+        if !matches!(self.peek().kind, TokenKind::Newline | TokenKind::End) {
+            return Err(self.no_connective("`and`, `or` or the end of the line"));
+        }
         let span = Span::new(keyword.start, self.end);
         self.parsed.apply_if.push(SelectorSyntax { condition, span });
         Ok(())
@@ -28,6 +31,7 @@ impl Parser<'_> {
     fn within_apply(&mut self, keyword: Span) -> Parse<Spanned<ConditionSyntax>> {
         if self.peek_word("if") {
             self.next();
+            self.skip_separators();
         } else {
             let span = self.peek_span();
             let word = self.slice(span);
@@ -65,10 +69,9 @@ impl Parser<'_> {
             return Err(self.report(error));
         }
         let condition = self.condition()?;
-        if self.peek().kind == TokenKind::End { Ok(condition) } else { Err(self.not_the_end()) }
-    }
-
-    fn not_the_end(&mut self) -> Reported {
-        self.unexpected("`and`, `or` or the end of the selector", Some(JOINED))
+        match self.peek().kind {
+            TokenKind::End => Ok(condition),
+            _ => Err(self.no_connective("`and`, `or` or the end of the selector")),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The condition of a selector as data.
 
 use super::text::{self, Comparison};
-use super::{Engine, PathGlob, SelectorField};
+use super::{PathGlob, SelectorField};
 use crate::{List, PolicyError, Text, TextGlob, limits};
 
 /// `apply if CONDITION`: which containers and units a policy applies to.
@@ -105,15 +105,6 @@ impl SelectorCondition {
             Self::Test(_) => 0,
         }
     }
-
-    /// Calls `visit` for each test, from left to right.
-    pub fn for_each_test<'a>(&'a self, visit: &mut impl FnMut(&'a FieldTest)) {
-        match self {
-            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.for_each_test(visit)),
-            Self::Not(negated) => negated.for_each_test(visit),
-            Self::Test(test) => visit(test),
-        }
-    }
 }
 
 impl FieldTest {
@@ -139,7 +130,7 @@ impl FieldTest {
             Predicate::StartsWith(text) => Predicate::StartsWith(checked(Comparison::Start, text)?),
             Predicate::Contains(text) => Predicate::Contains(text),
             Predicate::Matches(glob) if field != SelectorField::Cgroup => {
-                text::check_glob(&field, &glob.to_string()).map_err(|invalid| invalid.error)?;
+                text::check_glob(&field, &glob).map_err(|invalid| invalid.error)?;
                 Predicate::Matches(glob)
             }
             Predicate::MatchesPath(glob) if field == SelectorField::Cgroup => Predicate::MatchesPath(glob),
@@ -168,10 +159,5 @@ impl Predicate {
     /// No members.
     pub fn one_of(members: impl Into<Vec<Text>>) -> Result<Self, PolicyError> {
         List::new(members).map(Self::In).map_err(|_| PolicyError::EmptySet)
-    }
-
-    /// `== docker`
-    pub fn is_engine(engine: Engine) -> Self {
-        Self::Equals(engine.name().into())
     }
 }

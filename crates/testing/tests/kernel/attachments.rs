@@ -11,6 +11,7 @@ use crate::fixtures::{allow, attach, can_write, deny_writes, id, loaded, pins};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_pinned_link_holds_on", pin),
+    ("an_attachment_with_a_pinned_program_needs_no_cgroup", pinned_program),
     ("one_program_holds_on_many_cgroups", many),
     ("of_several_processes_one_gets_a_name", same_name),
     ("an_unpublished_attachment_is_detached_at_once", dropped),
@@ -69,6 +70,35 @@ fn pin() -> Result<(), Failed> {
     for error in [pins.attachment(&name).map(drop), pins.remove(&name)] {
         assert!(matches!(error, Err(BpffsError::NotFound { .. })), "{error:?}");
     }
+    Ok(())
+}
+
+fn pinned_program() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (pins, name) = pins("pinned-program");
+    let program = loaded(&deny_writes(libc::EPERM)).program;
+    let new = pins.begin()?;
+    assert!(new.program()?.is_none());
+    new.pin_program(&program)?;
+    new.publish(&name)?;
+    let program_id = id(&program);
+    drop(program);
+
+    let attachment = pins.attachment(&name)?;
+    let opened = attachment.program()?.ok_or("a program")?;
+    assert_eq!((id(&opened), attachment.links()?.len()), (program_id, 0));
+    assert_eq!(attachment.program_ids()?, [program_id].into());
+    let mut transaction = Transaction::begin(&attachment, &opened)?;
+    transaction.attach(&cgroup)?;
+    transaction.commit();
+    assert!(!can_write(&cgroup));
+    attachment.unpin(cgroup.id())?;
+    eventually("the link goes with its pin", || can_write(&cgroup));
+    drop(opened);
+    assert!(attachment.program()?.is_some());
+    pins.remove(&name)?;
+    assert!(!pins.names()?.contains(&name));
+    eventually("the program goes with its pin", || ProgramFd::by_id(program_id).is_err());
     Ok(())
 }
 

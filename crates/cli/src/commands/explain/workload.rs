@@ -62,7 +62,7 @@ impl<'a> Selection<'a> {
         }];
         let mut row = |name: &str, text: Cow<'_, str>| lines.push(format!("  {dim}{name:<8}{dim:#}  {text}"));
         row("applies", self.applies().into());
-        let engine = self.fields.engine().map_or("not known", |engine| engine.name());
+        let engine = self.fields.engine().map_or("not known", Engine::name);
         row("engine", engine.into());
         row("cgroup", printable(&self.fields.workload().path));
         if self.fields.workload().path != self.workload.path {
@@ -133,7 +133,7 @@ impl<'a> Selection<'a> {
     }
 
     fn engine_name(&self) -> &'static str {
-        self.fields.engine().map_or("it", |engine| engine.name())
+        self.fields.engine().map_or("it", Engine::name)
     }
 
     /// As a line of JSON. Lines count from 1.

@@ -37,11 +37,20 @@ impl Parser<'_> {
     pub(in crate::parser) fn right_term(&mut self, left: &Term) -> Parse<Spanned<Term>> {
         let span = self.peek_span();
         let word = self.slice(span);
+        let is_text = matches!(left, Term::TextField(_) | Term::Name(_) | Term::Label(_));
+        if is_text
+            && matches!(self.peek().kind, TokenKind::Punct(Punct::Slash) | TokenKind::Stray('*'))
+            && let Some((span, quoted)) = self.quoted_ahead()
+        {
+            let error = Diagnostic::error("unquoted-text", span, "texts are written between double quotes")
+                .help(format!("write `{quoted}`"))
+                .suggest(span, quoted);
+            return Err(self.report(error));
+        }
         if self.peek().kind != TokenKind::Word || self.scheme.is_operand(word) {
             return self.term("an operand");
         }
         let number = FOREIGN_NUMBERS.iter().find(|(foreign, _)| foreign.eq_ignore_ascii_case(word));
-        let is_text = matches!(left, Term::TextField(_) | Term::Name(_) | Term::Label(_));
         let is_value =
             matches!(left, Term::Value(_)) && did_you_mean(word, self.scheme.operand_words()).is_none();
         let is_id = matches!(left, Term::IntegerField(IntegerField::Uid | IntegerField::Gid));
