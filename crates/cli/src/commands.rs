@@ -16,6 +16,7 @@ mod lint;
 mod list;
 mod log;
 mod man;
+mod nri;
 mod oci_hook;
 mod presets;
 mod replay;
@@ -64,6 +65,7 @@ pub(crate) enum Command {
     Runtime(runtime::Runtime),
     Learn(learn::Learn),
     OciHook(oci_hook::OciHook),
+    Nri(nri::Nri),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
@@ -97,6 +99,7 @@ impl Command {
             Self::Runtime(runtime) => Ok(runtime.run(output)),
             Self::Learn(learn) => learn.run(output),
             Self::OciHook(hook) => Ok(hook.run(output)),
+            Self::Nri(nri) => nri.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),

@@ -1,8 +1,9 @@
 //! A container that its runtime is about to start: who it is, and which cgroup is its own.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy};
 use knobgate_policy::Mode;
@@ -37,13 +38,39 @@ impl StartingContainer {
     /// [`ContainerError::Running`], [`NoProcess`](ContainerError::NoProcess), [`Bundle`](ContainerError::Bundle),
     /// [`Cgroup`](ContainerError::Cgroup).
     pub fn find(state: &OciState) -> Result<Self, ContainerError> {
-        let id = || state.id.clone();
         if state.status == OciStatus::Running {
-            return Err(ContainerError::Running { id: id() });
+            return Err(ContainerError::Running { id: state.id.clone() });
         }
-        let pid = state.pid.filter(|&pid| pid > 0).ok_or_else(|| ContainerError::NoProcess { id: id() })?;
+        let pid = process(&state.id, state.pid)?;
         let bundle = OciBundle::read(&state.bundle)?;
-        let cgroup = |source| ContainerError::Cgroup { id: id(), source };
+        Self::identify(&state.id, pid, Some(&state.bundle), &state.annotations, bundle)
+    }
+
+    /// The container with this id, as a plugin of its runtime is told of it when it is created and not started yet. `pid` is its process,
+    /// which waits, and `cgroups_path` the cgroup that its bundle asks for. The runtime has already written the knobs that the bundle
+    /// asks for, so it is as if there were none.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::NoProcess`], [`Cgroup`](ContainerError::Cgroup).
+    pub fn created(
+        id: &str,
+        pid: u32,
+        annotations: &HashMap<String, String>,
+        cgroups_path: Option<&str>,
+    ) -> Result<Self, ContainerError> {
+        let bundle = OciBundle { cgroups_path: cgroups_path.map(str::to_owned), ..OciBundle::default() };
+        Self::identify(id, process(id, Some(pid))?, None, annotations, bundle)
+    }
+
+    fn identify(
+        id: &str,
+        pid: u32,
+        bundle_directory: Option<&Path>,
+        annotations: &HashMap<String, String>,
+        bundle: OciBundle,
+    ) -> Result<Self, ContainerError> {
+        let cgroup = |source| ContainerError::Cgroup { id: id.to_owned(), source };
         let hierarchy = Hierarchy::find().map_err(cgroup)?;
         let leaf = Cgroup::of_pid(pid).map_err(cgroup)?;
         let not_visible = |name: PathBuf| {
@@ -51,16 +78,16 @@ impl StartingContainer {
         };
         let name = hierarchy.name(leaf.path()).ok_or_else(|| not_visible(leaf.path().to_owned()))?;
         let container = OciContainer {
-            id: &state.id,
-            bundle: bytes(&state.bundle),
-            annotations: &state.annotations,
+            id,
+            bundle: bundle_directory.map_or(b"", bytes),
+            annotations,
             cgroups_path: bundle.cgroups_path.as_deref(),
         };
         let mut workload = Workload::of_oci(bytes(&name), &container);
-        EngineState::below("/").add_names(&mut workload, Some(&state.bundle));
+        EngineState::below("/").add_names(&mut workload, bundle_directory);
         let top = PathBuf::from(OsStr::from_bytes(&workload.path));
         let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
-        Ok(Self { id: id(), pid, bundle, workload, directory })
+        Ok(Self { id: id.to_owned(), pid, bundle, workload, directory })
     }
 
     /// Says which labels the container and its pod have, which whoever starts it knows: these, and no others.
@@ -140,6 +167,11 @@ impl StartingContainer {
     }
 }
 
+/// The process of a container.
+fn process(id: &str, pid: Option<u32>) -> Result<u32, ContainerError> {
+    pid.filter(|&pid| pid > 0).ok_or_else(|| ContainerError::NoProcess { id: id.to_owned() })
+}
+
 /// The error, with the place in the file if a policy cannot be compiled.
 fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> ContainerError {
     let (name, source) = match error {
@@ -158,4 +190,15 @@ fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> Contai
         },
     );
     ContainerError::NotCompiled { place, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_without_a_process_is_not_about_to_start() {
+        let error = StartingContainer::created("web", 0, &HashMap::new(), None).unwrap_err();
+        assert_eq!(error.to_string(), "the container web has no process");
+    }
 }

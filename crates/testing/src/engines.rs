@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
 
-use knobgate_hook::Profile;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -17,12 +16,12 @@ pub const ENGINE_NAMESPACES: TestNamespaces =
     &["--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
 /// What the machine lacks for tests with Docker.
-pub fn without_docker(_: &Profile) -> Option<String> {
+pub fn without_docker() -> Option<String> {
     lacks(&["dockerd", "docker", "runc", "busybox", "tar"], "docker.io, runc and busybox-static")
 }
 
 /// What the machine lacks for tests with Podman.
-pub fn without_podman(_: &Profile) -> Option<String> {
+pub fn without_podman() -> Option<String> {
     lacks(&["podman", "conmon", "runc", "busybox", "tar"], "podman, conmon, runc and busybox-static")
 }
 

@@ -89,8 +89,8 @@ struct TestCase {
     namespaces: Option<TestNamespaces>,
     /// A command that it uses.
     command: Option<&'static str>,
-    /// Whether it uses a container engine, which is what it may lack.
-    engine: bool,
+    /// What the machine lacks for the container engine that it uses.
+    without_engine: Option<fn() -> Option<String>>,
     test: Box<dyn FnOnce() -> Result<(), Failed> + Send>,
 }
 
@@ -119,7 +119,7 @@ impl Suite {
             lacks: Box::new(lacks),
             namespaces: None,
             command: None,
-            engine: false,
+            without_engine: None,
             test: Box::new(test),
         });
         self
@@ -140,10 +140,11 @@ impl Suite {
         self
     }
 
-    /// Says that these tests use a container engine. If one lacks something, it fails with `KNOBGATE_REQUIRE_CONTAINERS=1`.
+    /// Says that these tests use a container engine, and how to find out what the machine lacks for it. Where it is missing, they are
+    /// ignored; with `KNOBGATE_REQUIRE_CONTAINERS=1` they fail.
     #[must_use]
-    pub fn with_engines(mut self) -> Self {
-        self.tests.iter_mut().for_each(|test| test.engine = true);
+    pub fn with_engine(mut self, without: fn() -> Option<String>) -> Self {
+        self.tests.iter_mut().for_each(|test| test.without_engine = Some(without));
         self
     }
 
@@ -196,7 +197,7 @@ fn isolate(name: &str, namespaces: TestNamespaces) -> Result<(), Failed> {
 
 impl TestCase {
     fn trial(self, missing: Option<&Missing>) -> Trial {
-        let Self { name, lacks, namespaces, command, engine, test } = self;
+        let Self { name, lacks, namespaces, command, without_engine, test } = self;
         let command = command.and_then(Missing::command);
         let missing = missing.or(command.as_ref());
         let test = match namespaces {
@@ -210,16 +211,17 @@ impl TestCase {
             // libtest always prints the kind of a test.
             Trial::test(name.clone(), test).with_kind(format!("ignored: {why}")).with_ignored_flag(true)
         };
-        let failed = |why: String| Trial::test(name.clone(), move || Err(why.into()));
-        let requires = |variable| std::env::var(variable).is_ok_and(|value| value == "1");
+        let failing = |why: String| Trial::test(name.clone(), move || Err(why.into()));
+        let is_set = |variable| std::env::var(variable).is_ok_and(|value| value == "1");
         match missing {
-            Some(missing) if requires("KNOBGATE_REQUIRE_KERNEL") => failed(missing.to_string()),
+            Some(missing) if is_set("KNOBGATE_REQUIRE_KERNEL") => failing(missing.to_string()),
             Some(missing) => ignored(missing.to_string(), test),
             // The machine can be set up for the tests, the kernel cannot.
-            None => match lacks(&profile()) {
-                Some(why) if engine && requires("KNOBGATE_REQUIRE_CONTAINERS") => failed(why),
-                Some(why) => ignored(why, test),
-                None => Trial::test(name, test),
+            None => match (lacks(&profile()), without_engine.and_then(|without| without())) {
+                (Some(why), _) => ignored(why, test),
+                (None, Some(why)) if is_set("KNOBGATE_REQUIRE_CONTAINERS") => failing(why),
+                (None, Some(why)) => ignored(why, test),
+                (None, None) => Trial::test(name, test),
             },
         }
     }

@@ -3,11 +3,11 @@
 //! A test program first calls [`in_private_mount_namespace`], and then [`run`] with its tests. If the machine lacks
 //! something that all of them need, they are reported as *ignored*, with the reason; with `KNOBGATE_REQUIRE_KERNEL=1`
 //! they fail instead. A test that needs more of the kernel states that to its [`Suite`], and is ignored on others. One that uses a
-//! command that not every machine has [states that](Suite::using), too. Those that use a container engine [say
-//! so](Suite::with_engines), and fail where it is missing with `KNOBGATE_REQUIRE_CONTAINERS=1`.
+//! command that not every machine has [states that](Suite::using), too, and so does one with a
+//! [container engine](Suite::with_engine), which is ignored without it unless `KNOBGATE_REQUIRE_CONTAINERS=1`.
 //!
-//! [`Container`] is one of runc. [`Docker`] and [`Podman`] are whole engines, each for one test, which runs in
-//! [namespaces](ENGINE_NAMESPACES) that end with all that is in them.
+//! [`Container`] is one of runc. [`Containerd`], [`Docker`] and [`Podman`] are whole engines; the last two are each for one test,
+//! which runs in [namespaces](ENGINE_NAMESPACES) that end with all that is in them.
 //!
 //! The tests run in a mount namespace with its own bpffs and `/run`, so that nothing is left there. Tests that write knobs
 //! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Cgroups
@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod both;
+mod containerd;
 mod docker;
 mod engines;
 mod fixtures;
@@ -32,6 +33,7 @@ mod runc;
 mod seccomp;
 
 pub use both::Both;
+pub use containerd::{BUSYBOX_IMAGE, Containerd, Pod, without_containerd};
 pub use docker::Docker;
 pub use engines::{ENGINE_NAMESPACES, IMAGE, fresh_machine, without_docker, without_podman};
 pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};

@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
-use knobgate_hook::Profile;
-
 use crate::engines::program;
 
 /// What the machine lacks for containers of runc.
-pub fn without_runc(_: &Profile) -> Option<String> {
+pub fn without_runc() -> Option<String> {
     let both = program("runc").is_some() && program("busybox").is_some();
     (!both).then(|| "needs runc and a static busybox (Debian's runc and busybox-static)".to_owned())
 }

@@ -24,6 +24,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("kernel", &[]),
     ("knobgate", &["containers", "workloads"]),
     ("learn", &[]),
+    ("nri", &[]),
     ("policy", &[]),
     ("policy-test", &[]),
     ("replay", &[]),

@@ -4,25 +4,24 @@ use std::fs;
 use std::path::Path;
 
 use knobgate_events::{EventOutcome, StreamItem};
-use knobgate_hook::Profile;
 use knobgate_kernel::Hierarchy;
-use knobgate_testing::{Container, Test, eventually, profile, scratch, without_runc};
+use knobgate_testing::{Container, Suite, Test, eventually, profile, scratch, without_runc};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 
 use crate::setting::{DetachOnDrop, attach, expect, policy, stderr, stdout};
 use crate::watching::{Watching, sends_events};
 
-pub(crate) const TESTS: &[Test] = &[
+const TESTS: &[Test] = &[
     ("without_a_policy_watch_says_which_container_writes", observed),
     ("a_container_can_be_named_instead_of_its_cgroup", addressed),
     ("a_denial_has_the_name_of_its_container_after_that_is_gone", denied),
     ("explain_says_whether_a_policy_applies_to_the_container_of_a_process", explained),
 ];
 
-/// What these tests require.
-pub(crate) fn can_be_watched(profile: &Profile) -> Option<String> {
-    without_runc(profile).or_else(|| sends_events(profile))
+/// These tests.
+pub(crate) fn with_runc() -> Suite {
+    Suite::default().requiring(sends_events, TESTS).with_engine(without_runc)
 }
 
 /// Where runc keeps its state unless it is told otherwise, which is where knobgate looks.

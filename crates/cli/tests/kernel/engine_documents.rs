@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use knobgate_hook::Profile;
 use knobgate_testing::{
     Docker, ENGINE_NAMESPACES, IMAGE, Podman, Suite, Test, fresh_machine, without_docker, without_podman,
 };
@@ -17,19 +16,12 @@ use crate::watching::sends_events;
 
 /// The tests, each on a machine of its own.
 pub(crate) fn with_engines() -> Suite {
-    Suite::default()
-        .requiring(docker_with_events, &[DOCKER])
-        .requiring(without_podman, &[PODMAN])
-        .isolated(ENGINE_NAMESPACES)
-        .with_engines()
+    let docker = Suite::default().requiring(sends_events, &[DOCKER]).with_engine(without_docker);
+    docker.and(Suite::new(&[PODMAN]).with_engine(without_podman)).isolated(ENGINE_NAMESPACES)
 }
 
 const DOCKER: Test = ("docker_the_page_shows_what_the_commands_print", docker);
 const PODMAN: Test = ("podman_the_page_shows_what_the_commands_print", podman);
-
-fn docker_with_events(profile: &Profile) -> Option<String> {
-    without_docker(profile).or_else(|| sends_events(profile))
-}
 
 /// A part of a page.
 enum Block {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use knobgate_hook::Profile;
 use knobgate_kernel::{Hierarchy, ScratchCgroup};
 use knobgate_testing::{
     Docker, ENGINE_NAMESPACES, Podman, Suite, Test, fresh_machine, scratch, without_docker, without_podman,
@@ -15,12 +14,8 @@ use crate::watching::{Watching, sends_events};
 
 /// The tests with Docker and Podman, each on a machine of its own.
 pub(crate) fn with_engines() -> Suite {
-    Suite::default()
-        .requiring(without_docker, DOCKER)
-        .requiring(without_podman, PODMAN)
-        .requiring(docker_with_events, DOCKER_EVENTS)
-        .isolated(ENGINE_NAMESPACES)
-        .with_engines()
+    let docker = Suite::new(DOCKER).requiring(sends_events, DOCKER_EVENTS).with_engine(without_docker);
+    docker.and(Suite::new(PODMAN).with_engine(without_podman)).isolated(ENGINE_NAMESPACES)
 }
 
 const DOCKER: &[Test] = &[
@@ -35,10 +30,6 @@ const PODMAN: &[Test] = &[
     ("podman_a_policy_on_the_parent_judges_from_the_first_instruction", podman_from_the_first_instruction),
     ("podman_a_running_container_is_judged_and_so_is_exec", podman_while_it_runs),
 ];
-
-fn docker_with_events(profile: &Profile) -> Option<String> {
-    without_docker(profile).or_else(|| sends_events(profile))
-}
 
 /// A cgroup below which an engine puts its containers.
 pub(crate) struct Parent {

@@ -17,6 +17,7 @@ mod machine;
 mod many;
 mod mounted;
 mod no_process;
+mod nri;
 mod objects;
 mod oci_hooks;
 mod pins;
@@ -93,14 +94,15 @@ fn main() -> ExitCode {
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())
         .requiring(watching::tells_outcomes, watching::OBSERVED)
-        .requiring(containers::can_be_watched, containers::TESTS)
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
         .and(readers::with_their_own_bpffs())
+        .and(containers::with_runc())
         .and(engine_documents::with_engines())
         .and(engines::with_engines())
         .and(runtimes::with_engines())
         .and(oci_hooks::with_their_own_bpffs())
+        .and(nri::tests())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
     no_process::with_limit(threats::with_tests(suite)).run()

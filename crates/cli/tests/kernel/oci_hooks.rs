@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Hierarchy, ScratchCgroup, start_inside};
-use knobgate_testing::{Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch};
+use knobgate_testing::{
+    Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch, without_runc,
+};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::containers::can_be_watched;
 use crate::setting::{KNOBGATE, expect, is_loaded, rewriting, stderr, stdout};
-use crate::watching::Watching;
+use crate::watching::{Watching, sends_events};
 
 /// They look at all attachments of a bpffs, so each has one of its own.
 pub(crate) fn with_their_own_bpffs() -> Suite {
@@ -41,8 +42,8 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("an_attachment_for_containers_cannot_be_replaced", not_replaced),
         ("runc_prints_what_the_page_says", documented),
     ];
-    let lacks = |profile: &Profile| can_be_watched(profile).or_else(|| rewriting(profile));
-    Suite::default().requiring(lacks, tests).isolated(&["--mount"])
+    let lacks = |profile: &Profile| sends_events(profile).or_else(|| rewriting(profile));
+    Suite::default().requiring(lacks, tests).with_engine(without_runc).isolated(&["--mount"])
 }
 
 const TTL: &str = "/proc/sys/net/ipv4/ip_default_ttl";
@@ -358,7 +359,11 @@ struct Journal(UnixDatagram);
 
 impl Journal {
     fn new() -> Result<Self, Failed> {
-        fs::create_dir_all("/run/systemd/journal")?;
+        // Other tests have theirs at the same path.
+        fs::create_dir_all("/run/systemd")?;
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run/systemd"]).status()?;
+        assert!(mounted.success(), "{mounted}");
+        fs::create_dir("/run/systemd/journal")?;
         let socket = UnixDatagram::bind("/run/systemd/journal/socket")?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
         Ok(Self(socket))

@@ -18,12 +18,9 @@ use crate::setting::{KNOBGATE, expect, stderr, stdout};
 
 /// The tests, each on a machine of its own.
 pub(crate) fn with_engines() -> Suite {
-    Suite::default()
-        .requiring(without_runc, RUNC)
-        .requiring(without_docker, DOCKER)
-        .requiring(without_podman, PODMAN)
-        .isolated(ENGINE_NAMESPACES)
-        .with_engines()
+    let suite =
+        Suite::new(RUNC).with_engine(without_runc).and(Suite::new(DOCKER).with_engine(without_docker));
+    suite.and(Suite::new(PODMAN).with_engine(without_podman)).isolated(ENGINE_NAMESPACES)
 }
 
 const RUNC: &[Test] = &[

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     match knobgate_testing::in_private_mount_namespace() {
         Some(ended) => ended,
         None => Suite::new(&[TESTS, search::TESTS].concat())
-            .requiring(without_runc, &[runc::TESTS, search::WITH_RUNC].concat())
+            .and(Suite::new(&[runc::TESTS, search::WITH_RUNC].concat()).with_engine(without_runc))
             .run(),
     }
 }

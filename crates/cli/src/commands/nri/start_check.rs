@@ -1,0 +1,81 @@
+//! Whether the policies of a container are on it.
+
+use std::path::PathBuf;
+
+use knobgate::{Attachments, ContainerError, ContainerPolicies, ContainerPolicy, StartingContainer};
+use knobgate_nri::messages::{Container, PodSandbox};
+
+use super::hook_arguments::HookArguments;
+use super::injected_hooks::labels;
+use crate::output::chain;
+
+/// What is done about a container that is about to start. It has a cgroup, and its process waits.
+pub(crate) trait StartCheck {
+    /// Why it must not start.
+    fn check(&mut self, pod: &PodSandbox, container: &Container) -> Result<(), String>;
+}
+
+/// The policies in a directory, which is read for each container.
+#[derive(Debug)]
+pub(crate) struct Policies {
+    directory: PathBuf,
+    agent_config: Option<PathBuf>,
+    /// Whether they are put on it now, where no hook has done so.
+    puts_them_on: bool,
+}
+
+impl Policies {
+    pub(crate) fn new(arguments: &HookArguments, puts_them_on: bool) -> Self {
+        let HookArguments { policies, agent_config, .. } = arguments;
+        Self { directory: policies.clone(), agent_config: agent_config.clone(), puts_them_on }
+    }
+
+    pub(crate) fn read(&self) -> Result<ContainerPolicies, ContainerError> {
+        ContainerPolicies::read(&self.directory, self.agent_config.as_deref())
+    }
+
+    fn put_on(container: &StartingContainer, applying: &[&ContainerPolicy]) -> Result<(), String> {
+        let attachments = Attachments::create().map_err(|error| chain(&error))?;
+        container.link(&attachments, applying).map(|_| ()).map_err(|error| chain(&error))
+    }
+
+    fn are_on(container: &StartingContainer, applying: &[&ContainerPolicy]) -> Result<(), String> {
+        let cgroup = container.cgroup().map_err(|error| chain(&error))?;
+        let attachments = Attachments::open().map_err(|error| chain(&error))?;
+        for policy in applying {
+            let is_on = attachments.as_ref().map(|attachments| policy.is_on(attachments, &cgroup));
+            if !is_on.transpose().map_err(|error| chain(&error))?.unwrap_or(false) {
+                return Err(format!(
+                    "the policy \"{}\" is not on it: either it was created while this plugin was not registered, or its \
+                     OCI runtime runs no hooks",
+                    policy.name()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StartCheck for Policies {
+    fn check(&mut self, pod: &PodSandbox, container: &Container) -> Result<(), String> {
+        let policies = self.read().map_err(|error| chain(&error))?;
+        if policies.policies().is_empty() {
+            return Ok(());
+        }
+        let annotations = container.annotations.clone().into_iter().collect();
+        let cgroups_path = container.linux.as_ref().map(|linux| &*linux.cgroups_path);
+        let cgroups_path = cgroups_path.filter(|path| !path.is_empty());
+        let starting = StartingContainer::created(&container.id, container.pid, &annotations, cgroups_path);
+        let mut starting = starting.map_err(|error| chain(&error))?;
+        starting.set_labels(labels(pod, container).map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let applying = policies.applying_to(&starting.fields()).map_err(|error| chain(&error))?;
+        if applying.is_empty() {
+            return Ok(());
+        }
+        if self.puts_them_on {
+            Self::put_on(&starting, &applying)
+        } else {
+            Self::are_on(&starting, &applying)
+        }
+    }
+}
