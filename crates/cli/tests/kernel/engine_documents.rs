@@ -49,7 +49,7 @@ fn blocks(page: &str) -> Vec<Block> {
             for line in inside {
                 match (line.strip_prefix("# "), shown.last_mut()) {
                     (Some(command), _) => {
-                        shown.push(Shown { command: command.to_owned(), lines: Vec::new() })
+                        shown.push(Shown { command: command.to_owned(), lines: Vec::new() });
                     }
                     (None, Some(last)) => last.lines.push(line.to_owned()),
                     (None, None) => panic!("not after a command: {line}"),
