@@ -93,7 +93,7 @@ fn overlay(directory: &str) -> Result<(), Failed> {
 }
 
 /// A machine on which knobgate is installed, and what is written to it goes with the test.
-fn machine() -> Result<(), Failed> {
+pub(crate) fn machine() -> Result<(), Failed> {
     fresh_machine()?;
     for directory in ["/etc", "/usr/bin", "/usr/share"] {
         overlay(directory)?;
