@@ -215,6 +215,22 @@ fn mistakes_in_statements() {
 }
 
 #[test]
+fn nothing_on_the_line_of_a_statement_gets_lost() {
+    let files = files(&[
+        ("a.knob", "allow write vm.a\n"),
+        ("outer.knob", "include \"a.knob\" deny write kernel.core_pattern\n"),
+    ]);
+    for text in [
+        "policy x\ninclude \"a.knob\" deny write kernel.core_pattern\n",
+        "policy x\ninclude \"a.knob\", \"b.knob\"\n",
+        "policy x\ninclude preset \"docker-runtime@1\" include \"a.knob\"\n",
+        "policy x\ninclude \"outer.knob\"\n",
+    ] {
+        assert_eq!(codes(text, &files), ["unexpected"], "{text}");
+    }
+}
+
+#[test]
 fn suggested_fixes_leave_no_error() {
     let files = files(&[("a.knob", "allow write vm.a\n")]);
     for line in [
