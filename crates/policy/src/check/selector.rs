@@ -114,7 +114,9 @@ impl Checker {
                         Relation::Equal if is_left => {
                             warning.help("a glob is tested with `matches`").suggest(relation.span, "matches")
                         }
-                        _ => warning.help("a glob is tested with `matches`, as in `not pod matches \"web-*\"`"),
+                        _ => {
+                            warning.help("a glob is tested with `matches`, as in `not pod matches \"web-*\"`")
+                        }
                     });
                 }
             }
