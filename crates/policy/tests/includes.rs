@@ -195,6 +195,7 @@ fn mistakes_in_statements() {
         "include \"\"",
         "include \"a\\xff\"",
         "include \"a.knob\" allow write vm.b",
+        "include \"a.knob\", \"a.knob\"",
         "include \"missing.knob\"",
         "include \"x.knob\"",
         "include \"b.json\"",
@@ -209,6 +210,7 @@ fn mistakes_in_statements() {
         "test \"x\" {\n  include \"a.knob\"\n}",
     ] {
         let rendering = rendered(&format!("policy x\n{line}\n"), &files);
+        assert!(rendering.contains("error["), "{line}: {rendering}");
         writeln!(table, "{rendering}\n").unwrap();
     }
     insta::assert_snapshot!(table);
