@@ -6,8 +6,7 @@ use std::error::Error;
 use std::fmt;
 
 use knobgate_policy::{
-    Access, AccessKind, DecidedBy, Input, Inputs, KnobName, Place, PolicyFile, PossibleDecision, Span,
-    Verdict, possible,
+    Access, AccessKind, DecidedBy, Input, Inputs, KnobName, Place, PolicyFile, Span, engine_writes, possible,
 };
 
 use crate::oci_state::OciBundle;
@@ -26,10 +25,6 @@ pub struct DeniedSysctl {
     pub value: String,
 }
 
-/// The knobs that engines set themselves, without being asked: dockerd (`daemon/oci_linux.go`, since 20.10), Podman and CRI-O
-/// (`default_sysctls`), and containerd's CRI plugin (`enable_unprivileged_ports`, `enable_unprivileged_icmp`).
-const OF_ENGINES: [&str; 2] = ["net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"];
-
 impl DeniedSysctl {
     /// The first knob that a policy denies for sure if it is enforced, whatever its mode is.
     pub fn find(policy: &PolicyFile, bundle: &OciBundle) -> Option<Self> {
@@ -41,21 +36,21 @@ impl DeniedSysctl {
         bundle.sysctls.iter().find_map(|(knob, value)| {
             // The runtime rejects a name that is none.
             let name = KnobName::parse(knob.as_bytes()).ok()?;
-            let found = possible(policy.policy(), &Access::write(name, value.as_bytes()), unknown);
-            let is_denied = |decision: &PossibleDecision| matches!(decision.verdict, Some(Verdict::Deny(_)));
-            let first = found.decisions.first().filter(|_| found.decisions.iter().all(is_denied))?;
+            let by =
+                possible(policy.policy(), &Access::write(name, value.as_bytes()), unknown).denied_by()?;
             Some(Self {
                 policy: policy.policy().name().to_owned(),
-                rule: place_of(policy, first.by),
+                rule: place_of(policy, by),
                 knob: knob.clone(),
                 value: value.clone(),
             })
         })
     }
 
-    /// Whether engines set this knob without being asked.
+    /// Whether an engine sets the knob to this value without being asked.
     pub fn is_of_engine(&self) -> bool {
-        OF_ENGINES.contains(&self.knob.replace('/', ".").as_str())
+        let knob = self.knob.replace('/', ".");
+        engine_writes::all().iter().any(|write| write.knob() == knob && write.value() == self.value)
     }
 }
 
@@ -68,9 +63,10 @@ impl fmt::Display for DeniedSysctl {
              {value} ({rule})"
         )?;
         if self.is_of_engine() {
-            f.write_str(
-                "; container engines set this knob themselves: allow it, or add `include preset \"docker-runtime@1\"` to the \
-                 policy",
+            write!(
+                f,
+                "; container engines set this knob themselves: allow it, or add `include preset \"{}\"` to the policy",
+                engine_writes::PRESET
             )
         } else {
             f.write_str("; allow it in the policy, or do not ask for it")
@@ -151,9 +147,16 @@ mod tests {
 
     #[test]
     fn what_engines_set_themselves_is_said() {
-        for knob in ["net.ipv4.ip_unprivileged_port_start", "net/ipv4/ping_group_range"] {
-            let denied = found("policy web\n", bundle(knob, "0")).unwrap();
-            assert!(denied.contains("include preset \"docker-runtime@1\""), "{denied}");
+        for (knob, value, is_of_engine) in [
+            ("net.ipv4.ip_unprivileged_port_start", "0", true),
+            ("net/ipv4/ping_group_range", "0 2147483647", true),
+            ("net.ipv4.ping_group_range", "0 0", true),
+            // Somebody asked for these, and the preset does not allow them.
+            ("net.ipv4.ip_unprivileged_port_start", "80", false),
+            ("net.ipv4.ip_default_ttl", "0", false),
+        ] {
+            let denied = found("policy web\n", bundle(knob, value)).unwrap();
+            assert_eq!(denied.contains("include preset \"docker-runtime@1\""), is_of_engine, "{denied}");
         }
     }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use knobgate_hook::Profile;
 use knobgate_policy::presets::{self, Preset};
-use knobgate_policy::{Access, CheckOptions, KnobName, PolicyFile, Source, Verdict, evaluate, format, parse};
+use knobgate_policy::{
+    Access, CheckOptions, KnobName, PolicyFile, Source, Verdict, engine_writes, evaluate, format, parse,
+};
 use knobgate_policy_test::PolicyTest;
 
 /// A policy whose defaults for writes are `default`, with the rules of `preset`, and its tests if `tests`.
@@ -139,4 +141,28 @@ fn the_page_on_presets_has_the_rules_of_each() {
     }
     let sections = page.lines().filter(|line| line.starts_with("## ") && line.contains('@')).count();
     assert_eq!(sections, presets::all().len());
+}
+
+#[test]
+fn a_preset_allows_exactly_what_engines_write() {
+    let preset = presets::named(engine_writes::PRESET).expect("a preset");
+    let file = policy(preset, "deny", false);
+    let written: Vec<_> = engine_writes::all().iter().map(|write| (write.knob(), write.value())).collect();
+    for (knob, value) in &written {
+        assert_eq!(verdict(&file, knob, value, "7"), Verdict::Allow, "{knob} = {value}");
+    }
+    let numbers = ["-1", "0", "1", "2147483646", "2147483647", "2147483648", "x", ""];
+    let pairs = numbers.iter().flat_map(|first| numbers.map(|second| format!("{first} {second}")));
+    let values: Vec<String> = pairs.chain(["0 0 0".to_owned(), "0 2147483647 1".to_owned()]).collect();
+    for rule in file.policy().rules() {
+        for pattern in rule.patterns() {
+            let knob = pattern.literal().expect("one knob");
+            let knob = std::str::from_utf8(knob).expect("a name").replace('/', ".");
+            for value in &values {
+                let is_written = written.contains(&(&knob, value.trim()));
+                let is_allowed = verdict(&file, &knob, value, "7") == Verdict::Allow;
+                assert_eq!(is_allowed, is_written, "{knob} = {value}");
+            }
+        }
+    }
 }

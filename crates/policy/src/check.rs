@@ -2,6 +2,7 @@
 
 mod comm;
 mod condition;
+mod engine;
 mod known;
 mod reach;
 mod selector;
@@ -9,6 +10,7 @@ mod width;
 
 use std::collections::HashMap;
 
+use self::engine::Places;
 use crate::include::{self, IncludeLoader};
 use crate::model::{check_kinds, ends_text};
 use crate::parser::{self, Parsed};
@@ -65,7 +67,7 @@ pub fn parse(source: Source, options: &CheckOptions<'_>) -> Result<PolicyFile, P
         parsed.errors.extend(expanded.errors);
     }
     let mut checker = Checker::new(&RULES);
-    let file = checker.file(parsed, options);
+    let file = checker.file(parsed, &source, options);
     let mut diagnostics = checker.diagnostics;
     diagnostics.sort_by_key(|diagnostic| diagnostic.primary.span.start);
     if source.includes_others() {
@@ -126,7 +128,7 @@ impl Checker {
         Self { scheme, diagnostics: Vec::new(), errors: 0, width_64: Vec::new() }
     }
 
-    fn file(&mut self, parsed: Parsed, options: &CheckOptions<'_>) -> Option<PolicyFile> {
+    fn file(&mut self, parsed: Parsed, source: &Source, options: &CheckOptions<'_>) -> Option<PolicyFile> {
         self.diagnostics.extend(parsed.errors);
         let mut defaults = Defaults::default();
         if let Some(read) = &parsed.default_read {
@@ -159,21 +161,26 @@ impl Checker {
         let (tests, test_spans) = self.tests(parsed.tests);
         let (apply_if, apply_if_spans) = self.selectors(&parsed.apply_if);
         // If the header or another part is missing, an error has been reported.
-        let policy = parsed.header?.node;
+        let Spanned { node: policy, span: header } = parsed.header?;
         let mode_span = parsed.mode.as_ref().map(|mode| mode.span);
+        let default_write = parsed.default_write.map(|default| default.span);
+        let policy = policy
+            .with_mode(parsed.mode.map_or(Mode::default(), |mode| mode.node))
+            .with_defaults(defaults)
+            .with_rules(rules)
+            .with_tests(tests)
+            .with_apply_if(apply_if)
+            .with_width_64(std::mem::take(&mut self.width_64));
+        let (apply_if, rules) = (&apply_if_spans[..], &rule_spans[..]);
+        let places = Places { source, header, default_write, apply_if, rules };
+        self.denied_engines(&policy, &places);
         Some(PolicyFile {
             source: Source::new("", ""),
-            policy: policy
-                .with_mode(parsed.mode.map_or(Mode::default(), |mode| mode.node))
-                .with_defaults(defaults)
-                .with_rules(rules)
-                .with_tests(tests)
-                .with_apply_if(apply_if)
-                .with_width_64(std::mem::take(&mut self.width_64)),
+            policy,
             rule_spans,
             mode: mode_span,
             default_read: parsed.default_read.map(|default| default.span),
-            default_write: parsed.default_write.map(|default| default.span),
+            default_write,
             test_spans,
             apply_if_spans,
             warnings: Vec::new(),

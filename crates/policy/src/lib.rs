@@ -51,6 +51,7 @@ mod check;
 mod decision;
 mod diagnostic;
 mod did_you_mean;
+pub mod engine_writes;
 mod evaluate;
 pub mod filter;
 mod format;

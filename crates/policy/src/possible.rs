@@ -112,6 +112,13 @@ impl Possible {
         others.iter().all(|other| other.verdict == first.verdict).then_some(verdict)
     }
 
+    /// What denies the access, if every decision does: the first of what may.
+    pub fn denied_by(&self) -> Option<DecidedBy> {
+        let denies = |decision: &PossibleDecision| matches!(decision.verdict, Some(Verdict::Deny(_)));
+        let first = self.decisions.first()?;
+        self.decisions.iter().all(denies).then_some(first.by)
+    }
+
     /// What decides, if that is the same in all decisions.
     pub fn by(&self) -> Option<DecidedBy> {
         let (first, others) = self.decisions.split_first()?;

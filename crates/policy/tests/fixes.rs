@@ -583,3 +583,73 @@ proptest! {
         }
     }
 }
+
+/// Which engines start no container under a policy, if there is one; the suggested fix mends that.
+fn denied_engines(text: &str) -> Option<String> {
+    let file = parse(Source::new("x.knob", text), &CheckOptions::default()).expect(text);
+    let warning = file.warnings().iter().find(|warning| warning.code == "denies-engine")?;
+    let mut fix = warning.suggestion.clone().expect("a suggestion");
+    let (own, span) = file.source().locate(fix.span);
+    assert_eq!(own.text(), text);
+    fix.span = span;
+    let fixed = applied(text, &fix);
+    let again = parse(Source::new("x.knob", &*fixed), &CheckOptions::default()).expect(&fixed);
+    assert!(again.warnings().iter().all(|warning| warning.code != "denies-engine"), "{fixed}");
+    Some(warning.message.clone())
+}
+
+#[test]
+fn a_policy_that_denies_what_an_engine_writes_is_fixed() {
+    let both = "no container of Docker or Podman starts under this policy";
+    let docker = "no container of Docker starts under this policy";
+    let podman = "no container of Podman starts under this policy";
+    for (selector, expected) in [
+        ("container == \"web\"", both),
+        ("image starts with \"registry.example/web/\" or engine == systemd", both),
+        ("not label(\"tier\") == \"front\"", both),
+        ("not unit == \"nginx.service\"", both),
+        ("engine == docker", docker),
+        ("engine != podman and container starts with \"web\"", docker),
+        ("cgroup matches \"/system.slice/docker-*.scope\"", docker),
+        ("cgroup starts with \"/docker/\"", docker),
+        ("engine in {podman, containerd}", podman),
+        ("unit == \"nginx.service\"", ""),
+        ("engine == systemd", ""),
+        ("label(\"tier\") == \"front\" and engine == containerd", ""),
+        ("namespace == \"prod\"", ""),
+        ("cgroup matches \"/system.slice/*.service\"", ""),
+    ] {
+        for rest in ["", "default write deny", "default write deny\nallow write vm.swappiness # why\n"] {
+            let text = format!("policy web\napply if {selector}\n{rest}");
+            let found = denied_engines(&text).unwrap_or_default();
+            assert!(found == expected, "{text}: {found}");
+        }
+    }
+}
+
+#[test]
+fn only_what_is_denied_for_sure_keeps_an_engine_from_starting_containers() {
+    for (rules, is_denied) in [
+        ("default write allow", false),
+        ("default write allow\ndeny write net.ipv4.ping_group_range if new[0] == 0", true),
+        ("default write allow\ndeny write net.ipv4.ping_group_range if new[1] == 1", false),
+        ("default write allow\ndeny write net.ipv4.ip_unprivileged_port_start if old == 1024", false),
+        ("deny write net.** if comm != \"runc\"\nallow write net.**", false),
+        ("deny write net.** if uid == 0\nallow write net.**", true),
+        ("mode audit", false),
+        ("include preset \"docker-default@1\"", false),
+        ("include preset \"kubernetes-safe@1\"", false),
+        ("include preset \"usermode-helpers@1\"", true),
+        ("clamp write net.ipv4.ip_unprivileged_port_start to 5..1024\nallow write net.**", false),
+        // This does not fit into what is written.
+        ("clamp write net.ipv4.ip_unprivileged_port_start to 80..1024\nallow write net.**", true),
+        ("allow write net.ipv4.ping_group_range", true),
+        ("allow write net.ipv4.ping_group_range, net.ipv4.ip_unprivileged_port_start", false),
+    ] {
+        let text = format!("policy web\napply if container == \"web\"\n{rules}\n");
+        let fixed = denied_engines(&text);
+        assert_eq!(fixed.is_some(), is_denied, "{text}: {fixed:?}");
+    }
+    // Such a policy applies to nothing by itself.
+    assert_eq!(denied_engines("policy web\ndefault write deny\n"), None);
+}

@@ -277,10 +277,13 @@ const FIXES: &[(&str, &str)] = &[
     ("apply if image matches \"nginx*\"", "apply if image matches \"docker.io/library/nginx*\""),
 ];
 
+/// The start of a policy under which the containers of every engine start.
+const HEADER: &str = "policy x\nmode audit\n";
+
 #[test]
 fn fixes_give_the_statement_that_was_meant() {
     for (wrong, right) in FIXES {
-        let mut text = format!("policy x\n{wrong}\n");
+        let mut text = format!("{HEADER}{wrong}\n");
         let fix = |text: &str| {
             let diagnostics: Vec<Diagnostic> = match checked(text) {
                 Ok(file) => file.warnings().to_vec(),
@@ -292,7 +295,7 @@ fn fixes_give_the_statement_that_was_meant() {
             text = applied(&text, &fix);
             assert!(text.len() < 200, "{wrong} became {text}");
         }
-        assert_eq!(text, format!("policy x\n{right}\n"), "{wrong}");
+        assert_eq!(text, format!("{HEADER}{right}\n"), "{wrong}");
         assert!(checked(&text).is_ok(), "{text}");
     }
 }
@@ -301,12 +304,12 @@ fn fixes_give_the_statement_that_was_meant() {
 fn table(texts: &[&str]) -> String {
     let mut table = String::new();
     for text in texts {
-        let text = format!("policy x\n{text}");
+        let text = format!("{HEADER}{text}");
         let (source, diagnostics) = match checked(&text) {
             Ok(file) => (file.source().clone(), file.warnings().to_vec()),
             Err(error) => (error.text().clone(), error.into_iter().collect()),
         };
-        writeln!(table, "{}", source.text().split_once('\n').unwrap().1).unwrap();
+        writeln!(table, "{}", source.text().strip_prefix(HEADER).unwrap()).unwrap();
         assert!(!diagnostics.is_empty(), "{text}");
         for diagnostic in diagnostics {
             let at = source.slice(diagnostic.primary.span);
@@ -410,7 +413,7 @@ fn what_whoever_starts_a_container_can_get_around_is_warned_of() {
         "image matches \"docker.io/{library,bitnami}/*\"",
         "pod matches \"web-*\"",
     ] {
-        let file = checked(&format!("policy x\napply if {fine}\n")).unwrap();
+        let file = checked(&format!("{HEADER}apply if {fine}\n")).unwrap();
         assert_eq!(file.warnings(), [], "{fine}");
     }
 }

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ArgGroup;
+use knobgate_policy::engine_writes::{self, EngineWrite};
 use knobgate_policy::limits::COMM_MAX;
-use knobgate_policy::{Access, KnobName, PolicyFile, Task};
+use knobgate_policy::{Access, AccessKind, KnobName, PolicyFile, Task};
 use knobgate_policy_test::{DecideError, Decided, PolicyTest, PolicyTestError, Profile};
 
 use crate::failure::Failure;
@@ -100,6 +101,13 @@ struct Answer<'a> {
     profile: &'a Profile,
     decided: Decided,
     trace: Trace,
+}
+
+/// What engines write to the knob themselves, if this is a write.
+fn engine_writes(answer: &Answer<'_>) -> impl Iterator<Item = &'static EngineWrite> {
+    let access = answer.access;
+    let to_knob = engine_writes::all().iter().filter(|write| write.access().knob == access.knob);
+    to_knob.filter(|_| access.kind() == AccessKind::Write)
 }
 
 impl Explain {

@@ -142,3 +142,19 @@ fn sarif_has_one_result_for_each_error() {
     assert!(results.iter().all(|result| result["locations"][0]["physicalLocation"]["region"].is_null()));
     assert!(assert_is_sarif(&check(&["web.knob"]).stdout).is_empty());
 }
+
+#[test]
+fn a_policy_under_which_an_engine_starts_no_container_gets_a_warning() {
+    let check = || knobgate(["check", "--any-machine", "-"]);
+    snapshot(
+        "check-engines",
+        [
+            check().stdin("policy web\napply if container == \"web\"\ndefault write deny\n\nallow write vm.swappiness\n"),
+            check().stdin(
+                "policy web\napply if engine == docker\ndefault write allow\n\
+                 deny write net.ipv4.ping_group_range # nobody\n",
+            ),
+            check().stdin("policy web\napply if unit == \"nginx.service\"\ndefault write deny\n"),
+        ],
+    );
+}

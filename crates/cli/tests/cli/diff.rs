@@ -26,9 +26,9 @@ fn policies_that_apply_to_others_differ() {
     let write = |name: &str, text: &str| {
         std::fs::write(directory.path().join(name), text).unwrap();
     };
-    write("a.knob", "policy p\napply if namespace == \"dev\"\napply if engine == docker\n");
-    write("b.knob", "policy p\napply if engine == docker\napply if namespace == \"a|b\"\n");
-    write("c.knob", "policy p\napply if engine == docker\nallow write vm.swappiness\n");
+    write("a.knob", "policy p\napply if namespace == \"dev\"\napply if engine == crio\n");
+    write("b.knob", "policy p\napply if engine == crio\napply if namespace == \"a|b\"\n");
+    write("c.knob", "policy p\napply if engine == crio\nallow write vm.swappiness\n");
     let diff = |arguments: &[&str]| knobgate(["diff"]).args(arguments).current_dir(directory.path());
     snapshot(
         "diff-selectors",

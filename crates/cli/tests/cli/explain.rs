@@ -184,3 +184,15 @@ fn a_policy_with_errors_explains_nothing() {
     let access = ["explain", "--policy", "-", "read", "vm.swappiness", "--old", "60"];
     snapshot("explain-bad-policy", [knobgate(access).stdin("policy x\nalow write vm.swappiness\n")]);
 }
+
+#[test]
+fn a_write_of_a_knob_that_engines_write_themselves() {
+    snapshot(
+        "explain-engines",
+        [
+            explain(["write", "net.ipv4.ping_group_range", "0 0", "--old", r"1\t0\n"]),
+            explain(["write", "net.ipv4.ip_unprivileged_port_start", "0", "--old", r"1024\n"]).arg("--json"),
+            explain(["read", "net.ipv4.ip_unprivileged_port_start", "--old", r"1024\n"]),
+        ],
+    );
+}

@@ -111,7 +111,7 @@ impl SelectorCondition {
 
 impl FieldTest {
     /// Whether it holds; `None` if the field is not known.
-    fn holds(&self, fields: &dyn SelectorFields) -> Option<bool> {
+    pub(crate) fn holds(&self, fields: &dyn SelectorFields) -> Option<bool> {
         Some(self.predicate().holds(&self.text(fields)?))
     }
 

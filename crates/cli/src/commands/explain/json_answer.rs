@@ -3,9 +3,9 @@
 use knobgate_policy::{DecidedBy, Mode};
 use serde::Serialize;
 
-use super::Answer;
 use super::current_value::CurrentValue;
 use super::trace::{PassedOver, Why};
+use super::{Answer, engine_writes};
 use crate::deciding_hook::DecidingHook;
 use crate::json;
 use crate::json_decision::{JsonAccess, JsonRule, JsonVerdict};
@@ -50,6 +50,9 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
         },
         passed_over: answer.trace.passed_over.iter().map(|passed| skipped_rule(answer, passed)).collect(),
         other_knobs: answer.trace.other_knobs,
+        engine_writes: engine_writes(answer)
+            .map(|write| JsonEngineWrite { engine: write.engine().name(), value: write.value() })
+            .collect(),
     })
 }
 
@@ -78,6 +81,14 @@ struct Object<'a> {
     passed_over: Vec<SkippedRule<'a>>,
     /// How many rules before it name other knobs.
     other_knobs: usize,
+    /// What engines write to this knob themselves, inside each container that they start.
+    engine_writes: Vec<JsonEngineWrite>,
+}
+
+#[derive(Serialize)]
+struct JsonEngineWrite {
+    engine: &'static str,
+    value: &'static str,
 }
 
 #[derive(Serialize)]

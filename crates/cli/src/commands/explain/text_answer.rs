@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use anstyle::Style;
+use knobgate_policy::engine_writes::EngineWrite;
 use knobgate_policy::{AccessKind, DecidedBy, Mode, Text, Verdict};
 
-use super::Answer;
 use super::current_value::CurrentValue;
 use super::trace::{Fact, PassedOver, Why, facts};
+use super::{Answer, engine_writes};
 use crate::deciding_hook::DecidingHook;
 use crate::knob_value::KnobValue;
 use crate::printable::{printable, printable_lines};
@@ -36,6 +37,9 @@ pub(super) fn lines(answer: &Answer<'_>) -> String {
     }
     row("caller", caller(answer));
     row("log", log(answer));
+    for write in engine_writes(answer) {
+        row("engine", engine_write(write));
+    }
     row("current", current(answer));
     row("task", task(answer));
 
@@ -140,6 +144,11 @@ fn caller(answer: &Answer<'_>) -> String {
             format!("write(2) returns {} and the knob is given {}", written.len(), quoted(value))
         }
     }
+}
+
+fn engine_write(write: &EngineWrite) -> String {
+    let (engine, value) = (write.engine_name(), write.value());
+    format!("{engine} writes \"{value}\" itself at the start of each container with a network of its own")
 }
 
 const SENT: &str = "an event is sent";
