@@ -79,7 +79,8 @@ impl Watching {
         let mut line = String::new();
         messages.read_line(&mut line)?;
         let has_no_place = |line: &str| {
-            line.contains("there are no more places") || line.contains("all places for their readers are taken")
+            line.contains("there are no more places")
+                || line.contains("all places for their readers are taken")
         };
         if has_no_place(&line) {
             return Ok(None);
