@@ -65,7 +65,6 @@ use crate::scheme::FILTERS;
 use crate::{ParseError, Source};
 
 pub use event::{EventType, Fields};
-pub(crate) use field::{Field, NameField, Word, WordField};
 pub use field::{IntegerField, OutcomeKind, TextField, ValueField, VerdictKind};
 use matcher::Matcher;
 

@@ -1,6 +1,10 @@
 //! What the conditions of rules, of filters and of selectors can look at. Their grammar is the same, and so is what it means.
 
-use crate::filter::{Field, IntegerField, NameField, TextField, ValueField, WordField};
+mod field;
+
+use crate::filter::{IntegerField, TextField, ValueField};
+
+pub(crate) use field::{Field, NameField, Word, WordField};
 
 /// The fields that conditions can look at, by name, and what to say about other names.
 pub(crate) struct Scheme {

@@ -318,9 +318,9 @@ impl PolicyFile {
         self.apply_if_spans.get(selector).copied()
     }
 
-    /// The line, counted from 1, on which the `apply if` statement with this index begins.
-    pub fn apply_if_line(&self, selector: usize) -> Option<usize> {
-        self.apply_if_span(selector).map(|span| self.source.line(span.start))
+    /// Where the `apply if` statement with this index begins, in its file.
+    pub fn apply_if_place(&self, selector: usize) -> Option<Place<'_>> {
+        self.apply_if_span(selector).map(|span| self.source.place(span.start))
     }
 
     /// The place of the default for accesses of `kind`, if it is stated.

@@ -1,6 +1,7 @@
 //! The parser's output: rules and tests with the places of their parts, not yet checked.
 
-use crate::filter::{IntegerField, NameField, TextField, ValueField, Word, WordField};
+use crate::filter::{IntegerField, TextField, ValueField};
+use crate::scheme::{NameField, Word, WordField};
 use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Logging, Relation, Span, Text};
 
 /// Something with its place.

@@ -1,6 +1,7 @@
 //! Conditions whose types have been checked, of rules, filters or selectors.
 
-use crate::filter::{IntegerField, TextField, ValueField, Word, WordField};
+use crate::filter::{IntegerField, TextField, ValueField};
+use crate::scheme::{Word, WordField};
 use crate::selector::{self, FieldTest, PathGlob, SelectorCondition, SelectorField};
 use crate::{
     Condition, ElementIndex, Integer, KnobPattern, Operand, Range, Relation, Text, TextGlob, TextOperand,

@@ -166,7 +166,10 @@ fn mistakes_in_included_files_are_shown_there() {
     let files = files(&[
         ("broken.knob", "alow write vm.a\nallow write vm.b if (new == 1"),
         ("outer.knob", "include \"broken.knob\"\n"),
-        ("policy.knob", "policy y\nmode audit\ndefault write allow\nwidth 64 vm.a\nallow write vm.z\n"),
+        (
+            "policy.knob",
+            "policy y\nmode audit\ndefault write allow\nwidth 64 vm.a\napply if namespace == \"x\"\nallow write vm.z\n",
+        ),
         ("test.knob", "test \"x\" {\n  write vm.a \"1\" => deny\n"),
         ("empty-range.knob", "clamp write vm.swappiness to 60..0\n"),
         ("shadow.knob", "allow write vm.a\nallow write vm.a\n"),
@@ -192,6 +195,7 @@ fn mistakes_in_statements() {
         "include \"\"",
         "include \"a\\xff\"",
         "include \"a.knob\" allow write vm.b",
+        "include \"a.knob\", \"a.knob\"",
         "include \"missing.knob\"",
         "include \"x.knob\"",
         "include \"b.json\"",
@@ -206,9 +210,26 @@ fn mistakes_in_statements() {
         "test \"x\" {\n  include \"a.knob\"\n}",
     ] {
         let rendering = rendered(&format!("policy x\n{line}\n"), &files);
+        assert!(rendering.contains("error["), "{line}: {rendering}");
         writeln!(table, "{rendering}\n").unwrap();
     }
     insta::assert_snapshot!(table);
+}
+
+#[test]
+fn nothing_on_the_line_of_a_statement_gets_lost() {
+    let files = files(&[
+        ("a.knob", "allow write vm.a\n"),
+        ("outer.knob", "include \"a.knob\" deny write kernel.core_pattern\n"),
+    ]);
+    for text in [
+        "policy x\ninclude \"a.knob\" deny write kernel.core_pattern\n",
+        "policy x\ninclude \"a.knob\", \"b.knob\"\n",
+        "policy x\ninclude preset \"docker-runtime@1\" include \"a.knob\"\n",
+        "policy x\ninclude \"outer.knob\"\n",
+    ] {
+        assert_eq!(codes(text, &files), ["unexpected"], "{text}");
+    }
 }
 
 #[test]
@@ -366,4 +387,21 @@ fn a_program_has_the_places_in_its_text() {
         (0..7).map(|rule| source.own_place(file.rule_span(rule).unwrap().start).line).collect()
     };
     assert_eq!(own_lines(&restored), [3, 4, 4, 4, 5, 5, 6]);
+}
+
+#[test]
+fn the_text_of_a_program_has_what_is_included_and_not_what_it_applies_to() {
+    let files = files(&[("a.knob", "deny write vm.a\n")]);
+    let text = "policy x\napply if namespace == \"prod\"\ninclude \"a.knob\"\nallow write vm.b\napply if engine == docker\n";
+    let file = parse_with(text, &files).unwrap();
+    assert_eq!(file.apply_if_place(1).unwrap().to_string(), "x.knob:5");
+    let program = file.program_text();
+    assert_eq!(
+        program,
+        "policy x\n\n# include \"a.knob\"\ndeny write vm.a\n# end of include \"a.knob\", lines: 1\nallow write vm.b\n\n"
+    );
+    let alone =
+        parse(Source::new("x.knob", program).with_restored_includes(), &CheckOptions::default()).unwrap();
+    assert_eq!(alone.policy().rules(), file.policy().rules());
+    assert_eq!(alone.rule_place(1).unwrap().to_string(), "x.knob:4");
 }

@@ -177,7 +177,7 @@ fn one_of_several_selectors_is_enough() {
         checked("policy x\napply if namespace == \"dev\"\nallow write vm.a\napply if pod == \"web-0\"\n")
             .unwrap();
     assert_eq!(file.policy().apply_if().len(), 2);
-    assert_eq!(file.apply_if_line(1), Some(4));
+    assert_eq!(file.apply_if_place(1).map(|place| place.line), Some(4));
     assert_eq!(file.policy().applies_to(&pod()), Some(true));
     assert_eq!(checked("policy x\n").unwrap().policy().applies_to(&pod()), Some(false), "by itself");
     let unknown = Fields(HashMap::from([("pod", "web-0")]));
@@ -388,7 +388,12 @@ fn what_whoever_starts_a_container_can_get_around_is_warned_of() {
         "apply if cgroup matches \"/**.service\"",
         "apply if cgroup contains \"docker\"",
         "apply if pod != \"a*\"",
+        "apply if pod in {\"a\", \"b*\"}",
+        "apply if pod contains \"*a\"",
+        "apply if image starts with \"registry.example/web/*\"",
+        "apply if cgroup starts with \"/a/*/b*\"",
         "apply if image starts with \"docker.io/nginx\"",
+        "apply if image matches \"docker.io/nginx*\"",
     ]);
     insta::assert_snapshot!(table);
     for fine in [
@@ -403,6 +408,10 @@ fn what_whoever_starts_a_container_can_get_around_is_warned_of() {
         "unit == \"\"",
         "image starts with \"docker.io/lib\"",
         "image starts with \"docker.io/bitnami/\"",
+        "image matches \"docker.io/lib*\"",
+        "image matches \"docker.io/*\"",
+        "image matches \"docker.io/{library,bitnami}/*\"",
+        "pod matches \"web-*\"",
     ] {
         let file = checked(&format!("{HEADER}apply if {fine}\n")).unwrap();
         assert_eq!(file.warnings(), [], "{fine}");

@@ -62,7 +62,12 @@ impl Workload {
     pub fn of_oci(path: &[u8], container: &OciContainer<'_>) -> Self {
         let id = container.id.as_bytes();
         let is_it = |level: &Self| {
-            level.role == Role::Payload && level.container_id.as_ref().map(Piece::bytes) == Some(id)
+            // LXC's paths have the container's name, which is its id.
+            let shown = match level.engine {
+                Engine::Lxc => &level.container_name,
+                _ => &level.container_id,
+            };
+            level.role == Role::Payload && shown.as_ref().map(Piece::bytes) == Some(id)
         };
         let mut workload = match levels(Self::of_path(path)).into_iter().find(is_it) {
             Some(level) => level,
@@ -277,6 +282,24 @@ mod tests {
         ] {
             let workload = of_oci(path, ID, &bundle, None, pairs);
             assert_eq!(String::from_utf8_lossy(&workload.label()), label, "{path} {bundle} {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_container_of_lxc_has_its_name_as_its_id() {
+        for (path, id, label, top) in [
+            ("/lxc.payload.web", "web", "lxc/web", "/lxc.payload.web"),
+            ("/lxc.payload.web/.lxc", "web", "lxc/web", "/lxc.payload.web"),
+            ("/shop/lxc.payload.web", "web", "lxc/web", "/shop/lxc.payload.web"),
+            ("/lxc/101/ns", "101", "lxc/101", "/lxc/101"),
+            // This is another container, or the same one in a cgroup beside one that is still there.
+            ("/lxc.payload.web-1", "web", "runc/web", "/lxc.payload.web-1"),
+            // The process beside the container.
+            ("/lxc.monitor.web", "web", "runc/web", "/lxc.monitor.web"),
+        ] {
+            let workload = of_oci(path, id, "/b", None, &[]);
+            assert_eq!(String::from_utf8_lossy(&workload.label()), label, "{path}");
+            assert_eq!(String::from_utf8_lossy(&workload.path), top, "{path}");
         }
     }
 

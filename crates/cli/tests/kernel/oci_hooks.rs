@@ -359,7 +359,11 @@ struct Journal(UnixDatagram);
 
 impl Journal {
     fn new() -> Result<Self, Failed> {
-        fs::create_dir_all("/run/systemd/journal")?;
+        // Other tests have theirs at the same path.
+        fs::create_dir_all("/run/systemd")?;
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run/systemd"]).status()?;
+        assert!(mounted.success(), "{mounted}");
+        fs::create_dir("/run/systemd/journal")?;
         let socket = UnixDatagram::bind("/run/systemd/journal/socket")?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
         Ok(Self(socket))

@@ -1,9 +1,9 @@
 //! The types of conditions: numbers are compared with numbers, and texts with texts.
 
 use super::Checker;
-use crate::filter::{Field, TextField, ValueField};
+use crate::filter::{TextField, ValueField};
 use crate::model::ends_text;
-use crate::scheme::listed;
+use crate::scheme::{Field, listed};
 use crate::selector::{Comparison, SelectorField};
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::typed::{Number, Predicate, Subject, Typed};

@@ -2,7 +2,8 @@
 
 use knobgate_glob::{Budget, Dfa, Partition, Piece, TextEnd, text_dfa};
 
-use super::{Fields, ValueField, Word, WordField};
+use super::{Fields, ValueField};
+use crate::scheme::{Word, WordField};
 use crate::selector::PathGlob;
 use crate::typed::{Number, Predicate, Subject, Typed};
 use crate::value::{self, Numbers, contains};

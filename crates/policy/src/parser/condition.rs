@@ -3,9 +3,9 @@
 use super::foreign::FOREIGN_PREDICATES;
 use super::{Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
-use crate::filter::{Field, ValueField};
+use crate::filter::ValueField;
 use crate::lexer::{Punct, TokenKind};
-use crate::scheme::{JOINED, listed};
+use crate::scheme::{Field, JOINED, listed};
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::{Diagnostic, Relation, Span, limits};
 
@@ -389,46 +389,6 @@ impl Parser<'_> {
         self.next();
         self.joined -= 1;
         Ok(Spanned::new(Term::Element(value, index), Span::new(start.start, self.end)))
-    }
-
-    /// `label("KEY")`
-    fn label(&mut self) -> Parse<Spanned<Term>> {
-        let start = self.next().span;
-        if !self.peek_punct(Punct::ParenOpen) {
-            return Err(self.no_key(start));
-        }
-        self.next();
-        self.joined += 1;
-        let key = self.text("the key of the label", Some("such as `label(\"app\")`"))?;
-        if !self.peek_punct(Punct::ParenClose) {
-            return Err(self.unexpected("`)`", None));
-        }
-        self.next();
-        self.joined -= 1;
-        Ok(Spanned::new(Term::Label(key.node), Span::new(start.start, self.end)))
-    }
-
-    /// Reports that `label`, which is at `word`, is not followed by a key in parentheses.
-    fn no_key(&mut self, word: Span) -> Reported {
-        let help = "the key goes in parentheses: `label(\"app\")`";
-        let mut ahead = self.ahead();
-        let (open, key, close) = (ahead.token(), ahead.token(), ahead.token());
-        let key = match (&open.kind, &key.kind, &close.kind) {
-            (TokenKind::Text(key), ..) => Some((open.span, key)),
-            (
-                TokenKind::Punct(Punct::BracketOpen),
-                TokenKind::Text(key),
-                TokenKind::Punct(Punct::BracketClose),
-            ) => Some((Span::new(open.span.start, close.span.end), key)),
-            _ => None,
-        };
-        let Some((span, key)) = key else { return self.unexpected("`(`", Some(help)) };
-        let error = Diagnostic::error("label-without-key", span, "the key of a label goes in parentheses");
-        self.report(
-            error
-                .help(format!("write `label({key})`"))
-                .suggest(Span::new(word.end, span.end), format!("({key})")),
-        )
     }
 
     /// `count(new)`

@@ -4,9 +4,8 @@ use super::foreign::FOREIGN_PREDICATES;
 use super::rule::notation_diagnostic;
 use super::{FOREIGN_ACTIONS, FOREIGN_MODES, Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
-use crate::filter::{Field, Word, WordField};
 use crate::lexer::{Punct, TokenKind};
-use crate::scheme::{FILTERS, listed};
+use crate::scheme::{FILTERS, Field, Word, WordField, listed};
 use crate::syntax::{ConditionSyntax, Spanned};
 use crate::{Diagnostic, KnobPattern, NotationErrorKind, Relation, Span, Text};
 

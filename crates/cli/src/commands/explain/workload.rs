@@ -107,11 +107,8 @@ impl<'a> Selection<'a> {
     }
 
     fn place(&self, index: usize) -> String {
-        let name = printable(self.file.source().name());
-        match self.file.apply_if_line(index) {
-            Some(line) => format!("{name}:{line}"),
-            None => name.into_owned(),
-        }
+        let place = self.file.apply_if_place(index).map(|place| place.to_string());
+        printable(place.as_deref().unwrap_or(self.file.source().name())).into_owned()
     }
 
     fn statement(&self, index: usize) -> String {
@@ -139,7 +136,7 @@ impl<'a> Selection<'a> {
     /// As a line of JSON. Lines count from 1.
     pub(super) fn json(&self) -> String {
         let selectors = self.decisions.iter().enumerate().map(|(index, decision)| JsonSelector {
-            line: self.file.apply_if_line(index),
+            line: self.file.apply_if_place(index).map(|place| place.line),
             text: self.statement(index),
             holds: decision.holds,
             because: decision.because.iter().map(|test| self.json_test(test)).collect(),
@@ -184,7 +181,7 @@ struct Object<'a> {
     engine: Option<&'a str>,
     /// Where a policy goes that applies.
     cgroup: Bytes<'a>,
-    /// Absent, that cannot be evaluated.
+    /// `null` if that cannot be evaluated.
     applies: Option<bool>,
     selectors: Vec<JsonSelector<'a>>,
 }
@@ -201,7 +198,7 @@ struct JsonSelector<'a> {
 struct JsonTest<'a> {
     test: String,
     field: String,
-    /// Empty if there is none; absent if it is not known.
+    /// Empty if there is none; `null` if it is not known.
     value: Option<Bytes<'a>>,
     holds: Option<bool>,
     trust: Option<&'static str>,
