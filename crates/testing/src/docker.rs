@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use knobgate_kernel::ProcessId;
-use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+use rustix::process::{Signal, WaitOptions};
 
 use crate::engines::{IMAGE, output, program, write_image};
 use crate::processes::Reaped;
@@ -64,10 +64,10 @@ impl Docker {
         let _ = self.daemon.0.wait();
         // Its containerd is killed with it. The test is the init process that has to reap it: the next daemon takes a zombie for a
         // running containerd.
-        let pid = fs::read_to_string(CONTAINERD_PID).ok();
-        let Some(pid) = pid.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?)) else { return };
+        let pid = fs::read_to_string(CONTAINERD_PID).ok().and_then(|pid| pid.trim().parse::<u32>().ok());
+        let Some(containerd) = pid.and_then(ProcessId::new) else { return };
         let start = Instant::now();
-        while let Ok(None) = waitpid(Some(pid), WaitOptions::NOHANG) {
+        while let Ok(None) = containerd.wait(WaitOptions::NOHANG) {
             if start.elapsed() > Duration::from_secs(10) {
                 break;
             }
