@@ -164,27 +164,27 @@ impl ContainerPolicy {
         policy.mode() == Mode::Enforce && matches!(action, FallbackAction::Deny(_))
     }
 
-    /// Whether it applies to a container.
+    /// Whether it applies to a container: whether one of its selectors holds, in whatever order they are.
     ///
     /// # Errors
     ///
-    /// [`ContainerError::NotKnown`].
+    /// [`ContainerError::NotKnown`]: none holds, and one cannot be evaluated.
     pub fn applies_to(&self, fields: &dyn SelectorFields) -> Result<bool, ContainerError> {
+        let mut not_known = None;
         for selector in &self.selectors {
             let decision = selector.decide(fields);
             match decision.holds {
                 Some(true) => return Ok(true),
                 Some(false) => {}
-                None => {
-                    let unknown = decision.because.iter().find(|test| test.holds.is_none());
-                    return Err(ContainerError::NotKnown {
-                        policy: self.name().to_owned(),
-                        field: unknown.map_or_else(String::new, |test| test.test.field().to_string()),
-                    });
-                }
+                None => not_known = not_known.or(Some(decision)),
             }
         }
-        Ok(false)
+        let Some(decision) = not_known else { return Ok(false) };
+        let unknown = decision.because.iter().find(|test| test.holds.is_none());
+        Err(ContainerError::NotKnown {
+            policy: self.name().to_owned(),
+            field: unknown.map_or_else(String::new, |test| test.test.field().to_string()),
+        })
     }
 
     /// Whether it is on a cgroup, in this or another version: a container that was started before the policy was edited has the

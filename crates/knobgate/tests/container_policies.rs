@@ -186,3 +186,14 @@ fn what_is_not_known_is_an_error() {
         "{error}"
     );
 }
+
+#[test]
+fn one_selector_that_holds_is_enough_in_whatever_order_they_are() {
+    let (known, unknown) = ("apply if namespace == \"prod\"\n", "apply if label(\"app\") == \"web\"\n");
+    for selectors in [[known, unknown], [unknown, known]] {
+        let policies = read(&files(&[("web.knob", &WEB.replace(known, &selectors.concat()))])).unwrap();
+        assert_eq!(applying(&policies, "prod"), ["web"]);
+        let error = policies.applying_to(&InNamespace("dev")).unwrap_err().to_string();
+        assert!(error.contains("label(\"app\")"), "{error}");
+    }
+}
