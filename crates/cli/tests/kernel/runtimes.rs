@@ -89,6 +89,11 @@ fn docker_judged() -> Result<(), Failed> {
     let log = stdout(&expect(0, ["log", "t-web", "--container", "web-3"]));
     assert!(log.contains("docker/web-3: "), "{log}");
     run(&mut docker.command(["rm", "--force", "web-3"]))?;
+    for gone in ["web-1", "web-3"] {
+        let log = stdout(&expect(0, ["log", "t-web", "--container", gone]));
+        let others = log.lines().filter(|line| line.starts_with("  docker/") && !line.contains(gone)).count();
+        assert!(log.contains(&format!("docker/{gone}: ")) && others == 0, "{log}");
+    }
     let left = stdout(&expect(0, ["list", "--cgroup", parent.cgroup.path().to_str().ok_or("a path")?]));
     assert_eq!(left, "");
     Ok(())

@@ -1,6 +1,5 @@
 //! The configuration of a container in its bundle, and how it is changed.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::json_object::JsonObject;
-use super::text;
 use crate::failure::Failure;
 use crate::file_output;
+use crate::hook_arguments::HookArguments;
 use crate::printable::printable_path;
 
 /// A `config.json`.
@@ -53,8 +52,8 @@ pub(super) struct Changes {
 /// A hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hook {
-    path: String,
-    args: Vec<String>,
+    pub(super) path: String,
+    pub(super) args: Vec<String>,
 }
 
 /// What tells a hook of an earlier change from those of others.
@@ -70,23 +69,13 @@ const STAGES: [&str; 2] = ["createRuntime", "poststop"];
 const PROC_SYS: &str = "/proc/sys";
 
 impl Hook {
-    /// The subcommand of knobgate.
-    pub(super) const COMMAND: &str = "oci-hook";
-
-    /// # Errors
-    /// [`Failure::Usage`]: JSON cannot have such a path or argument.
-    pub(super) fn new<'a>(path: &OsStr, args: impl Iterator<Item = &'a OsStr>) -> Result<Self, Failure> {
-        let args = args.map(|arg| text("the argument", arg).map(str::to_owned));
-        Ok(Self { path: text("the path", path)?.to_owned(), args: args.collect::<Result<_, _>>()? })
-    }
-
     /// Lets the container start only under a policy that denies writes by default. It marks a bundle whose `/proc/sys` was read-only.
     const REQUIRES_DEFAULT_DENY: &str = "--require-default-deny";
 
     /// Whether this is the same one, perhaps with other options.
     fn is_earlier(&self, other: &AnyHook) -> bool {
         let args = other.args.as_deref().unwrap_or_default();
-        other.path == self.path && args.get(1).map(String::as_str) == Some(Self::COMMAND)
+        other.path == self.path && args.get(1).map(String::as_str) == Some(HookArguments::COMMAND)
     }
 }
 
@@ -218,7 +207,8 @@ mod tests {
     use super::*;
 
     fn changes(options: &[&str], writable_proc_sys: bool) -> Changes {
-        let args = ["knobgate", Hook::COMMAND].iter().chain(options).map(|&text| text.to_owned()).collect();
+        let args =
+            ["knobgate", HookArguments::COMMAND].iter().chain(options).map(|&text| text.to_owned()).collect();
         Changes { hook: Hook { path: "/k".to_owned(), args }, writable_proc_sys }
     }
 
