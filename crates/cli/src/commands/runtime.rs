@@ -118,7 +118,7 @@ impl Runtime {
         };
         let path = env::current_exe()
             .map_err(|error| Failure::machine("cannot find the path of knobgate itself").because(error))?;
-        let mut args: Vec<OsString> = vec!["knobgate".into(), Hook::COMMAND.into()];
+        let mut args: Vec<OsString> = vec![Hook::NAME.into(), Hook::COMMAND.into()];
         for (option, path) in [("--policies", &self.policies), ("--agent-config", &self.agent_config)] {
             if let Some(path) = path {
                 args.extend([option.into(), absolute(path)?]);
