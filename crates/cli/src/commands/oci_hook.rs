@@ -37,7 +37,7 @@ pub(crate) struct OciHook {
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     label: Vec<(String, String)>,
     /// Fail if no policy on the container is enforced and denies writes by default: for a runtime that makes /proc/sys writable
-    #[arg(long, conflicts_with_all = ["fail_open", "fail_open_namespace"])]
+    #[arg(long, conflicts_with_all = ["fail_open", "fail_open_namespaces"])]
     require_default_deny: bool,
 }
 
