@@ -71,9 +71,9 @@ impl NamespacedHookArguments {
     }
 }
 
-/// The command line of the hook: the arguments of [`this_program`].
-pub(crate) fn command_line(options: impl IntoIterator<Item = String>) -> Vec<String> {
-    ["knobgate", HookArguments::COMMAND].map(str::to_owned).into_iter().chain(options).collect()
+/// The command line of the hook: the arguments of [`this_program`], the first of which is `name`.
+pub(crate) fn command_line(name: &str, options: impl IntoIterator<Item = String>) -> Vec<String> {
+    [name, HookArguments::COMMAND].map(str::to_owned).into_iter().chain(options).collect()
 }
 
 /// The path of this program, which is the hook.

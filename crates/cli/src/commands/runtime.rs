@@ -88,7 +88,7 @@ impl Runtime {
                 say(Priority::Warning, &format!("knobgate leaves {obstacle} as it is"), log);
             }
         }
-        let hook = Hook { path: this_program()?, args: command_line(self.hook.of_hook()?) };
+        let hook = Hook { path: this_program()?, args: command_line(Hook::NAME, self.hook.of_hook()?) };
         let changes = Changes { hook, writable_proc_sys: is_writable };
         bundle.change(&changes)
     }

@@ -63,8 +63,9 @@ impl Setting {
     fn plugin(&self, arguments: &[&str]) -> Result<Plugin, Failed> {
         let registered = self.registrations();
         let log = self.files.path().join("plugin.log");
-        let mut nri = Command::new(KNOBGATE);
-        nri.arg("nri").arg("--socket").arg(self.containerd.nri_socket());
+        // Otherwise it would go on without end if the test is killed.
+        let mut nri = Command::new("setpriv");
+        nri.args(["--pdeathsig", "KILL", KNOBGATE, "nri", "--socket"]).arg(self.containerd.nri_socket());
         nri.arg("--policies").arg(self.files.path().join("policies"));
         nri.arg("--agent-config").arg(self.files.path().join("agent.toml")).args(arguments);
         nri.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);

@@ -10,7 +10,8 @@ use std::time::Duration;
 use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Hierarchy, ScratchCgroup, start_inside};
 use knobgate_testing::{
-    Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch, without_runc,
+    Bundle, Container, Reaped, Suite, Test, eventually, number, remove_cgroups_of_v1, root, scratch,
+    without_runc,
 };
 use libtest_mimic::Failed;
 use rustix::process::Signal;
@@ -136,6 +137,12 @@ impl Machine {
             .lines()
             .filter(|line| !line.contains("for_containers") && line.contains("\"cgroup\":null"));
         assert_eq!(dead.count(), 0, "{listed}");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        remove_cgroups_of_v1(&self.cgroup(""));
     }
 }
 

@@ -89,8 +89,8 @@ fn docker_judged() -> Result<(), Failed> {
     let log = stdout(&expect(0, ["log", "t-web", "--container", "web-3"]));
     assert!(log.contains("docker/web-3: "), "{log}");
     run(&mut docker.command(["rm", "--force", "web-3"]))?;
-    for gone in ["web-1", "web-3"] {
-        let log = stdout(&expect(0, ["log", "t-web", "--container", gone]));
+    for (argument, gone) in [("web-1", "web-1"), ("web-3", "web-3"), ("docker/web-1", "web-1")] {
+        let log = stdout(&expect(0, ["log", "t-web", "--container", argument]));
         let others = log.lines().filter(|line| line.starts_with("  docker/") && !line.contains(gone)).count();
         assert!(log.contains(&format!("docker/{gone}: ")) && others == 0, "{log}");
     }

@@ -42,7 +42,7 @@ impl InjectedHooks {
     fn hook(&self, arguments: impl IntoIterator<Item = String>) -> Hook {
         Hook {
             path: self.program.clone(),
-            args: command_line(arguments),
+            args: command_line("knobgate", arguments),
             env: Vec::new(),
             timeout: Some(OptionalInt { value: TIMEOUT }),
         }

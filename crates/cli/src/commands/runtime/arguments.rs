@@ -38,9 +38,10 @@ const OTHERS: [&[u8]; 18] = [
 
 /// The options of the starting subcommands that have a value, apart from the bundle and the configuration: those of runc
 /// (create.go, run.go, restore.go) and crun (src/create.c, src/run.c, src/restore.c).
-const START_VALUES: [&[u8]; 10] = [
+const START_VALUES: [&[u8]; 11] = [
     b"console-socket",
     b"pid-file",
+    b"pidfd-socket",
     b"preserve-fds",
     b"image-path",
     b"work-path",
@@ -119,10 +120,14 @@ impl<'a> Arguments<'a> {
             };
         }
         let (mut bundle, mut config, mut id) = (OsStr::new("."), OsStr::new("config.json"), None);
-        let mut at = 0;
+        let (mut at, mut are_options) = (0, true);
         while let Some(argument) = self.rest.get(at) {
             at += 1;
-            let Some(Flag { name, value }) = Flag::parse(argument) else {
+            if are_options && argument == "--" {
+                are_options = false;
+                continue;
+            }
+            let Some(Flag { name, value }) = Flag::parse(argument).filter(|_| are_options) else {
                 id = Some(argument.as_os_str());
                 continue;
             };
@@ -192,6 +197,10 @@ mod tests {
             ("restore --image-path /i --bundle /b --work-path /w web", "web", "/b"),
             ("--cgroup-manager cgroupfs run -b /b run", "run", "/b"),
             ("--debug create --bundle /b --preserve-fds 3 web", "web", "/b"),
+            ("create --pidfd-socket /s --bundle /b web", "web", "/b"),
+            // Ids may begin with a dash.
+            ("create --bundle /b -- -web", "-web", "/b"),
+            ("create --bundle /b -- --bundle=/a", "--bundle=/a", "/b"),
         ] {
             let words = words(line);
             let start = Arguments::parse(&words).start().unwrap();

@@ -59,7 +59,6 @@ pub(super) struct Hook {
 /// What tells a hook of an earlier change from those of others.
 #[derive(Debug, Deserialize)]
 struct AnyHook {
-    path: String,
     #[serde(default)]
     args: Option<Vec<String>>,
 }
@@ -69,13 +68,16 @@ const STAGES: [&str; 2] = ["createRuntime", "poststop"];
 const PROC_SYS: &str = "/proc/sys";
 
 impl Hook {
+    /// How its program is called. That tells it from hooks with the same program and other options that the administrator or a plugin
+    /// of the engine has added, also when the program has another path since.
+    pub(super) const NAME: &str = "knobgate runtime";
     /// Lets the container start only under a policy that denies writes by default. It marks a bundle whose `/proc/sys` was read-only.
     const REQUIRES_DEFAULT_DENY: &str = "--require-default-deny";
 
-    /// Whether this is the same one, perhaps with other options.
-    fn is_earlier(&self, other: &AnyHook) -> bool {
+    /// Whether a hook was added by an earlier change.
+    fn is_earlier(other: &AnyHook) -> bool {
         let args = other.args.as_deref().unwrap_or_default();
-        other.path == self.path && args.get(1).map(String::as_str) == Some(HookArguments::COMMAND)
+        matches!(args, [name, command, ..] if name == Self::NAME && command == HookArguments::COMMAND)
     }
 }
 
@@ -133,7 +135,7 @@ impl Bundle {
             let mut others = Vec::new();
             for hook in hooks.get::<Vec<Box<RawValue>>>(stage)?.unwrap_or_default() {
                 let any: AnyHook = serde_json::from_str(hook.get())?;
-                if changes.hook.is_earlier(&any) {
+                if Hook::is_earlier(&any) {
                     let mut args = any.args.iter().flatten();
                     was_made_writable |= args.any(|arg| arg == Hook::REQUIRES_DEFAULT_DENY);
                 } else {
@@ -208,7 +210,7 @@ mod tests {
 
     fn changes(options: &[&str], writable_proc_sys: bool) -> Changes {
         let args =
-            ["knobgate", HookArguments::COMMAND].iter().chain(options).map(|&text| text.to_owned()).collect();
+            [Hook::NAME, HookArguments::COMMAND].iter().chain(options).map(|&text| text.to_owned()).collect();
         Changes { hook: Hook { path: "/k".to_owned(), args }, writable_proc_sys }
     }
 
@@ -218,7 +220,7 @@ mod tests {
         bundle.changed(changes).unwrap()
     }
 
-    const HOOKS: &str = r#""hooks":{"createRuntime":[{"path":"/k","args":["knobgate","oci-hook"]}],"poststop":[{"path":"/k","args":["knobgate","oci-hook"]}]}"#;
+    const HOOKS: &str = r#""hooks":{"createRuntime":[{"path":"/k","args":["knobgate runtime","oci-hook"]}],"poststop":[{"path":"/k","args":["knobgate runtime","oci-hook"]}]}"#;
 
     #[test]
     fn hooks_are_added_and_all_else_stays_as_it_is_written() {
@@ -237,11 +239,27 @@ mod tests {
         }
     }
 
+    /// The administrator's file of hooks and `knobgate nri` add hooks with the same program, and other policies or labels.
+    #[test]
+    fn hooks_of_knobgate_that_others_have_added_stay() {
+        let before = r#"{"hooks":{"createRuntime":[{"path":"/k","args":["knobgate","oci-hook","--policies","/base"]}]}}"#;
+        let after = changed(before, &changes(&[], false));
+        let both = r#""createRuntime":[{"path":"/k","args":["knobgate","oci-hook","--policies","/base"]},{"path":"/k","args":["knobgate runtime","oci-hook"]}]"#;
+        assert!(after.contains(both), "{after}");
+        assert_eq!(changed(&after, &changes(&[], false)), after, "a second time");
+    }
+
+    #[test]
+    fn an_earlier_hook_is_replaced_also_if_knobgate_was_elsewhere() {
+        let before = HOOKS.replace("/k", "/old/k");
+        assert_eq!(changed(&format!("{{{before}}}"), &changes(&[], false)), format!("{{{HOOKS}}}"));
+    }
+
     #[test]
     fn hooks_of_others_stay_and_an_earlier_one_of_ours_is_replaced() {
-        let before = r#"{"hooks":{"prestart":[{"path":"/p"}],"createRuntime":[{"path":"/k","args":["knobgate","oci-hook"]},{"path":"/nvidia","timeout":5}]}}"#;
+        let before = r#"{"hooks":{"prestart":[{"path":"/p"}],"createRuntime":[{"path":"/k","args":["knobgate runtime","oci-hook"]},{"path":"/nvidia","timeout":5}]}}"#;
         let after = changed(before, &changes(&["--policies", "/d"], false));
-        assert!(after.starts_with(r#"{"hooks":{"prestart":[{"path":"/p"}],"createRuntime":[{"path":"/nvidia","timeout":5},{"path":"/k","args":["knobgate","oci-hook","--policies","/d"]}],"poststop":[{"#), "{after}");
+        assert!(after.starts_with(r#"{"hooks":{"prestart":[{"path":"/p"}],"createRuntime":[{"path":"/nvidia","timeout":5},{"path":"/k","args":["knobgate runtime","oci-hook","--policies","/d"]}],"poststop":[{"#), "{after}");
         assert_eq!(after.matches("oci-hook").count(), 2, "{after}");
     }
 
