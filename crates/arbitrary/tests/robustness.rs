@@ -18,6 +18,7 @@ fn check_with(source: &Source, options: &CheckOptions<'_>) {
     let (text, diagnostics) = match parse(source.clone(), options) {
         Ok(file) => {
             print(file.policy());
+            assert!(format(source).is_ok(), "no mistake gets lost with what is included");
             let alone = Source::new("x", file.source().text()).with_restored_includes();
             for rule in 0..file.policy().rules().len() {
                 let start = file.rule_span(rule).expect("its place").start;

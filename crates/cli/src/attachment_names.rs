@@ -49,7 +49,7 @@ impl WantedNames {
             Ok(match versions_of(name) {
                 Some(policy) => Wanted::VersionsOf(policy.to_owned()),
                 None if is_it => Wanted::Exactly(name.clone()),
-                None => Wanted::VersionsOf(name.to_string()),
+                None => Wanted::VersionsOf(name_of_versions(name.as_str())),
             })
         };
         names.iter().map(wanted).collect::<Result<_, Failure>>().map(Self)

@@ -42,6 +42,7 @@ mod events_file;
 mod failure;
 mod file_output;
 mod filter_argument;
+mod hook_arguments;
 mod journal;
 mod json;
 mod json_decision;

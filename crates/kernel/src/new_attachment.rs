@@ -37,7 +37,8 @@ impl PinDir {
         NewAttachment::create(self)
     }
 
-    /// Removes attachments that were [begun](Self::begin) by processes that ended before publishing them.
+    /// Removes attachments that were [begun](Self::begin) by processes that ended before publishing them, and what is left of those
+    /// whose [removal](Self::remove) was interrupted.
     ///
     /// # Errors
     ///
@@ -50,12 +51,17 @@ impl PinDir {
     }
 }
 
+/// A name for an attachment that is begun, or being removed. Another process id namespace can have the same.
+pub(crate) fn staging() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{STAGING}{}-{number}", std::process::id())
+}
+
 impl<'a> NewAttachment<'a> {
     fn create(pins: &'a PinDir) -> Result<Self, BpffsError> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let staging = format!("{STAGING}{}-{number}", std::process::id());
+            let staging = staging();
             match mkdirat(pins, &*staging, Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
@@ -68,7 +74,7 @@ impl<'a> NewAttachment<'a> {
         }
     }
 
-    /// The attachment in a directory, if its process ended before publishing it.
+    /// The attachment in a directory, if its process ended before publishing or removing it.
     fn abandoned(pins: &'a PinDir, directory: &str) -> Result<Option<Self>, BpffsError> {
         if directory.starts_with(STAGING) {
             Self::locked(pins, directory.to_owned(), FlockOperation::NonBlockingLockExclusive)

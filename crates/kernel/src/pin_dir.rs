@@ -17,6 +17,7 @@ use crate::attachment::{Attachment, DIRECTORY};
 use crate::attachment_name::AttachmentName;
 use crate::bpffs::{Bpffs, BpffsError, failed, untrusted_pin};
 use crate::map::Map;
+use crate::new_attachment::staging;
 use crate::pin_owner::BadOwnership;
 use crate::sys::bpf;
 
@@ -152,13 +153,28 @@ impl PinDir {
     /// Unpins the attachment `name`. That detaches its program, unless a link is open or pinned elsewhere:
     /// [detach](crate::Link::detach) the links first to be sure.
     ///
+    /// It loses its name first, so nobody sees a part of it if this is interrupted: [`remove_abandoned`](Self::remove_abandoned)
+    /// removes the rest.
+    ///
     /// # Errors
     ///
     /// [`BpffsError::NotFound`], [`Io`](BpffsError::Io).
     pub fn remove(&self, name: &AttachmentName) -> Result<(), BpffsError> {
         let attachment = self.attachment(name)?;
+        let staging = loop {
+            let staging = staging();
+            match renameat_with(&self.dir, name.as_str(), &self.dir, &*staging, RenameFlags::NOREPLACE) {
+                Ok(()) => break staging,
+                Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+                Err(error) => return Err(failed("remove", attachment.path())(error)),
+            }
+        };
         attachment.unpin_all()?;
-        unlinkat(&self.dir, name.as_str(), AtFlags::REMOVEDIR).map_err(failed("remove", attachment.path()))
+        match unlinkat(&self.dir, &*staging, AtFlags::REMOVEDIR) {
+            // Another process has taken it for abandoned.
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed("remove", attachment.path())(error)),
+        }
     }
 
     /// A second handle of the same directory.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::container_error::ContainerError;
-use crate::container_policies::read_limited;
+use crate::container_policies::{is_absent, read_limited};
 
 /// The largest file, in bytes.
 const BYTES_MAX: usize = 1 << 20;
@@ -77,7 +77,9 @@ impl AgentConfig {
     /// As [`read`](Self::read).
     pub(crate) fn read_if_there(path: &Path) -> Result<Self, ContainerError> {
         match Self::read(path) {
-            Err(ContainerError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Err(ContainerError::Read { source, .. })
+                if source.kind() == ErrorKind::NotFound && is_absent(path) =>
+            {
                 Ok(Self::default())
             }
             read => read,

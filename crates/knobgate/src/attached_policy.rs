@@ -38,11 +38,7 @@ impl AttachedPolicy {
     /// Those of [`ProgramFd::maps`] and [`Map::lookup`].
     pub fn read(program: &ProgramFd) -> Result<Option<Self>, BpfObjectError> {
         let maps = program.maps()?;
-        let value = |name: &str| {
-            let map = maps.iter().find(|map| is_called(&map.info().name, name));
-            map.map_or(Ok(None), only_value)
-        };
-        let (Some(text), Some(hits)) = (value(POLICY_TEXT_MAP)?, value(RULE_HITS_MAP)?) else {
+        let (Some(text), Some(hits)) = (value(&maps, POLICY_TEXT_MAP)?, value(&maps, RULE_HITS_MAP)?) else {
             return Ok(None);
         };
         let source = Source::from_bytes("policy", &text).with_restored_includes();
@@ -95,6 +91,17 @@ fn default_of(file: &PolicyFile, default: usize) -> (Option<usize>, String) {
 
 fn kind(default: usize) -> AccessKind {
     if default == 0 { AccessKind::Read } else { AccessKind::Write }
+}
+
+/// Whether a program is that of the policy with this [text](PolicyFile::program_text).
+pub(crate) fn is_program_of(program: &ProgramFd, text: &str) -> Result<bool, BpfObjectError> {
+    Ok(value(&program.maps()?, POLICY_TEXT_MAP)?.is_some_and(|found| found == text.as_bytes()))
+}
+
+/// The value of the map with this name.
+fn value(maps: &[Map], name: &str) -> Result<Option<Vec<u8>>, BpfObjectError> {
+    let map = maps.iter().find(|map| is_called(&map.info().name, name));
+    map.map_or(Ok(None), only_value)
 }
 
 /// Whether a map has this name. A map from an object has the name of a data section, shortened to what the kernel keeps.

@@ -81,7 +81,9 @@ pub enum AttachmentError {
         name: AttachmentName,
     },
     /// The attachment has the name of a version of a policy for containers, and is something else.
-    #[error("the attachment \"{name}\" has the name of a policy for containers, and is not that; detach it")]
+    #[error(
+        "the attachment \"{name}\" has the name of a version of a policy for containers, and is not that version; detach it"
+    )]
     NotOfContainers {
         /// Its name.
         name: AttachmentName,

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 use knobgate_kernel::Cgroup;
@@ -55,8 +56,9 @@ impl ContainerPolicies {
     /// The configuration of the agent, unless another one is given.
     pub const AGENT_CONFIG: &str = "/etc/knobgate/agent.toml";
 
-    /// Reads the files `*.knob` in `directory`, and what `config` says about them. There are no policies without a directory.
-    /// Without `config`, that is [`AGENT_CONFIG`](Self::AGENT_CONFIG), if there is one.
+    /// Reads the files `*.knob` in `directory`, and what `config` says about them. There are no policies without
+    /// [`DIRECTORY`](Self::DIRECTORY); any other directory has to be there. Without `config`, that is
+    /// [`AGENT_CONFIG`](Self::AGENT_CONFIG), if there is one.
     ///
     /// # Errors
     ///
@@ -68,8 +70,7 @@ impl ContainerPolicies {
         };
         let mut policies: Vec<ContainerPolicy> = Vec::new();
         let mut bindings = config.into_bindings();
-        for path in files(directory)? {
-            let file = read_policy(&path)?;
+        for (path, file) in read_unchanged(|| files(directory), read_policies, directory)? {
             let name = file.policy().name();
             let is_it = |binding: &Binding| binding.name() == name;
             let binding = bindings.iter().position(is_it).map(|place| bindings.remove(place));
@@ -163,27 +164,27 @@ impl ContainerPolicy {
         policy.mode() == Mode::Enforce && matches!(action, FallbackAction::Deny(_))
     }
 
-    /// Whether it applies to a container.
+    /// Whether it applies to a container: whether one of its selectors holds, in whatever order they are.
     ///
     /// # Errors
     ///
-    /// [`ContainerError::NotKnown`].
+    /// [`ContainerError::NotKnown`]: none holds, and one cannot be evaluated.
     pub fn applies_to(&self, fields: &dyn SelectorFields) -> Result<bool, ContainerError> {
+        let mut not_known = None;
         for selector in &self.selectors {
             let decision = selector.decide(fields);
             match decision.holds {
                 Some(true) => return Ok(true),
                 Some(false) => {}
-                None => {
-                    let unknown = decision.because.iter().find(|test| test.holds.is_none());
-                    return Err(ContainerError::NotKnown {
-                        policy: self.name().to_owned(),
-                        field: unknown.map_or_else(String::new, |test| test.test.field().to_string()),
-                    });
-                }
+                None => not_known = not_known.or(Some(decision)),
             }
         }
-        Ok(false)
+        let Some(decision) = not_known else { return Ok(false) };
+        let unknown = decision.because.iter().find(|test| test.holds.is_none());
+        Err(ContainerError::NotKnown {
+            policy: self.name().to_owned(),
+            field: unknown.map_or_else(String::new, |test| test.test.field().to_string()),
+        })
     }
 
     /// Whether it is on a cgroup, in this or another version: a container that was started before the policy was edited has the
@@ -201,23 +202,63 @@ impl ContainerPolicy {
     }
 }
 
-/// The files `*.knob` in a directory, sorted. None if there is no such directory.
-fn files(directory: &Path) -> Result<Vec<PathBuf>, ContainerError> {
+/// A file in a directory: its path, and its inode, which another file of this name does not have.
+type Listed = (PathBuf, u64);
+
+/// The files `*.knob` in a directory, sorted. None if it is the usual directory, and is not there.
+fn files(directory: &Path) -> Result<Vec<Listed>, ContainerError> {
     let failed = |source| ContainerError::Read { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error)
+            if error.kind() == ErrorKind::NotFound
+                && directory == Path::new(ContainerPolicies::DIRECTORY)
+                && is_absent(directory) =>
+        {
+            return Ok(Vec::new());
+        }
         entries => entries.map_err(failed)?,
     };
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.map_err(failed)?.path();
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
         let is_hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
         if !is_hidden && path.extension() == Some(OsStr::new("knob")) {
-            files.push(path);
+            files.push((path, entry.ino()));
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether there is nothing at `path`, not even a link that leads nowhere.
+pub(crate) fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+/// What `read` makes of the files that `list` finds, if these are the same afterwards. A file that is replaced while its directory is
+/// listed can be missing in the list (readdir(3)), and its policy must not be.
+fn read_unchanged<T>(
+    mut list: impl FnMut() -> Result<Vec<Listed>, ContainerError>,
+    read: impl Fn(&[Listed]) -> Result<T, ContainerError>,
+    directory: &Path,
+) -> Result<T, ContainerError> {
+    const TRIES: u32 = 100;
+    let mut files = list()?;
+    for _ in 0..TRIES {
+        let read = read(&files);
+        let again = list()?;
+        if again == files {
+            return read;
+        }
+        files = again;
+    }
+    let source = std::io::Error::other("its files are replaced all the time");
+    Err(ContainerError::Read { path: directory.to_owned(), source })
+}
+
+fn read_policies(files: &[Listed]) -> Result<Vec<(PathBuf, PolicyFile)>, ContainerError> {
+    files.iter().map(|(path, _)| Ok((path.clone(), read_policy(path)?))).collect()
 }
 
 fn read_policy(path: &Path) -> Result<PolicyFile, ContainerError> {
@@ -252,5 +293,40 @@ fn with_mode(file: &PolicyFile, mode: Mode) -> Result<PolicyFile, ContainerError
         Some(Span { start, end }) => format!("{}{statement}{}", &text[..start], &text[end..]),
         None => format!("{text}{}{statement}\n", if text.ends_with('\n') { "" } else { "\n" }),
     };
-    Ok(parse(Source::new(file.source().name(), text), &CheckOptions::default())?)
+    let source = Source::new(file.source().name(), text).with_restored_includes();
+    Ok(parse(source, &CheckOptions::default())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(inodes: &[u64]) -> Vec<Listed> {
+        inodes.iter().map(|&inode| (PathBuf::from("web.knob"), inode)).collect()
+    }
+
+    #[test]
+    fn files_that_are_replaced_are_read_again() {
+        // The file is missing while it is replaced, and another one after that.
+        let mut lists = [listed(&[]), listed(&[1]), listed(&[2]), listed(&[2])].into_iter();
+        let read = read_unchanged(
+            || Ok(lists.next().expect("a list")),
+            |files| match files {
+                // This one is gone before it is opened.
+                [(_, 1)] => Err(ContainerError::State { why: "gone".to_owned() }),
+                files => Ok(files.to_vec()),
+            },
+            Path::new("/policies.d"),
+        );
+        assert_eq!(read.unwrap(), listed(&[2]));
+        assert_eq!(lists.next(), None);
+
+        let mut inode = 0;
+        let list = || {
+            inode += 1;
+            Ok(listed(&[inode]))
+        };
+        let never = read_unchanged(list, |_| Ok(()), Path::new("/policies.d")).unwrap_err();
+        assert_eq!(never.to_string(), "cannot read /policies.d");
+    }
 }

@@ -7,6 +7,7 @@ use std::slice;
 use knobgate_kernel::{Attachment, AttachmentName, BpffsError, Cgroup, LinkError, Map, ProgramFd};
 
 use crate::apply::{begin, change_all, prepare, share_program};
+use crate::attached_policy::is_program_of;
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
@@ -75,7 +76,7 @@ impl Attachments {
 
     fn link_one(&self, policy: &PolicyVersion, cgroup: &CgroupRef) -> Result<LinkedVersion, AttachmentError> {
         let name = policy.name();
-        let (attachment, program, limits) = match self.pinned_program(name)? {
+        let (attachment, program, limits) = match self.pinned_program(policy)? {
             Some((attachment, program)) => (attachment, program, Vec::new()),
             None => self.make(policy)?,
         };
@@ -88,17 +89,22 @@ impl Attachments {
         Ok(LinkedVersion { name: name.clone(), is_new, limits })
     }
 
-    /// The attachment of this name, with its program; `None` if there is none, or only what is left of one that was being removed.
+    /// The attachment of a version, with its program; `None` if there is none, or another one of this name that is on no cgroup. The
+    /// name has only a part of a hash. So the program has to be that of this text.
     fn pinned_program(
         &self,
-        name: &AttachmentName,
+        policy: &PolicyVersion,
     ) -> Result<Option<(Attachment, ProgramFd)>, AttachmentError> {
+        let name = policy.name();
         let attachment = match self.pins.attachment(name) {
             Err(BpffsError::NotFound { .. }) => return Ok(None),
             opened => opened.map_err(failed("open", name))?,
         };
         match attachment.program().map_err(failed("open", name))? {
-            Some(program) => Ok(Some((attachment, program))),
+            Some(program) if is_program_of(&program, &policy.file().program_text())? => {
+                Ok(Some((attachment, program)))
+            }
+            Some(_) => Err(AttachmentError::NotOfContainers { name: name.clone() }),
             None if unpin_dead(&attachment).map_err(failed("open", name))?.is_empty() => {
                 self.pins.remove(name).map_err(failed("renew", name))?;
                 Ok(None)

@@ -49,7 +49,7 @@ impl PolicyVersion {
 /// have the character, and shortened to what leaves room for the hash.
 pub fn name_of_versions(policy: &str) -> String {
     const MAX: usize = AttachmentName::MAX - DIGITS - 1;
-    let character = |c: char| if c.is_ascii_alphanumeric() || "_-:".contains(c) { c } else { '_' };
+    let character = |c: char| if c.is_ascii_alphanumeric() || "_-:@".contains(c) { c } else { '_' };
     let mut name: String = policy.chars().map(character).take(MAX).collect();
     if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
         name.insert(0, 'p');
@@ -95,6 +95,8 @@ mod tests {
         }
         assert_eq!(name_of_versions("a.b"), "a_b");
         assert_eq!(name_of_versions(&longest).len(), 50);
+        // No policy has such a name, so it is not that of another one.
+        assert_eq!(name_of_versions("a@b"), "a@b");
     }
 
     #[test]

@@ -84,7 +84,9 @@ impl StartingContainer {
             cgroups_path: bundle.cgroups_path.as_deref(),
         };
         let mut workload = Workload::of_oci(bytes(&name), &container);
-        EngineState::below("/").add_names(&mut workload, bundle_directory);
+        let engines = EngineState::below("/");
+        engines.find_runtime(&mut workload);
+        engines.add_names(&mut workload, bundle_directory);
         let top = PathBuf::from(OsStr::from_bytes(&workload.path));
         let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
         Ok(Self { id: id.to_owned(), pid, bundle, workload, directory })
@@ -132,14 +134,21 @@ impl StartingContainer {
         Ok(cgroup)
     }
 
-    /// How many other processes are in its cgroup already. Its policies judge them, too: its runtime lets containers share it.
+    /// How many other processes are in its cgroup already, or below it. Its policies judge them, too: its runtime lets containers
+    /// share it.
     ///
     /// # Errors
     ///
     /// As [`cgroup`](Self::cgroup).
     pub fn others_in_cgroup(&self) -> Result<usize, ContainerError> {
         let failed = |source| ContainerError::Cgroup { id: self.id.clone(), source };
-        Ok(self.cgroup()?.procs().map_err(failed)?.into_iter().filter(|&pid| pid != self.pid).count())
+        let cgroup = self.cgroup()?;
+        let mut processes = cgroup.procs().map_err(failed)?;
+        for (_, directory) in cgroup.descendants().map_err(failed)? {
+            // It may be removed in the meantime. A threaded one has only threads of processes that are listed above it.
+            processes.extend(Cgroup::open(directory).and_then(|below| below.procs()).unwrap_or_default());
+        }
+        Ok(processes.into_iter().filter(|&pid| pid != self.pid).count())
     }
 
     /// Puts policies on the container, all of them or none, after a check that they let the runtime write what the bundle asks for.

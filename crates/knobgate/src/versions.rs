@@ -9,7 +9,7 @@ use knobgate_kernel::{
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::events::OtherCounters;
-use crate::policy_version::versions_of;
+use crate::policy_version::{name_of_versions, versions_of};
 
 /// An attached version of a policy.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ impl Attachments {
     pub fn resolve(&self, name: &AttachmentName) -> Result<Vec<AttachmentName>, AttachmentError> {
         match self.attachment(name, "open") {
             Err(not_found @ AttachmentError::NotFound { .. }) => {
-                let versions: Vec<_> =
-                    self.versions(name.as_str())?.into_iter().map(|version| version.name).collect();
+                let versions = self.versions(&name_of_versions(name.as_str()))?;
+                let versions: Vec<_> = versions.into_iter().map(|version| version.name).collect();
                 if versions.is_empty() { Err(not_found) } else { Ok(versions) }
             }
             opened => opened.map(|_| vec![name.clone()]),

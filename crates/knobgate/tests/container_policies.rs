@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use knobgate::ContainerPolicies;
-use knobgate::policy::Mode;
 use knobgate::policy::selector::{SelectorField, SelectorFields};
+use knobgate::policy::{Mode, PolicyFile};
 use tempfile::TempDir;
 
 /// A container in this namespace, of which nothing else is known.
@@ -60,11 +61,15 @@ fn the_policies_that_apply_are_found_by_file_name() {
 }
 
 #[test]
-fn without_a_directory_there_are_no_policies() {
+fn a_directory_that_somebody_names_has_to_be_there() {
     let directory = files(&[]);
     let config = directory.path().join("agent.toml");
-    let read = ContainerPolicies::read(&directory.path().join("none"), Some(&config)).unwrap();
-    assert!(read.policies().is_empty());
+    // The name of another one, and a link to a file system that is not mounted yet.
+    symlink("/nonexistent", directory.path().join("link")).unwrap();
+    for name in ["none", "link"] {
+        let error = ContainerPolicies::read(&directory.path().join(name), Some(&config)).unwrap_err();
+        assert!(error.to_string().contains(&format!("cannot read {}/{name}", directory.path().display())));
+    }
 }
 
 #[test]
@@ -86,6 +91,24 @@ fn the_agent_replaces_mode_and_selectors() {
         assert_eq!(in_force.policy().rules(), web.file().policy().rules());
         let unbound = read(&files(&[("web.knob", &text)])).unwrap();
         assert_ne!(unbound.policies()[0].version().name(), web.version().name());
+    }
+}
+
+#[test]
+fn rules_keep_their_places_in_another_mode() {
+    let text = format!("{WEB}include \"rules.txt\"\nallow write kernel.hostname\n");
+    let rules = "# one\nallow write kernel.domainname\n";
+    let binding = "[[policy]]\nname = \"web\"\nmode = \"audit\"\n";
+    for text in [text.clone(), text.replace("default", "mode enforce\ndefault")] {
+        let directory = files(&[("web.knob", &text), ("rules.txt", rules), ("agent.toml", binding)]);
+        let policies = read(&directory).unwrap();
+        let policy = &policies.policies()[0];
+        assert_eq!(policy.mode(), Mode::Audit);
+        let place = |file: &PolicyFile, rule| file.rule_place(rule).unwrap().line;
+        assert_eq!(place(policy.file(), 0), 2);
+        for rule in 0..2 {
+            assert_eq!(place(policy.version().file(), rule), place(policy.file(), rule), "{rule}");
+        }
     }
 }
 
@@ -148,7 +171,8 @@ fn an_error_names_file_and_line() {
         assert!(error.contains(expected), "{error}\nis not\n{expected}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
-    let missing = ContainerPolicies::read(Path::new("/nonexistent"), Some(Path::new("/nonexistent.toml")));
+    let directory = files(&[]);
+    let missing = ContainerPolicies::read(directory.path(), Some(Path::new("/nonexistent.toml")));
     assert!(missing.unwrap_err().to_string().contains("cannot read /nonexistent.toml"));
 }
 
@@ -161,4 +185,15 @@ fn what_is_not_known_is_an_error() {
         error.contains("the policy \"web\" applies to the container: it looks at label(\"app\")"),
         "{error}"
     );
+}
+
+#[test]
+fn one_selector_that_holds_is_enough_in_whatever_order_they_are() {
+    let (known, unknown) = ("apply if namespace == \"prod\"\n", "apply if label(\"app\") == \"web\"\n");
+    for selectors in [[known, unknown], [unknown, known]] {
+        let policies = read(&files(&[("web.knob", &WEB.replace(known, &selectors.concat()))])).unwrap();
+        assert_eq!(applying(&policies, "prod"), ["web"]);
+        let error = policies.applying_to(&InNamespace("dev")).unwrap_err().to_string();
+        assert!(error.contains("label(\"app\")"), "{error}");
+    }
 }

@@ -195,6 +195,7 @@ fn mistakes_in_statements() {
         "include \"\"",
         "include \"a\\xff\"",
         "include \"a.knob\" allow write vm.b",
+        "include \"a.knob\", \"a.knob\"",
         "include \"missing.knob\"",
         "include \"x.knob\"",
         "include \"b.json\"",
@@ -209,9 +210,26 @@ fn mistakes_in_statements() {
         "test \"x\" {\n  include \"a.knob\"\n}",
     ] {
         let rendering = rendered(&format!("policy x\n{line}\n"), &files);
+        assert!(rendering.contains("error["), "{line}: {rendering}");
         writeln!(table, "{rendering}\n").unwrap();
     }
     insta::assert_snapshot!(table);
+}
+
+#[test]
+fn nothing_on_the_line_of_a_statement_gets_lost() {
+    let files = files(&[
+        ("a.knob", "allow write vm.a\n"),
+        ("outer.knob", "include \"a.knob\" deny write kernel.core_pattern\n"),
+    ]);
+    for text in [
+        "policy x\ninclude \"a.knob\" deny write kernel.core_pattern\n",
+        "policy x\ninclude \"a.knob\", \"b.knob\"\n",
+        "policy x\ninclude preset \"docker-runtime@1\" include \"a.knob\"\n",
+        "policy x\ninclude \"outer.knob\"\n",
+    ] {
+        assert_eq!(codes(text, &files), ["unexpected"], "{text}");
+    }
 }
 
 #[test]

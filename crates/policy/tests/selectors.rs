@@ -388,7 +388,12 @@ fn what_whoever_starts_a_container_can_get_around_is_warned_of() {
         "apply if cgroup matches \"/**.service\"",
         "apply if cgroup contains \"docker\"",
         "apply if pod != \"a*\"",
+        "apply if pod in {\"a\", \"b*\"}",
+        "apply if pod contains \"*a\"",
+        "apply if image starts with \"registry.example/web/*\"",
+        "apply if cgroup starts with \"/a/*/b*\"",
         "apply if image starts with \"docker.io/nginx\"",
+        "apply if image matches \"docker.io/nginx*\"",
     ]);
     insta::assert_snapshot!(table);
     for fine in [
@@ -403,6 +408,10 @@ fn what_whoever_starts_a_container_can_get_around_is_warned_of() {
         "unit == \"\"",
         "image starts with \"docker.io/lib\"",
         "image starts with \"docker.io/bitnami/\"",
+        "image matches \"docker.io/lib*\"",
+        "image matches \"docker.io/*\"",
+        "image matches \"docker.io/{library,bitnami}/*\"",
+        "pod matches \"web-*\"",
     ] {
         let file = checked(&format!("{HEADER}apply if {fine}\n")).unwrap();
         assert_eq!(file.warnings(), [], "{fine}");

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{Error, Result};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use knobgate_kernel::ProcessId;
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitOptions};
 
 use crate::engines::{IMAGE, output, program, write_image};
 use crate::processes::Reaped;
@@ -26,6 +26,8 @@ pub struct Docker {
 const SOCKET: &str = "/run/docker.sock";
 /// What it logs.
 const LOG: &str = "/run/dockerd.log";
+/// The process id of the daemon's containerd.
+const CONTAINERD_PID: &str = "/run/docker/containerd/containerd.pid";
 /// The directory of the client's settings, and of the daemon's.
 const SETTINGS: &str = "/run/docker-settings";
 
@@ -39,21 +41,48 @@ impl Docker {
     ///
     /// It does not start, or the image cannot be imported.
     pub fn start(settings: &str) -> Result<Self> {
-        let settings_file = Path::new(SETTINGS).join("daemon.json");
-        fs::create_dir_all(SETTINGS)?;
-        fs::write(&settings_file, settings)?;
-        let dockerd = program("dockerd").ok_or_else(|| Error::other("there is no dockerd"))?;
-        let mut command = Command::new(dockerd);
-        command.arg("--config-file").arg(settings_file).args(["--host", &format!("unix://{SOCKET}")]);
-        command.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--bridge=none"]);
-        command.args(["--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
-        let log = File::create(LOG)?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut docker = Self { daemon: Reaped(command.spawn()?) };
+        let mut docker = Self { daemon: Reaped(spawn(settings)?) };
         docker.wait()?;
         let image = write_image(Path::new(SETTINGS))?;
         output(docker.command(["import"]).arg(image).arg(IMAGE))?;
         Ok(docker)
+    }
+
+    /// Ends the daemon. It ends its containers, unless its settings say otherwise.
+    pub fn stop(&mut self) {
+        let start = Instant::now();
+        let _ = ProcessId::of_child(&self.daemon.0).send(Signal::TERM);
+        while matches!(self.daemon.0.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(10) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.kill();
+    }
+
+    /// Kills the daemon. Containers keep running.
+    pub fn kill(&mut self) {
+        let _ = self.daemon.0.kill();
+        let _ = self.daemon.0.wait();
+        // Its containerd is killed with it. The test is the init process that has to reap it: the next daemon takes a zombie for a
+        // running containerd.
+        let pid = fs::read_to_string(CONTAINERD_PID).ok().and_then(|pid| pid.trim().parse::<u32>().ok());
+        let Some(containerd) = pid.and_then(ProcessId::new) else { return };
+        let start = Instant::now();
+        while let Ok(None) = containerd.wait(WaitOptions::NOHANG) {
+            if start.elapsed() > Duration::from_secs(10) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts the daemon after [`kill`](Self::kill) or [`stop`](Self::stop), with these settings.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub fn start_again(&mut self, settings: &str) -> Result<()> {
+        self.daemon = Reaped(spawn(settings)?);
+        self.wait()
     }
 
     /// Waits until it answers.
@@ -95,16 +124,27 @@ impl Docker {
     }
 }
 
+/// The daemon, which is about to answer.
+fn spawn(settings: &str) -> Result<Child> {
+    let settings_file = Path::new(SETTINGS).join("daemon.json");
+    fs::create_dir_all(SETTINGS)?;
+    fs::write(&settings_file, settings)?;
+    let dockerd = program("dockerd").ok_or_else(|| Error::other("there is no dockerd"))?;
+    let mut command = Command::new(dockerd);
+    command.arg("--config-file").arg(settings_file).args(["--host", &format!("unix://{SOCKET}")]);
+    command.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--bridge=none"]);
+    command.args(["--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
+    let log = File::create(LOG)?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn()
+}
+
 impl Drop for Docker {
     fn drop(&mut self) {
         // Otherwise the daemon would ask them to end, and wait for ten seconds.
         if let Ok(ids) = output(&mut self.command(["ps", "--all", "--quiet"])) {
             let _ = output(&mut self.command(["rm", "--force"].into_iter().chain(ids.lines())));
         }
-        let start = Instant::now();
-        let _ = ProcessId::of_child(&self.daemon.0).send(Signal::TERM);
-        while matches!(self.daemon.0.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(10) {
-            thread::sleep(Duration::from_millis(10));
-        }
+        self.stop();
     }
 }

@@ -25,6 +25,16 @@ pub fn without_podman() -> Option<String> {
     lacks(&["podman", "conmon", "runc", "busybox", "tar"], "podman, conmon, runc and busybox-static")
 }
 
+/// What the machine lacks for tests with LXC.
+pub fn without_lxc() -> Option<String> {
+    lacks(&["lxc-start", "busybox"], "lxc and busybox-static")
+}
+
+/// What the machine lacks for tests with systemd-nspawn.
+pub fn without_nspawn() -> Option<String> {
+    lacks(&["systemd-nspawn", "busybox"], "systemd-container and busybox-static")
+}
+
 fn lacks(programs: &[&str], packages: &str) -> Option<String> {
     let missing: Vec<&str> = programs.iter().copied().filter(|name| program(name).is_none()).collect();
     (!missing.is_empty()).then(|| format!("needs {} (Debian's {packages})", missing.join(", ")))
@@ -67,15 +77,25 @@ fn cannot_mount(point: &str, error: Errno) -> Error {
 /// The name of the image that each engine gets: busybox, with `sh` and all else in `/bin`.
 pub const IMAGE: &str = "knobgate-test";
 
-/// Writes the file system of [`IMAGE`] as an archive.
-pub(crate) fn write_image(directory: &Path) -> Result<PathBuf> {
-    let (root, archive) = (directory.join("image"), directory.join("image.tar"));
+/// Writes the file system of [`IMAGE`] below `root`.
+///
+/// # Errors
+///
+/// A directory or file cannot be written, or there is no busybox.
+pub fn write_image_root(root: &Path) -> Result<()> {
     fs::create_dir_all(root.join("bin"))?;
     let busybox = root.join("bin/busybox");
     fs::copy(program("busybox").ok_or_else(|| Error::other("there is no busybox"))?, &busybox)?;
     for applet in ["sh", "cat", "echo", "sleep", "true"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet))?;
     }
+    Ok(())
+}
+
+/// Writes the file system of [`IMAGE`] as an archive.
+pub(crate) fn write_image(directory: &Path) -> Result<PathBuf> {
+    let (root, archive) = (directory.join("image"), directory.join("image.tar"));
+    write_image_root(&root)?;
     output(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&root).arg("."))?;
     Ok(archive)
 }

@@ -35,7 +35,10 @@ mod seccomp;
 pub use both::Both;
 pub use containerd::{BUSYBOX_IMAGE, Containerd, Pod, without_containerd};
 pub use docker::Docker;
-pub use engines::{ENGINE_NAMESPACES, IMAGE, fresh_machine, without_docker, without_podman};
+pub use engines::{
+    ENGINE_NAMESPACES, IMAGE, fresh_machine, without_docker, without_lxc, without_nspawn, without_podman,
+    write_image_root,
+};
 pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};
 pub use harness::{
     PRIVATE_KNOBS, Requirement, Suite, Test, TestNamespaces, in_private_mount_namespace, number, run, seed,

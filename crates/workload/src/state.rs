@@ -72,6 +72,14 @@ impl EngineState {
         self.add_names(outermost, None)
     }
 
+    /// Tells a container of crun that is about to start from one of runc: its path and its bundle need not show which it is.
+    pub fn find_runtime(&self, workload: &mut Workload) {
+        let is_of_crun = |id: &[u8]| runtimes::is_of_crun(&self.root, id);
+        if workload.engine == Engine::Runc && names::id(workload).is_some_and(is_of_crun) {
+            workload.engine = Engine::Crun;
+        }
+    }
+
     /// Adds what the engine knows about a container of which the engine and the id are certain, as its runtime tells a hook; the
     /// directory of the bundle shows where Podman keeps its containers. Returns `false` if a later call may find more.
     pub fn add_names(&self, workload: &mut Workload, bundle: Option<&Path>) -> bool {

@@ -1,10 +1,11 @@
 //! Names from the state of engines. The files in `fixtures` look like those of the engines.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use knobgate_workload::{Engine, EngineState, Origin, Piece, Workload};
+use knobgate_workload::{Engine, EngineState, OciContainer, Origin, Piece, Workload};
 use proptest::prelude::*;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
@@ -138,6 +139,26 @@ fn an_image_or_a_plain_container_cannot_pose_as_a_pod() {
     let (workload, _) = resolve(Path::new(FIXTURES), &format!("/default/{PLAIN}"));
     assert_eq!((&workload.pod_name, &workload.container_name), (&None, &None));
     assert_eq!(workload.label(), b"containerd/default/a116c9ed46d6");
+}
+
+#[test]
+fn a_container_that_starts_is_of_the_runtime_that_has_its_id() {
+    let root = tempfile::tempdir().unwrap();
+    for directory in ["run/crun/web", "run/crun/both", "run/runc/both", "run/runc/old"] {
+        fs::create_dir_all(root.path().join(directory)).unwrap();
+    }
+    let annotations = HashMap::new();
+    let engine = |path: &str, id: &str| {
+        let container = OciContainer { id, bundle: b"/b", annotations: &annotations, cgroups_path: None };
+        let mut workload = Workload::of_oci(path.as_bytes(), &container);
+        EngineState::below(root.path()).find_runtime(&mut workload);
+        workload.engine
+    };
+    assert_eq!(engine("/x/web", "web"), Engine::Crun);
+    for id in ["both", "old", "other", "..", ".", "web/", ""] {
+        assert_eq!(engine("/x/web", id), Engine::Runc, "{id}");
+    }
+    assert_eq!(engine("/lxc.payload.web", "web"), Engine::Lxc);
 }
 
 #[test]

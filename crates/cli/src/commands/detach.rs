@@ -37,7 +37,7 @@ impl Detach {
             detach(&attachments, name, &cgroups, output)?;
             return Ok(ExitCode::SUCCESS);
         }
-        // A cgroup has one version of a policy.
+        // Each version is on cgroups of its own, unless a policy was edited while a container with it was started.
         let on = |version: &AttachmentName| {
             let on = attachments.read(version)?.cgroups.into_iter().map(|cgroup| cgroup.id);
             Ok::<HashSet<u64>, AttachmentError>(on.collect())

@@ -9,7 +9,7 @@ mod text;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use knobgate_diff::{Change, Class, DiffDocument, VerdictKind};
+use knobgate_diff::{Change, Class, DiffDocument, SelectorChanges, VerdictKind};
 use knobgate_policy::selector::Selector;
 use knobgate_policy::{Decision, Mode, PolicyFile};
 
@@ -72,9 +72,9 @@ enum Format {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum FailOn {
-    /// Something is newly allowed, or undecided
+    /// Something is newly allowed, or undecided; or an `apply if` is gone
     NewlyAllowed,
-    /// Something is newly denied
+    /// Something is newly denied; or an `apply if` is new
     NewlyDenied,
     /// Anything differs, also to what the policies apply
     Any,
@@ -86,6 +86,15 @@ impl FailOn {
             Self::NewlyAllowed => matches!(change, Change::NewlyAllowed | Change::Undecided),
             Self::NewlyDenied => change == Change::NewlyDenied,
             Self::Any => true,
+        }
+    }
+
+    /// What applies to fewer containers denies less there, and what applies to more denies more.
+    fn is_met_by_selectors(self, changes: &SelectorChanges) -> bool {
+        match self {
+            Self::NewlyAllowed => !changes.removed.is_empty(),
+            Self::NewlyDenied => !changes.added.is_empty(),
+            Self::Any => !changes.is_empty(),
         }
     }
 }
@@ -138,10 +147,10 @@ impl Diff {
                 output.line(sarif::log(&findings::RULES, &findings::of(&compared), &[]))?;
             }
         }
-        let is_met =
-            |fail_on: &FailOn| compared.diff.classes().iter().any(|class| fail_on.is_met_by(class.change));
-        let applies_elsewhere = self.fail_on.contains(&FailOn::Any) && !compared.diff.selectors().is_empty();
-        let is_met = applies_elsewhere || self.fail_on.iter().any(is_met);
+        let is_met = self.fail_on.iter().any(|fail_on| {
+            compared.diff.classes().iter().any(|class| fail_on.is_met_by(class.change))
+                || fail_on.is_met_by_selectors(compared.diff.selectors())
+        });
         Ok(ExitCode::from(if is_met { BAD } else { 0 }))
     }
 }

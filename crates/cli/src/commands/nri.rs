@@ -1,6 +1,5 @@
 //! `knobgate nri`: a plugin of containerd and CRI-O that has policies put on containers.
 
-mod hook_arguments;
 mod injected_hooks;
 mod plugin;
 mod start_check;
@@ -11,8 +10,8 @@ use std::process::ExitCode;
 use knobgate_nri::{InvalidPluginId, PluginId, run};
 
 use crate::failure::Failure;
+use crate::hook_arguments::NamespacedHookArguments;
 use crate::output::{Output, chain};
-use hook_arguments::HookArguments;
 use injected_hooks::InjectedHooks;
 use plugin::KnobgatePlugin;
 use start_check::Policies;
@@ -45,7 +44,7 @@ pub(crate) struct Nri {
     #[arg(long, default_value = "knobgate")]
     name: String,
     #[command(flatten)]
-    hook: HookArguments,
+    hook: NamespacedHookArguments,
     /// Add no hooks: put the policies on a container when it starts. For runtimes that do not let plugins add hooks
     #[arg(long)]
     without_hooks: bool,
@@ -65,14 +64,14 @@ impl Nri {
             true => None,
             false => Some(InjectedHooks::of_this_program(&self.hook)?),
         };
-        let policies = Policies::new(&self.hook, self.without_hooks);
+        let policies = Policies::new(&self.hook.of_all, self.without_hooks);
         // The hook would say this about each container.
         match policies.read() {
             Err(error) => {
                 output.warning(format!("no container starts until this is fixed: {}", chain(&error)));
             }
             Ok(policies) if policies.policies().is_empty() => {
-                let directory = self.hook.policies.display();
+                let directory = self.hook.of_all.policies.display();
                 output.warning(format!(
                     "there is no policy in {directory}; containers start without until there is"
                 ));

@@ -1,17 +1,16 @@
 //! `knobgate oci-hook`: a hook for OCI runtimes, which puts policies on containers before they start.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use knobgate::workload::Piece;
 use knobgate::{
-    AttachmentError, Attachments, ContainerError, ContainerPolicies, LinkedVersion, OciState, OciStatus,
-    StartingContainer,
+    AttachmentError, Attachments, ContainerError, LinkedVersion, OciState, OciStatus, StartingContainer,
 };
 use knobgate_kernel::BpffsError;
 
 use crate::failure::BAD;
+use crate::hook_arguments::NamespacedHookArguments;
 use crate::journal::{self, Priority};
 use crate::output::{Output, chain};
 use crate::printable::printable;
@@ -32,24 +31,13 @@ use crate::printable::printable;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct OciHook {
-    /// The directory of the policies, which are the files *.knob
-    #[arg(long, value_name = "DIR", default_value = ContainerPolicies::DIRECTORY)]
-    policies: PathBuf,
-    /// What the administrator says about these policies: to which containers they apply, and in which mode; by default
-    /// /etc/knobgate/agent.toml, if that is there
-    #[arg(long, value_name = "FILE")]
-    agent_config: Option<PathBuf>,
-    /// Let every container start, also one on which its policies cannot be put; that is said each time
-    #[arg(long)]
-    fail_open: bool,
-    /// The same for the containers in this namespace of Kubernetes; can be repeated
-    #[arg(long, value_name = "NAMESPACE")]
-    fail_open_namespace: Vec<String>,
+    #[command(flatten)]
+    arguments: NamespacedHookArguments,
     /// A label of the container or its pod; can be repeated. If there is one, these are all that it has
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     label: Vec<(String, String)>,
     /// Fail if no policy on the container is enforced and denies writes by default: for a runtime that makes /proc/sys writable
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["fail_open", "fail_open_namespaces"])]
     require_default_deny: bool,
 }
 
@@ -98,8 +86,7 @@ impl OciHook {
         let Err(error) = started else { return ExitCode::SUCCESS };
         let why = message(&error);
         let container = subject.id.as_deref().unwrap_or("of unknown id");
-        let is_open = |namespace: &String| subject.namespace.as_ref() == Some(namespace);
-        if self.fail_open || self.fail_open_namespace.iter().any(is_open) {
+        if self.arguments.fails_open(subject.namespace.as_deref()) {
             let said =
                 format!("the container {container} starts unjudged, because knobgate fails open: {why}");
             subject.log(Priority::Warning, &said);
@@ -113,7 +100,7 @@ impl OciHook {
 
     /// Puts the policies that apply on a container.
     fn start(&self, state: &OciState, subject: &mut Subject) -> Result<(), ContainerError> {
-        let policies = ContainerPolicies::read(&self.policies, self.agent_config.as_deref());
+        let policies = self.arguments.of_all.read_policies();
         let is_empty = policies.as_ref().is_ok_and(|policies| policies.policies().is_empty());
         if is_empty && !self.require_default_deny {
             return Ok(());

@@ -7,13 +7,12 @@ mod runtime_log;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::{env, path};
 
-use knobgate::{ContainerError, ContainerPolicies, WorkloadFields, planned_workload};
+use knobgate::{ContainerError, WorkloadFields, planned_workload};
 
 use crate::failure::{BAD, Failure};
+use crate::hook_arguments::{HookArguments, command_line, this_program};
 use crate::journal::{self, Priority};
 use crate::output::{Output, chain};
 use crate::printable::printable;
@@ -38,17 +37,10 @@ pub(crate) struct Runtime {
     /// The runtime to execute: a name in PATH, or a path
     #[arg(long, value_name = "RUNTIME", default_value = "runc")]
     runtime: OsString,
-    /// The directory of the policies, which are the files *.knob; by default /etc/knobgate/policies.d
-    #[arg(long, value_name = "DIR")]
-    policies: Option<PathBuf>,
-    /// What the administrator says about these policies; by default /etc/knobgate/agent.toml, if that is there
-    #[arg(long, value_name = "FILE")]
-    agent_config: Option<PathBuf>,
-    /// Let every container start, also one on which its policies cannot be put; that is said each time
-    #[arg(long, conflicts_with = "writable_proc_sys")]
-    fail_open: bool,
+    #[command(flatten)]
+    hook: HookArguments,
     /// Make /proc/sys writable where a policy says what may be written
-    #[arg(long)]
+    #[arg(long, conflicts_with = "fail_open")]
     writable_proc_sys: bool,
     /// The arguments of the runtime
     #[arg(last = true, value_name = "ARGUMENT")]
@@ -72,7 +64,7 @@ impl Runtime {
         });
         match prepared {
             Ok(()) => {}
-            Err(failure) if self.fail_open => {
+            Err(failure) if self.hook.fail_open => {
                 let said = format!(
                     "the container starts unjudged, because knobgate fails open: {}",
                     chain(&failure)
@@ -96,38 +88,18 @@ impl Runtime {
                 say(Priority::Warning, &format!("knobgate leaves {obstacle} as it is"), log);
             }
         }
-        let changes = Changes { hook: self.hook()?, writable_proc_sys: is_writable };
+        let hook = Hook { path: this_program()?, args: command_line(Hook::NAME, self.hook.of_hook()?) };
+        let changes = Changes { hook, writable_proc_sys: is_writable };
         bundle.change(&changes)
     }
 
     /// Whether a policy applies to the container that is enforced and denies writes by default.
     fn has_default_deny(&self, start: &Start<'_>) -> Result<bool, Failure> {
         let cannot = |error: ContainerError| Failure::bad("cannot make /proc/sys writable").because(error);
-        let directory = self.policies.as_deref().unwrap_or(Path::new(ContainerPolicies::DIRECTORY));
-        let policies = ContainerPolicies::read(directory, self.agent_config.as_deref()).map_err(cannot)?;
+        let policies = self.hook.read_policies().map_err(cannot)?;
         let workload = planned_workload(text("the id", start.id)?, start.bundle).map_err(cannot)?;
         let applying = policies.applying_to(&WorkloadFields::of(&workload)).map_err(cannot)?;
         Ok(applying.iter().any(|policy| policy.denies_writes_by_default()))
-    }
-
-    /// The hook, which the runtime executes in another directory.
-    fn hook(&self) -> Result<Hook, Failure> {
-        let absolute = |path: &Path| {
-            let cannot = |error| Failure::machine(format!("cannot find {}", path.display())).because(error);
-            path::absolute(path).map(PathBuf::into_os_string).map_err(cannot)
-        };
-        let path = env::current_exe()
-            .map_err(|error| Failure::machine("cannot find the path of knobgate itself").because(error))?;
-        let mut args: Vec<OsString> = vec![Hook::NAME.into(), Hook::COMMAND.into()];
-        for (option, path) in [("--policies", &self.policies), ("--agent-config", &self.agent_config)] {
-            if let Some(path) = path {
-                args.extend([option.into(), absolute(path)?]);
-            }
-        }
-        if self.fail_open {
-            args.push("--fail-open".into());
-        }
-        Hook::new(path.as_os_str(), args.iter().map(OsString::as_os_str))
     }
 }
 

@@ -40,6 +40,30 @@ fn policies_that_apply_to_others_differ() {
             diff(&["a.knob", "b.knob", "--format", "json"]),
         ],
     );
+    write("fewer.knob", "policy p\napply if engine == crio\n");
+    for (old, new, fail_on, status) in [
+        ("a.knob", "fewer.knob", "newly-allowed", 1),
+        ("a.knob", "fewer.knob", "newly-denied", 0),
+        ("fewer.knob", "a.knob", "newly-allowed", 0),
+        ("fewer.knob", "a.knob", "newly-denied", 1),
+        ("fewer.knob", "fewer.knob", "any", 0),
+    ] {
+        let output = diff(&[old, new, "--fail-on", fail_on]).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{old} {new} {fail_on}");
+    }
+    let printed = diff(&["a.knob", "b.knob", "--format", "sarif"]).output().unwrap().stdout;
+    let results = assert_is_sarif(&printed);
+    let found: Vec<_> = results
+        .iter()
+        .map(|result| {
+            let place = &result["locations"][0]["physicalLocation"];
+            (result["ruleId"].as_str().unwrap(), place["region"]["startLine"].as_u64())
+        })
+        .collect();
+    assert_eq!(found, [("no-longer-applied", None), ("newly-applied", Some(3))]);
+    let old = &results[0]["relatedLocations"][0]["physicalLocation"];
+    assert_eq!(old["artifactLocation"]["uri"], "a.knob");
+    assert_eq!(old["region"]["startLine"], 2);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The commands in docs/docker.md and docs/podman.md print what these pages show.
+//! The commands in docs/docker.md, docs/podman.md, docs/lxc.md and docs/nspawn.md print what these pages show.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use knobgate_testing::{
-    Docker, ENGINE_NAMESPACES, IMAGE, Podman, Suite, Test, fresh_machine, without_docker, without_podman,
+    Docker, ENGINE_NAMESPACES, IMAGE, Podman, Suite, Test, fresh_machine, without_docker, without_lxc,
+    without_nspawn, without_podman, write_image_root,
 };
 use libtest_mimic::Failed;
 
@@ -17,11 +18,16 @@ use crate::watching::sends_events;
 /// The tests, each on a machine of its own.
 pub(crate) fn with_engines() -> Suite {
     let docker = Suite::default().requiring(sends_events, &[DOCKER]).with_engine(without_docker);
-    docker.and(Suite::new(&[PODMAN]).with_engine(without_podman)).isolated(ENGINE_NAMESPACES)
+    let lxc = Suite::default().requiring(sends_events, &[LXC]).with_engine(without_lxc);
+    let nspawn = Suite::default().requiring(sends_events, &[NSPAWN]).with_engine(without_nspawn);
+    let podman = Suite::new(&[PODMAN]).with_engine(without_podman);
+    docker.and(podman).and(lxc).and(nspawn).isolated(ENGINE_NAMESPACES)
 }
 
 const DOCKER: Test = ("docker_the_page_shows_what_the_commands_print", docker);
 const PODMAN: Test = ("podman_the_page_shows_what_the_commands_print", podman);
+const LXC: Test = ("lxc_the_page_shows_what_the_commands_print", lxc);
+const NSPAWN: Test = ("nspawn_the_page_shows_what_the_commands_print", nspawn);
 
 /// A part of a page.
 enum Block {
@@ -93,7 +99,7 @@ fn overlay(directory: &str) -> Result<(), Failed> {
 }
 
 /// A machine on which knobgate is installed, and what is written to it goes with the test.
-fn machine() -> Result<(), Failed> {
+pub(crate) fn machine() -> Result<(), Failed> {
     fresh_machine()?;
     for directory in ["/etc", "/usr/bin", "/usr/share"] {
         overlay(directory)?;
@@ -175,19 +181,62 @@ fn podman() -> Result<(), Failed> {
     printed(&mut podman.command(["tag", IMAGE, "busybox"]))?;
     // Podman as the page calls it, with what a test needs.
     let options = Podman::RUN_OPTIONS.join(" ");
-    let wrapper = format!(
-        "#!/bin/sh\nruntime=runc\nif [ \"$1\" = --runtime ]; then runtime=$2; shift 2; fi\nverb=$1; shift\n\
+    let script = format!(
+        "runtime=runc\nif [ \"$1\" = --runtime ]; then runtime=$2; shift 2; fi\nverb=$1; shift\n\
          if [ \"$verb\" = run ]; then set -- --cgroup-parent {} {options} \"$@\"; fi\n\
          exec /usr/bin/podman --cgroup-manager=cgroupfs --events-backend=none --runtime \"$runtime\" \"$verb\" \"$@\"\n",
         parent.name.display()
     );
+    let path = wrapper("podman", &script)?;
+    run_page(&blocks, "machine.slice", &parent.name, &[("PATH", path)])
+}
+
+/// Writes a script that a page's commands run instead of a program, and returns the `PATH` with which they do.
+fn wrapper(program: &str, script: &str) -> Result<String, Failed> {
+    let path = Path::new("/run/wrapper").join(program);
     fs::create_dir_all("/run/wrapper")?;
-    fs::write("/run/wrapper/podman", wrapper)?;
-    fs::set_permissions("/run/wrapper/podman", fs::Permissions::from_mode(0o755))?;
-    run_page(
-        &blocks,
-        "machine.slice",
-        &parent.name,
-        &[("PATH", "/run/wrapper:/usr/sbin:/usr/bin:/sbin:/bin".to_owned())],
-    )
+    fs::write(&path, format!("#!/bin/sh\n{script}"))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok("/run/wrapper:/usr/sbin:/usr/bin:/sbin:/bin".to_owned())
+}
+
+/// Writes a root file system for a container, with the directories that engines mount on.
+fn write_container_root(root: &str) -> Result<(), Failed> {
+    write_image_root(Path::new(root))?;
+    for directory in ["dev", "etc", "proc", "run", "sys", "tmp", "usr"] {
+        fs::create_dir_all(Path::new(root).join(directory))?;
+    }
+    Ok(())
+}
+
+fn lxc() -> Result<(), Failed> {
+    machine()?;
+    let parent = Parent::create()?;
+    let name = parent.name.to_str().ok_or("a name")?.trim_start_matches('/');
+    let page = include_str!("../../../../docs/lxc.md");
+    // From the start, and not only from the section that says so.
+    let setting = format!("lxc.cgroup.dir = {name}\n");
+    let blocks = blocks(&page.replace("lxc.cgroup.dir = lxc\n", &setting));
+    // The page is about a machine without AppArmor.
+    fs::create_dir_all("/usr/share/lxc/config/common.conf.d")?;
+    let settings = format!("lxc.apparmor.profile = unconfined\n{setting}");
+    fs::write("/usr/share/lxc/config/common.conf.d/test.conf", settings)?;
+    write_container_root("/var/lib/lxc/web/rootfs")?;
+    fs::create_dir_all("/var/lib/lxc/safe")?;
+    run_page(&blocks, "lxc", &parent.name, &[])
+}
+
+fn nspawn() -> Result<(), Failed> {
+    machine()?;
+    let blocks = blocks(include_str!("../../../../docs/nspawn.md"));
+    let parent = Parent::create()?;
+    write_container_root("/var/lib/machines/web")?;
+    let name = parent.name.to_str().ok_or("a name")?.trim_start_matches('/');
+    let script = format!(
+        "if [ \"$1\" = run ]; then shift; set -- run --cgroup {name} \"$@\"; fi\nexec /usr/bin/knobgate \"$@\"\n"
+    );
+    let path = wrapper("knobgate", &script)?;
+    // What is in the container does not show which hierarchies of cgroups it can use.
+    let hierarchies = ("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1".to_owned());
+    run_page(&blocks, "machine.slice", &parent.name, &[("PATH", path), hierarchies])
 }

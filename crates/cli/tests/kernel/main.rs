@@ -6,6 +6,7 @@ mod attachments;
 mod containers;
 mod departures;
 mod drifting;
+mod engine_changes;
 mod engine_documents;
 mod engines;
 mod examples;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
         .and(readers::with_their_own_bpffs())
         .and(containers::with_runc())
+        .and(engine_changes::with_engines())
         .and(engine_documents::with_engines())
         .and(engines::with_engines())
         .and(runtimes::with_engines())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use knobgate_cri_client::CallError;
+use knobgate_cri_client::messages::ContainerState;
 use knobgate_kernel::ProcessId;
 use knobgate_testing::{Containerd, Pod, Reaped, Suite, Test, eventually, without_containerd};
 use libtest_mimic::Failed;
@@ -16,6 +17,7 @@ use crate::setting::{KNOBGATE, expect, stdout};
 
 const TESTS: &[Test] = &[
     ("a_container_of_containerd_is_under_its_policies_from_its_first_instruction", judged),
+    ("an_init_container_of_containerd_is_under_its_own_policy", after_another),
     ("a_container_of_containerd_does_not_start_where_a_policy_has_an_error", broken),
     ("a_container_of_containerd_without_its_hook_does_not_start", without_its_hook),
     ("without_hooks_a_container_of_containerd_gets_its_policies_when_it_starts", without_hooks),
@@ -132,6 +134,45 @@ fn judged() -> Result<(), Failed> {
     assert!(attached.contains("t-nri@") && !attached.contains(&id), "{attached}");
     let said = plugin.said();
     assert!(said.starts_with("note: registered with containerd ") && said.lines().count() == 1, "{said}");
+    Ok(())
+}
+
+/// Policies for two containers of a pod, by their names.
+const OF_INIT: &str = "policy t-init\napply if container == \"init\" and namespace == \"test\"\n\
+    default write deny\nallow write net.ipv4.ip_default_ttl if new == 90\n";
+const OF_NGINX: &str = "policy t-nginx\napply if container == \"nginx\" and namespace == \"test\"\n\
+    default write deny\nallow write net.ipv4.ip_default_ttl if new == 110\n";
+
+fn after_another() -> Result<(), Failed> {
+    let setting = Setting::new(OF_INIT)?;
+    fs::write(setting.files.path().join("policies/nginx.knob"), OF_NGINX)?;
+    let _plugin = setting.plugin(&[])?;
+    let pod = setting.pod()?;
+    // The first write is what the other container may write.
+    let write = |value: &str| {
+        format!(
+            "(echo {value} >/proc/sys/net/ipv4/ip_default_ttl) 2>/dev/null && echo {value} || echo denied;"
+        )
+    };
+    let lines = |name: &str| {
+        let output = pod.output(name);
+        output.lines().filter_map(|line| line.rsplit(' ').next()).collect::<Vec<_>>().join(" ")
+    };
+    let init = pod.start("init", &(write("110") + &write("90")))?;
+    eventually("it has ended", || {
+        let status = setting.containerd.cri().container_status(&init);
+        status.is_ok_and(|status| status.state() == ContainerState::Exited)
+    });
+    assert_eq!(lines("init"), "denied 90");
+    let nginx = pod.start("nginx", &(write("90") + &write("110") + "sleep 1000"))?;
+    eventually("it has written", || lines("nginx").contains("110"));
+    assert_eq!(lines("nginx"), "denied 110");
+    let attached = stdout(&expect(0, ["list"]));
+    assert!(attached.contains(&nginx) && !attached.contains(&init), "{attached}");
+    for (policy, name) in [("t-init", "init"), ("t-nginx", "nginx")] {
+        let log = stdout(&expect(0, ["log", policy]));
+        assert!(log.contains(&format!("  k8s/test/web/{name}: 1 event\n")), "{log}");
+    }
     Ok(())
 }
 

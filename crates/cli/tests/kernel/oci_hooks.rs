@@ -33,6 +33,8 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("without_a_bpffs_a_container_starts_only_if_the_hook_fails_open", no_bpffs),
         ("a_runtime_can_require_that_writes_are_denied", required),
         ("an_edited_policy_is_on_new_containers", edited),
+        ("a_program_of_another_policy_is_not_put_on_a_container", foreign),
+        ("a_policy_is_found_by_its_whole_name", long_name),
         ("nothing_is_half_if_the_hook_is_killed", killed),
         ("two_hundred_containers_start_side_by_side", side_by_side),
         ("after_a_restart_of_the_machine_policies_are_compiled_again", restarted),
@@ -310,7 +312,11 @@ fn no_policy() -> Result<(), Failed> {
     machine.write("web.knob", &WEB.replace("runc", "docker"));
     started("absent")?;
     fs::remove_dir_all(machine.policies())?;
-    started("nowhere")?;
+    let error = error_of(machine.start("nowhere", "echo started"));
+    assert!(
+        error.contains(&format!("cannot read {}: No such file", machine.policies().display())),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -397,9 +403,14 @@ fn required() -> Result<(), Failed> {
     expect_printed(&container, "ready");
     fs::write(machine.files.path().join("agent.toml"), "[[policy]]\nname = \"strict\"\nmode = \"audit\"\n")?;
     error_of(machine.start("c3", "echo started"));
-    fs::remove_dir_all(machine.policies())?;
+    for file in ["web.knob", "strict.knob"] {
+        fs::remove_file(machine.policies().join(file))?;
+    }
     fs::write(machine.files.path().join("agent.toml"), "")?;
     assert!(error_of(machine.start("c4", "echo started")).contains("these apply: none"));
+    // That would be a writable /proc/sys without a policy.
+    machine.options.push("--fail-open".to_owned());
+    assert!(error_of(machine.start("c5", "echo started")).contains("cannot be used with"));
     Ok(())
 }
 
@@ -449,6 +460,42 @@ fn edited() -> Result<(), Failed> {
     assert_eq!(attachments(), first);
     let log = stdout(&expect(0, ["log", "web"]));
     assert_eq!(log.matches("net.ipv4.ip_forward").count(), 3, "{log}");
+    Ok(())
+}
+
+/// Names have only a part of a hash, so two texts can have one name.
+fn foreign() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let made = |text: &str| -> Result<String, Failed> {
+        machine.write("web.knob", text);
+        drop(machine.start("c1", "true")?);
+        attachments().pop().ok_or_else(|| "an attachment".into())
+    };
+    let name = made(WEB)?;
+    expect(0, ["detach", "web"]);
+    let other = made(&WEB.replace("deny", "allow"))?;
+    let pins = Path::new("/sys/fs/bpf/knobgate");
+    fs::rename(pins.join(&other), pins.join(&name))?;
+    machine.write("web.knob", WEB);
+    let error = error_of(machine.start("c2", "echo started"));
+    assert!(error.contains(&name) && error.contains("is not that version; detach it"), "{error}");
+    expect(0, ["detach", &name]);
+    let container = machine.start("c3", "echo x >/proc/sys/kernel/domainname")?;
+    expect_printed(&container, "Operation not permitted");
+    Ok(())
+}
+
+/// The names of its versions have only a part of it.
+fn long_name() -> Result<(), Failed> {
+    let name = "x".repeat(63);
+    let machine = Machine::new(&[("long.knob", &WEB.replace("policy web", &format!("policy {name}")))])?;
+    let container = machine.start("c1", &format!("echo x >{TTL}; echo ready; /busybox sleep 1000"))?;
+    expect_printed(&container, "ready");
+    let shown = stdout(&expect(0, ["show", &name]));
+    assert!(shown.contains(&format!("policy {name}")), "{shown}");
+    eventually("it is denied", || stdout(&expect(0, ["log", &name])).contains("ip_default_ttl"));
+    expect(0, ["detach", &name]);
+    assert_eq!(attachments(), [""; 0]);
     Ok(())
 }
 
@@ -644,11 +691,18 @@ fn others() -> Result<(), Failed> {
     let (journal, cgroup) = (Journal::new()?, machine.parent.create("c1")?);
     let bundle = machine.files.path().join("b");
     Bundle::new(&machine.cgroup("c1"), "").write(&bundle)?;
-    let (_other, process) = (process_in(&cgroup)?, process_in(&cgroup)?);
-    let output = machine.run_hook(&state_of("c1", "creating", process.0.id(), &bundle))?;
-    assert!(output.status.success(), "{output:?}");
-    let message = journal.next()?;
+    let (other, process) = (process_in(&cgroup)?, process_in(&cgroup)?);
+    let said = || -> Result<String, Failed> {
+        let output = machine.run_hook(&state_of("c1", "creating", process.0.id(), &bundle))?;
+        assert!(output.status.success(), "{output:?}");
+        journal.next()
+    };
+    let message = said()?;
     assert!(message.contains("with another process, judged by its policies, too"), "{message}");
+    drop(other);
+    let _below = [process_in(&cgroup.create("a")?)?, process_in(&cgroup.create("b")?)?];
+    let message = said()?;
+    assert!(message.contains("with 2 other processes, judged by its policies, too"), "{message}");
     Ok(())
 }
 

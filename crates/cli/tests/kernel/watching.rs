@@ -78,12 +78,19 @@ impl Watching {
         let knobgate = Reaped(child);
         let mut line = String::new();
         messages.read_line(&mut line)?;
-        if line.contains("there are no more places") {
+        let has_no_place = |line: &str| {
+            line.contains("there are no more places")
+                || line.contains("all places for their readers are taken")
+        };
+        if has_no_place(&line) {
             return Ok(None);
         }
         if line.starts_with("note: an observer is on ") {
             line.clear();
             messages.read_line(&mut line)?;
+        }
+        if has_no_place(&line) {
+            return Ok(None);
         }
         assert!(line.starts_with("note: showing the events of "), "{line}");
         Ok(Some(Self { knobgate, messages }))

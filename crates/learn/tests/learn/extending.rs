@@ -53,14 +53,14 @@ test \"what was seen\" {
 
 #[test]
 fn an_extended_policy_applies_to_what_it_applied_to() {
-    let text = "policy web\napply if namespace == \"prod\"\n\nallow write vm.swappiness if new == 10\napply if\tengine == docker  # too\n";
+    let text = "policy web\napply if namespace == \"prod\"\n\nallow write vm.swappiness if new == 10\napply if\tengine == crio  # too\n";
     let extended = extend(&policy(text), &[write("net/core/somaxconn", "5\n")]);
     assert_sound(&extended.file);
     assert_eq!(extended.file.policy().apply_if(), policy(text).policy().apply_if());
     let text = extended.file.source().text();
     assert!(
         text.contains("apply if namespace == \"prod\"\n")
-            && text.contains("apply if engine == docker  # too\n"),
+            && text.contains("apply if engine == crio  # too\n"),
         "{text}"
     );
 }

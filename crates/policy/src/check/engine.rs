@@ -156,3 +156,15 @@ impl Possible {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_engine_that_writes_has_usual_cgroups() {
+        for write in engine_writes::all() {
+            assert!(!usual_cgroups(write.engine()).is_empty(), "{write:?}");
+        }
+    }
+}

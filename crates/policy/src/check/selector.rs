@@ -106,22 +106,41 @@ impl Checker {
                 let differs = links.iter().any(|(relation, _)| relation.node == Relation::NotEqual);
                 let terms = std::iter::once(first).chain(links.iter().map(|(_, term)| term));
                 let field = terms.clone().find_map(|term| field(&term.node));
-                let text = terms.clone().find(|term| matches!(term.node, Term::Text(_)));
+                let text = terms.clone().find_map(text);
                 self.warn_if_negated(field.as_ref(), condition.span, negated != differs);
-                if let (Some(_), Some(text), Some(links)) = (&field, text, links.first()) {
-                    self.warn_of_glob(first, &links.0, text);
+                if let (Some(_), Some(text), Some((relation, _))) = (&field, text, links.first()) {
+                    let is_left = first.span != text.span;
+                    self.warn_of_glob(&text, |warning| match relation.node {
+                        Relation::Equal if is_left => {
+                            warning.help("a glob is tested with `matches`").suggest(relation.span, "matches")
+                        }
+                        _ => {
+                            warning.help("a glob is tested with `matches`, as in `not pod matches \"web-*\"`")
+                        }
+                    });
                 }
             }
-            ConditionSyntax::InSet(subject, _) => {
+            ConditionSyntax::InSet(subject, members) => {
                 self.warn_if_negated(field(&subject.node).as_ref(), condition.span, negated);
+                for member in members.node.iter().filter_map(text) {
+                    self.warn_of_glob(&member, |warning| warning.help("a glob is tested with `matches`"));
+                }
             }
             ConditionSyntax::Text(subject, verb, text) => {
                 let field = field(&subject.node);
                 self.warn_if_negated(field.as_ref(), condition.span, negated);
                 match field {
                     Some(SelectorField::Cgroup) => self.warn_of_any_depth(*verb, text),
-                    Some(SelectorField::Image) if *verb == TextVerb::StartsWith => self.warn_of_owner(text),
+                    Some(SelectorField::Image) => self.warn_of_owner(*verb, text),
                     _ => {}
+                }
+                if *verb != TextVerb::Matches {
+                    self.warn_of_glob(text, |warning| match start_of_glob(&text.node) {
+                        Some(start) if *verb == TextVerb::StartsWith => warning
+                            .help(format!("a start needs no `*`: write {start}"))
+                            .suggest(text.span, start.to_string()),
+                        _ => warning.help("a glob is tested with `matches`"),
+                    });
                 }
             }
             ConditionSyntax::InRange(..) | ConditionSyntax::Word { .. } | ConditionSyntax::Knob { .. } => {}
@@ -160,33 +179,44 @@ impl Checker {
     }
 
     /// Warns of the start of the name of an official image, without the `library/` that this has in full.
-    fn warn_of_owner(&mut self, text: &Spanned<Text>) {
+    fn warn_of_owner(&mut self, verb: TextVerb, text: &Spanned<Text>) {
         let rest = text.node.as_bytes().strip_prefix(b"docker.io/").unwrap_or_default();
-        if rest.is_empty() || rest.contains(&b'/') || b"library/".starts_with(rest) {
+        let start = match verb {
+            TextVerb::StartsWith => rest,
+            TextVerb::Matches => rest.split(|byte| b"*?[{\\".contains(byte)).next().unwrap_or_default(),
+            TextVerb::Contains => return,
+        };
+        if start.is_empty() || rest.contains(&b'/') || b"library/".starts_with(start) {
             return;
         }
-        let [official, owner] = [[b"docker.io/library/", rest, b""], [b"docker.io/", rest, b"/"]]
+        let [official, owner] = [[b"docker.io/library/", rest, b""], [b"docker.io/", start, b"/"]]
             .map(|parts| Text::from(parts.concat()));
         let message = "no official image begins with this: in full, those are in `docker.io/library/`";
         let warning = Diagnostic::warning("image-without-owner", text.span, message);
-        self.report(warning.help(format!("write {official}, or {owner} for all images of this owner")));
+        self.report(warning.help(match verb {
+            TextVerb::StartsWith => format!("write {official}, or {owner} for all images of this owner"),
+            _ => format!("write {official}"),
+        }));
     }
 
-    /// Warns of a glob that is compared with `==` or `!=`.
-    fn warn_of_glob(&mut self, first: &Spanned<Term>, relation: &Spanned<Relation>, text: &Spanned<Term>) {
-        let Term::Text(literal) = &text.node else { return };
-        if !literal.as_bytes().contains(&b'*') {
-            return;
+    /// Warns of a glob where it is compared as a text; `help` adds what to do.
+    fn warn_of_glob(&mut self, text: &Spanned<Text>, help: impl FnOnce(Diagnostic) -> Diagnostic) {
+        if text.node.as_bytes().contains(&b'*') {
+            self.report(help(Diagnostic::warning("glob-as-text", text.span, "`*` stands for itself here")));
         }
-        let warning = Diagnostic::warning("glob-as-text", text.span, "`*` stands for itself here");
-        let is_left = first.span != text.span;
-        self.report(match relation.node {
-            Relation::Equal if is_left => {
-                warning.help("a glob is tested with `matches`").suggest(relation.span, "matches")
-            }
-            _ => warning.help("a glob is tested with `matches`, as in `not pod matches \"web-*\"`"),
-        });
     }
+}
+
+/// What comes before the only `*` of a glob, at its end.
+fn start_of_glob(glob: &Text) -> Option<Text> {
+    let start = glob.as_bytes().strip_suffix(b"*")?;
+    (!start.is_empty() && !start.contains(&b'*')).then(|| Text::from(start))
+}
+
+/// The text that a term is.
+fn text(term: &Spanned<Term>) -> Option<Spanned<Text>> {
+    let Term::Text(text) = &term.node else { return None };
+    Some(Spanned::new(text.clone(), term.span))
 }
 
 /// The field of a selector that a term looks at.

@@ -85,8 +85,8 @@ fn pairs(text: &str) -> Vec<Pair<'_>> {
         starts.push(start);
         let pair = closing(line).and_then(|(statement, lines)| {
             let opening = *starts.get(starts.len().checked_sub(lines.checked_add(2)?)?)?;
-            let is_opening =
-                text[opening..].strip_prefix(OPENING).and_then(self::statement) == Some(statement);
+            let first = text[opening..].lines().next().unwrap_or_default();
+            let is_opening = first.strip_prefix(OPENING).and_then(self::statement) == Some(statement);
             is_opening.then_some(Pair { opening, closing: start, statement, place_in_file: 0 })
         });
         pairs.extend(pair);

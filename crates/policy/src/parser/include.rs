@@ -32,6 +32,8 @@ impl Parser<'_> {
         };
         let what = if is_preset { Included::Preset(text) } else { Included::File(text) };
         let span = keyword.to(name.span);
+        // The line will be a comment, so nothing may be wrong with it.
+        self.end_of_line("the end of the line")?;
         if self.parsed.errors.len() == before && !self.stopped {
             self.parsed.includes.push(IncludeSyntax { what, name: name.span, span });
         }

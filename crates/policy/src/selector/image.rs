@@ -45,8 +45,8 @@ pub enum ImageError {
         "the name of an image consists of lower-case letters, digits and, between them, `/`, `.`, `_` and `-`"
     )]
     Repository,
-    /// More than 255 bytes.
-    #[error("the name of an image has at most 255 bytes")]
+    /// More than 255 bytes in the repository.
+    #[error("the repository of an image has at most 255 bytes")]
     TooLong,
     /// A tag with other characters, or too long.
     #[error("a tag has at most 128 letters, digits, `_`, `.` and `-`, and does not begin with `.` or `-`")]
@@ -60,8 +60,8 @@ pub enum ImageError {
 const DOCKER_HUB: &str = "docker.io";
 /// The repositories of that without an owner.
 const OFFICIAL: &str = "library/";
-/// The longest registry and repository (`RepositoryNameTotalLengthMax`).
-const NAME_MAX: usize = 255;
+/// The longest repository, without its registry (`RepositoryNameTotalLengthMax`).
+const REPOSITORY_MAX: usize = 255;
 
 impl ImageReference {
     /// The host of the registry, perhaps with a port.
@@ -110,7 +110,7 @@ impl FromStr for ImageReference {
             () if !is_host(host) => return Err(ImageError::Host),
             () if repository.contains(|c: char| c.is_ascii_uppercase()) => return Err(ImageError::UpperCase),
             () if !is_repository(&repository) => return Err(ImageError::Repository),
-            () if host.len() + 1 + repository.len() > NAME_MAX => return Err(ImageError::TooLong),
+            () if repository.len() > REPOSITORY_MAX => return Err(ImageError::TooLong),
             () if tag.is_some_and(|tag| !is_tag(tag)) => return Err(ImageError::Tag),
             () if digest.is_some_and(|digest| !is_digest(digest)) => return Err(ImageError::Digest),
             () => {}
@@ -299,7 +299,10 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ImageReference>(), Err(error), "{text}");
         }
-        assert_eq!("a".repeat(250).parse::<ImageReference>(), Err(ImageError::TooLong));
+        // `library/` counts, and the registry does not.
+        assert!("a".repeat(247).parse::<ImageReference>().is_ok());
+        assert_eq!("a".repeat(248).parse::<ImageReference>(), Err(ImageError::TooLong));
+        assert!(format!("registry.example/{}", "a".repeat(255)).parse::<ImageReference>().is_ok());
     }
 
     #[test]

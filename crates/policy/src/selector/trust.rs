@@ -12,7 +12,7 @@ pub enum Trust {
     Chosen(&'static str),
     /// With this engine, nothing has such a field.
     Absent,
-    /// With this engine, the field is not known: what asks for it cannot be evaluated.
+    /// With this engine, the field is never known: what asks for it cannot be evaluated.
     Unknown,
 }
 
@@ -75,9 +75,9 @@ pub fn trust(engine: Engine, field: &SelectorField) -> Trust {
         }
         (SelectorField::Image, Runc | Crun) => BUNDLE,
         (SelectorField::Label(_), Docker) => Chosen("whoever builds the image or starts it"),
-        (SelectorField::Label(_), CriO) => POD,
+        (SelectorField::Label(_), Containerd | CriO) => POD,
         (SelectorField::Pod, Podman) | (SelectorField::Image, Nerdctl | Incus | Lxd) => Unknown,
-        (SelectorField::Label(_), Podman | Containerd | Nerdctl | Incus | Lxd) => Unknown,
+        (SelectorField::Label(_), Podman | Nerdctl | Incus | Lxd) => Unknown,
         (
             SelectorField::Container
             | SelectorField::Pod

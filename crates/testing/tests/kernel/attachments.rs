@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("of_several_processes_one_gets_a_name", same_name),
     ("an_unpublished_attachment_is_detached_at_once", dropped),
     ("attachments_that_a_killed_process_began_are_removed_and_no_others", abandoned),
+    ("nobody_sees_an_attachment_that_is_removed_in_part", removed_in_part),
     ("the_link_of_a_removed_cgroup_is_unpinned", dead),
     ("a_transaction_replaces_every_program", replaced),
     ("a_rollback_restores_the_old_program", undone),
@@ -176,6 +177,24 @@ fn abandoned() -> Result<(), Failed> {
     pins.remove_abandoned()?;
     assert_eq!(cgroup.attached()?.mode, None);
     assert!(!left.exists() && begun.path().exists());
+    Ok(())
+}
+
+fn removed_in_part() -> Result<(), Failed> {
+    let (pins, name) = pins("removed-in-part");
+    let new = pins.begin()?;
+    new.pin_program(&loaded(&allow()).program)?;
+    new.publish(&name)?;
+    // This cannot be removed with it.
+    std::fs::create_dir(pins.attachment(&name)?.path().join("obstacle"))?;
+    pins.remove(&name).expect_err("it is not empty");
+    assert!(!pins.names()?.contains(&name));
+    let entries = std::fs::read_dir(pins.path())?.collect::<Result<Vec<_>, _>>()?;
+    let left: Vec<_> = entries.iter().map(|entry| entry.path().join("obstacle")).collect();
+    let left = left.iter().find(|obstacle| obstacle.exists()).ok_or("what is left")?;
+    std::fs::remove_dir(left)?;
+    pins.remove_abandoned()?;
+    assert!(!left.parent().ok_or("a directory")?.exists());
     Ok(())
 }
 

@@ -140,6 +140,15 @@ impl Runtimes {
     }
 }
 
+/// Whether crun has a container with this id, or begins one, and runc does not. crun runs its hooks before it writes what it knows, but its
+/// directory is there.
+pub(super) fn is_of_crun(root: &Path, id: &[u8]) -> bool {
+    let [(runc, _), _] = RUNC;
+    let has =
+        |place| Directory::open(root, place).is_some_and(|containers| containers.directory(id).is_some());
+    has(CRUN) && !has(runc)
+}
+
 /// What runc says about a container.
 fn runc(directory: &Directory, id: &[u8], engine: Engine, namespace: Option<String>) -> Option<Container> {
     let state: RuncState = directory.json(&[id, b"/state.json"].concat(), SIZE_MAX)?;

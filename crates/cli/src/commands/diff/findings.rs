@@ -1,12 +1,14 @@
 //! Differences as findings for code scanning.
 
 use knobgate_diff::{Change, Class};
+use knobgate_policy::PolicyFile;
+use knobgate_policy::selector::Selector;
 
 use super::{Compared, describe};
 use crate::sarif::{Finding, Level, Location, Rule};
 
-/// One rule for each change.
-pub(super) const RULES: [Rule<'static>; 6] = [
+/// One rule for each change, and two for what the policies apply to.
+pub(super) const RULES: [Rule<'static>; 8] = [
     rule(Change::NewlyAllowed, "The new policy lets an access succeed that the old one denied or rewrote."),
     rule(
         Change::Undecided,
@@ -16,7 +18,18 @@ pub(super) const RULES: [Rule<'static>; 6] = [
     rule(Change::NewlyDenied, "The new policy denies an access that succeeded under the old one."),
     rule(Change::Errno, "The new policy denies an access with another errno."),
     rule(Change::Logging, "Only one of the policies logs this access."),
+    Rule {
+        id: NOT_APPLIED,
+        help: Some("Containers and units to which the old policy applied may be left without one."),
+    },
+    Rule {
+        id: NEWLY_APPLIED,
+        help: Some("The new policy may apply to more containers and units than the old one."),
+    },
 ];
+
+const NOT_APPLIED: &str = "no-longer-applied";
+const NEWLY_APPLIED: &str = "newly-applied";
 
 const fn rule(change: Change, help: &'static str) -> Rule<'static> {
     Rule { id: id(change), help: Some(help) }
@@ -41,9 +54,37 @@ const fn level(change: Change) -> Level {
     }
 }
 
-/// A finding for each class, at the rule of the new policy.
+/// A finding for each class, at the rule of the new policy, and for each `apply if` that only one of the policies has.
 pub(super) fn of(compared: &Compared) -> Vec<Finding> {
-    compared.diff.classes().iter().map(|class| finding(compared, class)).collect()
+    let classes = compared.diff.classes().iter().map(|class| finding(compared, class));
+    classes.chain(of_selectors(compared)).collect()
+}
+
+fn of_selectors(compared: &Compared) -> impl Iterator<Item = Finding> {
+    let Compared { old, new, diff, .. } = compared;
+    let removed = diff.selectors().removed.iter().map(|selector| Finding {
+        rule: NOT_APPLIED,
+        level: Level::Error,
+        message: format!("{}: no longer if {selector}", describe::SELECTORS),
+        location: Location::of(new.source(), None),
+        related: vec![(place(old, selector), "the old policy".to_owned())],
+        fix: None,
+    });
+    let added = diff.selectors().added.iter().map(|selector| Finding {
+        rule: NEWLY_APPLIED,
+        level: Level::Warning,
+        message: format!("{}: newly if {selector}", describe::SELECTORS),
+        location: place(new, selector),
+        related: Vec::new(),
+        fix: None,
+    });
+    removed.chain(added)
+}
+
+/// Where a policy has this `apply if`.
+fn place(file: &PolicyFile, selector: &Selector) -> Location {
+    let index = file.policy().apply_if().iter().position(|other| other == selector);
+    Location::of(file.source(), index.and_then(|index| file.apply_if_span(index)))
 }
 
 fn finding(compared: &Compared, class: &Class) -> Finding {

@@ -181,7 +181,7 @@ struct Object<'a> {
     engine: Option<&'a str>,
     /// Where a policy goes that applies.
     cgroup: Bytes<'a>,
-    /// Absent, that cannot be evaluated.
+    /// `null` if that cannot be evaluated.
     applies: Option<bool>,
     selectors: Vec<JsonSelector<'a>>,
 }
@@ -198,7 +198,7 @@ struct JsonSelector<'a> {
 struct JsonTest<'a> {
     test: String,
     field: String,
-    /// Empty if there is none; absent if it is not known.
+    /// Empty if there is none; `null` if it is not known.
     value: Option<Bytes<'a>>,
     holds: Option<bool>,
     trust: Option<&'static str>,

@@ -3,8 +3,8 @@
 use knobgate_nri::Adjustment;
 use knobgate_nri::messages::{Container, Hook, Hooks, OptionalInt, PodSandbox};
 
-use super::hook_arguments::{HookArguments, absolute_text};
 use crate::failure::Failure;
+use crate::hook_arguments::{NamespacedHookArguments, command_line, this_program};
 
 /// The longest that a hook may take, in seconds: the kubelet waits for two minutes.
 const TIMEOUT: i64 = 60;
@@ -22,14 +22,8 @@ pub(crate) struct InjectedHooks {
 
 impl InjectedHooks {
     /// Hooks that run this program.
-    pub(crate) fn of_this_program(arguments: &HookArguments) -> Result<Self, Failure> {
-        let program = std::env::current_exe();
-        let program = program.map_err(|error| Failure::machine("cannot find this program").because(error))?;
-        if !program.exists() {
-            let why = format!("{} is gone, and hooks could not run it", absolute_text(&program)?);
-            return Err(Failure::machine(why));
-        }
-        Ok(Self { program: absolute_text(&program)?, arguments: arguments.of_hook()? })
+    pub(crate) fn of_this_program(arguments: &NamespacedHookArguments) -> Result<Self, Failure> {
+        Ok(Self { program: this_program()?, arguments: arguments.of_hook()? })
     }
 
     /// Those of this container.
@@ -48,7 +42,7 @@ impl InjectedHooks {
     fn hook(&self, arguments: impl IntoIterator<Item = String>) -> Hook {
         Hook {
             path: self.program.clone(),
-            args: ["knobgate", "oci-hook"].map(str::to_owned).into_iter().chain(arguments).collect(),
+            args: command_line("knobgate", arguments),
             env: Vec::new(),
             timeout: Some(OptionalInt { value: TIMEOUT }),
         }

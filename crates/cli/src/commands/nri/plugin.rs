@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use knobgate_nri::messages::{Container, PodSandbox};
 use knobgate_nri::{Adjustment, Events, Plugin, Rejection, Runtime, SessionError};
 
-use super::hook_arguments::HookArguments;
 use super::injected_hooks::InjectedHooks;
 use super::start_check::StartCheck;
+use crate::hook_arguments::NamespacedHookArguments;
 use crate::output::{Output, chain};
 use crate::plural::count;
 use crate::printable::printable;
@@ -18,7 +18,7 @@ pub(crate) struct KnobgatePlugin<'a, C> {
     /// `None` if the runtime does not want them.
     hooks: Option<InjectedHooks>,
     check: C,
-    arguments: HookArguments,
+    arguments: NamespacedHookArguments,
     socket: PathBuf,
     output: &'a Output,
 }
@@ -27,7 +27,7 @@ impl<'a, C: StartCheck> KnobgatePlugin<'a, C> {
     pub(crate) fn new(
         hooks: Option<InjectedHooks>,
         check: C,
-        arguments: HookArguments,
+        arguments: NamespacedHookArguments,
         socket: PathBuf,
         output: &'a Output,
     ) -> Self {
@@ -37,7 +37,7 @@ impl<'a, C: StartCheck> KnobgatePlugin<'a, C> {
     /// Does not let the container go on, and says so, unless containers like it start all the same.
     fn failed(&self, pod: &PodSandbox, container: &Container, why: &str) -> Result<(), Rejection> {
         let who = format!("{}/{}/{}", pod.namespace, pod.name, container.name);
-        if self.arguments.fails_open(&pod.namespace) {
+        if self.arguments.fails_open(Some(&pod.namespace)) {
             self.output.warning(format!("the container {who} starts without its policies: {why}"));
             return Ok(());
         }

@@ -1,12 +1,10 @@
 //! Whether the policies of a container are on it.
 
-use std::path::PathBuf;
-
 use knobgate::{Attachments, ContainerError, ContainerPolicies, ContainerPolicy, StartingContainer};
 use knobgate_nri::messages::{Container, PodSandbox};
 
-use super::hook_arguments::HookArguments;
 use super::injected_hooks::labels;
+use crate::hook_arguments::HookArguments;
 use crate::output::chain;
 
 /// What is done about a container that is about to start. It has a cgroup, and its process waits.
@@ -18,20 +16,18 @@ pub(crate) trait StartCheck {
 /// The policies in a directory, which is read for each container.
 #[derive(Debug)]
 pub(crate) struct Policies {
-    directory: PathBuf,
-    agent_config: Option<PathBuf>,
+    arguments: HookArguments,
     /// Whether they are put on it now, where no hook has done so.
     puts_them_on: bool,
 }
 
 impl Policies {
     pub(crate) fn new(arguments: &HookArguments, puts_them_on: bool) -> Self {
-        let HookArguments { policies, agent_config, .. } = arguments;
-        Self { directory: policies.clone(), agent_config: agent_config.clone(), puts_them_on }
+        Self { arguments: arguments.clone(), puts_them_on }
     }
 
     pub(crate) fn read(&self) -> Result<ContainerPolicies, ContainerError> {
-        ContainerPolicies::read(&self.directory, self.agent_config.as_deref())
+        self.arguments.read_policies()
     }
 
     fn put_on(container: &StartingContainer, applying: &[&ContainerPolicy]) -> Result<(), String> {

@@ -1,6 +1,5 @@
 //! The configuration of a container in its bundle, and how it is changed.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::json_object::JsonObject;
-use super::text;
 use crate::failure::Failure;
 use crate::file_output;
+use crate::hook_arguments::HookArguments;
 use crate::printable::printable_path;
 
 /// A `config.json`.
@@ -53,8 +52,8 @@ pub(super) struct Changes {
 /// A hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hook {
-    path: String,
-    args: Vec<String>,
+    pub(super) path: String,
+    pub(super) args: Vec<String>,
 }
 
 /// What tells a hook of an earlier change from those of others.
@@ -72,23 +71,13 @@ impl Hook {
     /// How its program is called. That tells it from hooks with the same program and other options that the administrator or a plugin
     /// of the engine has added, also when the program has another path since.
     pub(super) const NAME: &str = "knobgate runtime";
-    /// The subcommand of knobgate.
-    pub(super) const COMMAND: &str = "oci-hook";
-
-    /// # Errors
-    /// [`Failure::Usage`]: JSON cannot have such a path or argument.
-    pub(super) fn new<'a>(path: &OsStr, args: impl Iterator<Item = &'a OsStr>) -> Result<Self, Failure> {
-        let args = args.map(|arg| text("the argument", arg).map(str::to_owned));
-        Ok(Self { path: text("the path", path)?.to_owned(), args: args.collect::<Result<_, _>>()? })
-    }
-
     /// Lets the container start only under a policy that denies writes by default. It marks a bundle whose `/proc/sys` was read-only.
     const REQUIRES_DEFAULT_DENY: &str = "--require-default-deny";
 
     /// Whether a hook was added by an earlier change.
     fn is_earlier(other: &AnyHook) -> bool {
         let args = other.args.as_deref().unwrap_or_default();
-        matches!(args, [name, command, ..] if name == Self::NAME && command == Self::COMMAND)
+        matches!(args, [name, command, ..] if name == Self::NAME && command == HookArguments::COMMAND)
     }
 }
 
@@ -220,7 +209,8 @@ mod tests {
     use super::*;
 
     fn changes(options: &[&str], writable_proc_sys: bool) -> Changes {
-        let args = [Hook::NAME, Hook::COMMAND].iter().chain(options).map(|&text| text.to_owned()).collect();
+        let args =
+            [Hook::NAME, HookArguments::COMMAND].iter().chain(options).map(|&text| text.to_owned()).collect();
         Changes { hook: Hook { path: "/k".to_owned(), args }, writable_proc_sys }
     }
 
