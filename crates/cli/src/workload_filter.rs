@@ -1,8 +1,9 @@
 //! `--container`, `--unit` and `--pod` as filters of events.
 
-use knobgate::workload::{Engine, Piece, Workload, WorkloadName};
+use knobgate::workload::{Piece, Workload, WorkloadName};
 use knobgate::{FoundWorkload, WorkloadResolver, WorkloadSearchError};
 use knobgate_policy::Text;
+use knobgate_policy::selector::Engine;
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -83,22 +84,9 @@ fn of_container(name: &str) -> String {
 /// The same by its label, which is what events show: `docker/web`, `k8s/prod/web-0/nginx`. Filters know of no engines and projects, so
 /// containers of this name elsewhere match, too. `None` if this is no label.
 fn of_label(text: &str) -> Option<String> {
-    const ENGINES: [Engine; 13] = [
-        Engine::Container,
-        Engine::Docker,
-        Engine::Podman,
-        Engine::Containerd,
-        Engine::Nerdctl,
-        Engine::CriO,
-        Engine::Runc,
-        Engine::Crun,
-        Engine::Lxc,
-        Engine::Incus,
-        Engine::Lxd,
-        Engine::Nspawn,
-        Engine::Libvirt,
-    ];
-    let is_engine = |text: &str| ENGINES.iter().any(|engine| engine.name() == text);
+    /// What a label says of a container whose engine is not known.
+    const UNKNOWN_ENGINE: &str = "container";
+    let is_engine = |name: &str| name == UNKNOWN_ENGINE || Engine::from_name(name).is_some();
     match text.split('/').collect::<Vec<_>>()[..] {
         ["k8s", namespace, pod, container] => Some(format!(
             "namespace == {} and pod == {} and {}",

@@ -140,7 +140,8 @@ fn docker_names() -> Result<(), Failed> {
     let id = docker.start_container("web", &parent.name, "exec sleep 1000")?;
     let _other = docker.start_container("db", &parent.name, "exec sleep 1000")?;
     attach(policy("policy t-names\n").path(), &parent.cgroup, "t-names");
-    let watching = Watching::start(&["--json", "--container", "web"])?;
+    // Without a name, it also shows the events of other tests, whose containers this machine does not know.
+    let watching = Watching::start(&["t-names", "--json", "--container", "web"])?;
     let _ = printed(&mut docker.command(["exec", "db", "sh", "-c", WRITE]))?;
     let _ = printed(&mut docker.command(["exec", "web", "sh", "-c", WRITE]))?;
     let item = watching.until(|item| item.event().is_some_and(|event| event.event.new.is_some()))?;
