@@ -51,6 +51,7 @@
 //! | names from the files of engines | `state.rs` |
 #![forbid(unsafe_code)]
 
+mod annotations;
 mod component;
 mod label;
 mod labels;

@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 
+use crate::annotations;
 use crate::component::is_name;
-use crate::names::{image, name, name_in};
+use crate::names::{name, name_in};
 use crate::workload::{Engine, Origin, Piece, Role, Workload};
 
 /// What an OCI runtime tells a hook about a container, and its bundle.
@@ -127,24 +128,10 @@ impl OciContainer<'_> {
         let annotations = self.annotations;
         let namespace = self.containerd_namespace();
         match workload.engine {
-            // internal/cri/annotations/annotations.go
             Engine::Containerd if namespace.is_none_or(|namespace| namespace == KUBERNETES) => {
-                workload.container_name = name_in(annotations, "io.kubernetes.cri.container-name");
-                workload.pod_name = name_in(annotations, "io.kubernetes.cri.sandbox-name");
-                workload.namespace = name_in(annotations, "io.kubernetes.cri.sandbox-namespace");
-                workload.image = image(annotations.get("io.kubernetes.cri.image-name").map(String::as_str));
-                let uid = name_in(annotations, "io.kubernetes.cri.sandbox-uid");
-                workload.pod_id = workload.pod_id.take().or(uid);
+                annotations::of_containerd(workload, annotations);
             }
-            // pkg/annotations/internal.go of CRI-O, and pkg/kubelet/types/labels.go of Kubernetes
-            Engine::CriO => {
-                workload.container_name = name_in(annotations, "io.kubernetes.container.name");
-                workload.pod_name = name_in(annotations, "io.kubernetes.pod.name");
-                workload.namespace = name_in(annotations, "io.kubernetes.pod.namespace");
-                workload.image = image(annotations.get("io.kubernetes.cri-o.ImageName").map(String::as_str));
-                let uid = name_in(annotations, "io.kubernetes.pod.uid");
-                workload.pod_id = workload.pod_id.take().or(uid);
-            }
+            Engine::CriO => annotations::of_crio(workload, annotations),
             // pkg/labels/labels.go of nerdctl
             Engine::Nerdctl => {
                 workload.container_name = name_in(annotations, "nerdctl/name");

@@ -8,7 +8,8 @@ use super::Root;
 use super::directory::Directory;
 use super::names::{Annotations, id, image, labels, name, name_in};
 use super::oci::{self, Spec};
-use crate::workload::{Piece, Workload};
+use crate::annotations;
+use crate::workload::Workload;
 
 /// The directories of containers, which stay and which go at a reboot (`graphroot` and `runroot` of
 /// containers-storage.conf(5)).
@@ -74,12 +75,7 @@ pub(super) fn complete_podman(root: Root<'_>, bundle: Option<&Path>, workload: &
 pub(super) fn complete_crio(root: Root<'_>, workload: &mut Workload) {
     let Some(id) = id(workload) else { return };
     let Some(annotations) = crio_annotations(root, id) else { return };
-    workload.container_name = name_in(&annotations, "io.kubernetes.container.name");
-    workload.pod_name = name_in(&annotations, "io.kubernetes.pod.name");
-    workload.namespace = name_in(&annotations, "io.kubernetes.pod.namespace");
-    workload.image = image(annotations.get("io.kubernetes.cri-o.ImageName").map(String::as_str));
-    let uid: Option<Piece> = name_in(&annotations, "io.kubernetes.pod.uid");
-    workload.pod_id = workload.pod_id.take().or(uid);
+    annotations::of_crio(workload, &annotations);
     // The kubelet gives the pod's labels to the sandbox alone (pkg/kubelet/kuberuntime/labels.go of Kubernetes).
     let sandbox = name_in(&annotations, "io.kubernetes.cri-o.SandboxID").map(|id| id.bytes().to_vec());
     let of_pod =

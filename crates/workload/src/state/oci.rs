@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::Root;
 use super::directory::Directory;
-use super::names::{Annotations, id, image, name_in};
+use super::names::{Annotations, id, name_in};
+use crate::annotations;
 use crate::workload::{Engine, Origin, Piece, Workload};
 
 /// Where containerd keeps its tasks, as `NAMESPACE/ID` (`bundle.go` in core/runtime/v2): its own `state` directory, and
@@ -54,13 +55,7 @@ fn add(workload: &mut Workload, namespace: &[u8], annotations: &Annotations) {
     }
     // Whoever starts a container in another namespace can give it these annotations, too.
     if namespace == KUBERNETES {
-        // internal/cri/annotations/annotations.go
-        workload.container_name = name_in(annotations, "io.kubernetes.cri.container-name");
-        workload.pod_name = name_in(annotations, "io.kubernetes.cri.sandbox-name");
-        workload.namespace = name_in(annotations, "io.kubernetes.cri.sandbox-namespace");
-        workload.image = image(annotations.get("io.kubernetes.cri.image-name").map(String::as_str));
-        let uid = name_in(annotations, "io.kubernetes.cri.sandbox-uid");
-        workload.pod_id = workload.pod_id.take().or(uid);
+        annotations::of_containerd(workload, annotations);
     } else {
         if workload.namespace.is_none() {
             workload.namespace = Some(Piece::new(namespace, Origin::State));
