@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 use knobgate_kernel::Cgroup;
@@ -202,11 +201,8 @@ impl ContainerPolicy {
     }
 }
 
-/// A file in a directory: its path, and its inode, which another file of this name does not have.
-type Listed = (PathBuf, u64);
-
 /// The files `*.knob` in a directory, sorted. None if it is the usual directory, and is not there.
-fn files(directory: &Path) -> Result<Vec<Listed>, ContainerError> {
+fn files(directory: &Path) -> Result<Vec<PathBuf>, ContainerError> {
     let failed = |source| ContainerError::Read { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {
         Err(error)
@@ -220,11 +216,10 @@ fn files(directory: &Path) -> Result<Vec<Listed>, ContainerError> {
     };
     let mut files = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
+        let path = entry.map_err(failed)?.path();
         let is_hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
         if !is_hidden && path.extension() == Some(OsStr::new("knob")) {
-            files.push((path, entry.ino()));
+            files.push(path);
         }
     }
     files.sort();
@@ -239,8 +234,8 @@ pub(crate) fn is_absent(path: &Path) -> bool {
 /// What `read` makes of the files that `list` finds, if these are the same afterwards. A file that is replaced while its directory is
 /// listed can be missing in the list (readdir(3)), and its policy must not be.
 fn read_unchanged<T>(
-    mut list: impl FnMut() -> Result<Vec<Listed>, ContainerError>,
-    read: impl Fn(&[Listed]) -> Result<T, ContainerError>,
+    mut list: impl FnMut() -> Result<Vec<PathBuf>, ContainerError>,
+    read: impl Fn(&[PathBuf]) -> Result<T, ContainerError>,
     directory: &Path,
 ) -> Result<T, ContainerError> {
     const TRIES: u32 = 100;
@@ -253,12 +248,12 @@ fn read_unchanged<T>(
         }
         files = again;
     }
-    let source = std::io::Error::other("its files are replaced all the time");
+    let source = std::io::Error::other("its files change all the time");
     Err(ContainerError::Read { path: directory.to_owned(), source })
 }
 
-fn read_policies(files: &[Listed]) -> Result<Vec<(PathBuf, PolicyFile)>, ContainerError> {
-    files.iter().map(|(path, _)| Ok((path.clone(), read_policy(path)?))).collect()
+fn read_policies(files: &[PathBuf]) -> Result<Vec<(PathBuf, PolicyFile)>, ContainerError> {
+    files.iter().map(|path| Ok((path.clone(), read_policy(path)?))).collect()
 }
 
 fn read_policy(path: &Path) -> Result<PolicyFile, ContainerError> {
@@ -301,30 +296,30 @@ fn with_mode(file: &PolicyFile, mode: Mode) -> Result<PolicyFile, ContainerError
 mod tests {
     use super::*;
 
-    fn listed(inodes: &[u64]) -> Vec<Listed> {
-        inodes.iter().map(|&inode| (PathBuf::from("web.knob"), inode)).collect()
+    fn listed(names: &[&str]) -> Vec<PathBuf> {
+        names.iter().map(PathBuf::from).collect()
     }
 
     #[test]
-    fn files_that_are_replaced_are_read_again() {
-        // The file is missing while it is replaced, and another one after that.
-        let mut lists = [listed(&[]), listed(&[1]), listed(&[2]), listed(&[2])].into_iter();
+    fn files_that_change_are_read_again() {
+        // One is missing while it is replaced, and one is gone before it is opened.
+        let lists = [&["a"][..], &["a", "gone"], &["a", "b"], &["a", "b"]];
+        let mut lists = lists.into_iter().map(listed);
         let read = read_unchanged(
             || Ok(lists.next().expect("a list")),
-            |files| match files {
-                // This one is gone before it is opened.
-                [(_, 1)] => Err(ContainerError::State { why: "gone".to_owned() }),
-                files => Ok(files.to_vec()),
+            |files| {
+                let gone = ContainerError::State { why: "gone".to_owned() };
+                if files == listed(&["a", "gone"]) { Err(gone) } else { Ok(files.to_vec()) }
             },
             Path::new("/policies.d"),
         );
-        assert_eq!(read.unwrap(), listed(&[2]));
+        assert_eq!(read.unwrap(), listed(&["a", "b"]));
         assert_eq!(lists.next(), None);
 
-        let mut inode = 0;
+        let mut name = "x".to_owned();
         let list = || {
-            inode += 1;
-            Ok(listed(&[inode]))
+            name.push('x');
+            Ok(listed(&[&name]))
         };
         let never = read_unchanged(list, |_| Ok(()), Path::new("/policies.d")).unwrap_err();
         assert_eq!(never.to_string(), "cannot read /policies.d");
