@@ -231,8 +231,13 @@ impl Containerd {
             self.files.path(),
             &[(BUSYBOX_IMAGE, &["/bin/busybox"]), (SANDBOX_IMAGE, &["/bin/busybox", "sleep", "1000000"])],
         )?;
-        let mut import = Command::new(directory().join("ctr"));
-        import.arg("--address").arg(self.files.path().join("containerd.sock"));
+        // Without its daemon, it would wait without end if the test is killed.
+        let mut import = Command::new("setpriv");
+        import
+            .args(["--pdeathsig", "KILL"])
+            .arg(directory().join("ctr"))
+            .arg("--address")
+            .arg(self.files.path().join("containerd.sock"));
         import
             .args(["--namespace", "k8s.io", "images", "import", "--local", "--snapshotter", "native"])
             .arg(archive);

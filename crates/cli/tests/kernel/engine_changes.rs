@@ -39,9 +39,10 @@ fn policy() -> String {
 
 /// A Docker whose default runtime is knobgate.
 struct Machine {
-    policies: TempDir,
-    parent: Parent,
+    /// It goes first. Otherwise it would start its containers again in a parent that is gone, and so make that again.
     docker: Docker,
+    parent: Parent,
+    policies: TempDir,
 }
 
 impl Machine {
