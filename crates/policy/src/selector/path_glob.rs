@@ -43,7 +43,7 @@ impl PathGlob {
         &self.pieces
     }
 
-    /// Whether what it says comes after a `**` in the place of the topmost cgroups.
+    /// Whether it begins with `**`, so that it says nothing about the topmost cgroups.
     pub(crate) fn is_at_any_depth(&self) -> bool {
         matches!(self.pieces(), [Piece::Literal(root), Piece::DoubleStar, _, ..] if root == b"/")
     }
