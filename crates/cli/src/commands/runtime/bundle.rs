@@ -1,7 +1,6 @@
 //! The configuration of a container in its bundle, and how it is changed.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use knobgate::OciBundle;
@@ -12,6 +11,7 @@ use super::json_object::JsonObject;
 use crate::failure::Failure;
 use crate::file_output;
 use crate::hook_arguments::HookArguments;
+use crate::limited;
 use crate::printable::printable_path;
 
 /// A `config.json`.
@@ -192,12 +192,11 @@ fn read_limited(path: &Path) -> io::Result<String> {
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
-    let mut text = String::new();
-    File::open(path)?.take(OciBundle::CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > OciBundle::CONFIG_BYTES_MAX {
+    let bytes = limited::read_file(path, OciBundle::CONFIG_BYTES_MAX as usize)?;
+    if bytes.len() as u64 > OciBundle::CONFIG_BYTES_MAX {
         return Err(io::Error::other(format!("it has more than {} MiB", OciBundle::CONFIG_BYTES_MAX >> 20)));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 fn cannot_read(path: &Path) -> Failure {
