@@ -1,11 +1,15 @@
-//! The configuration of the agent: what an administrator says about policies that come from elsewhere.
+//! The configuration of the agent, and what an administrator says about policies that come from elsewhere.
+//!
+//! The hooks of container runtimes read the same file, so all of it is read here.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use knobgate_policy::selector::Selector;
-use knobgate_policy::{Mode, Source};
+use knobgate_policy::{KnobName, Mode, Source};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -15,10 +19,68 @@ use crate::container_policies::{is_absent, read_limited};
 /// The largest file, in bytes.
 const BYTES_MAX: usize = 1 << 20;
 
-/// What the file says.
-#[derive(Debug, Default)]
-pub(crate) struct AgentConfig {
+/// How often is checked what no event reports, unless the file says so.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The configuration of the agent: `agent.toml`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AgentConfig {
+    /// How often the agent checks what no event reports.
+    pub check_interval: Duration,
+    /// Whether it puts back an attachment that should be there and is not.
+    pub repair: bool,
+    /// Where metrics can be read over TCP, beside the agent's socket.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How it logs.
+    pub log_format: LogFormat,
+    /// What it logs.
+    pub log_level: LogLevel,
+    /// The knobs that are to keep their value.
+    pub knobs: Vec<KeptKnob>,
     bindings: Vec<Binding>,
+}
+
+/// How the agent logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// To the journal if that is where standard error goes, and as text otherwise.
+    #[default]
+    Auto,
+    /// Lines of text on standard error.
+    Text,
+    /// A JSON object for each line on standard error.
+    Json,
+    /// Entries of the journal, with their fields.
+    Journald,
+}
+
+/// What the agent logs: this, and what is more severe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Only what needs a person.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What happens to policies.
+    #[default]
+    Info,
+    /// Each step.
+    Debug,
+}
+
+/// A knob that is to keep its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeptKnob {
+    /// The knob.
+    pub name: KnobName,
+    /// The value.
+    pub value: String,
+    /// Whether the agent writes the value back if it changes.
+    pub repair: bool,
 }
 
 /// What it says about a policy.
@@ -33,10 +95,45 @@ pub(crate) struct Binding {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
     #[serde(default)]
+    check_interval: Option<Spanned<String>>,
+    #[serde(default)]
+    repair: Option<bool>,
+    #[serde(default)]
+    metrics: MetricsTable,
+    #[serde(default)]
+    log: LogTable,
+    #[serde(default)]
     policy: Vec<Table>,
+    #[serde(default)]
+    knob: Vec<KnobTable>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct MetricsTable {
+    #[serde(default)]
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct LogTable {
+    #[serde(default)]
+    format: LogFormat,
+    #[serde(default)]
+    level: LogLevel,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct KnobTable {
+    name: Spanned<String>,
+    value: Spanned<String>,
+    #[serde(default)]
+    repair: bool,
 }
 
 #[derive(Deserialize)]
@@ -56,12 +153,30 @@ enum ModeName {
     Enforce,
 }
 
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            check_interval: CHECK_INTERVAL,
+            repair: true,
+            metrics_listen: None,
+            log_format: LogFormat::default(),
+            log_level: LogLevel::default(),
+            knobs: Vec::new(),
+            bindings: Vec::new(),
+        }
+    }
+}
+
 impl AgentConfig {
+    /// Where it is, unless another file is given.
+    pub const PATH: &str = "/etc/knobgate/agent.toml";
+
     /// Reads the file.
     ///
     /// # Errors
+    ///
     /// [`ContainerError::Read`], [`TooLarge`](ContainerError::TooLarge), [`Line`](ContainerError::Line).
-    pub(crate) fn read(path: &Path) -> Result<Self, ContainerError> {
+    pub fn read(path: &Path) -> Result<Self, ContainerError> {
         let bytes = read_limited(path, BYTES_MAX)?;
         let Ok(text) = str::from_utf8(&bytes) else {
             let what = "the file is not UTF-8 from here on".to_owned();
@@ -71,11 +186,16 @@ impl AgentConfig {
         Self::parse(path, text)
     }
 
-    /// The same; if there is no such file, it says nothing.
+    /// Reads the file at this path, or without one that at [`PATH`](Self::PATH), if there is one.
     ///
     /// # Errors
+    ///
     /// As [`read`](Self::read).
-    pub(crate) fn read_if_there(path: &Path) -> Result<Self, ContainerError> {
+    pub fn read_or_default(path: Option<&Path>) -> Result<Self, ContainerError> {
+        if let Some(path) = path {
+            return Self::read(path);
+        }
+        let path = Path::new(Self::PATH);
         match Self::read(path) {
             Err(ContainerError::Read { source, .. })
                 if source.kind() == ErrorKind::NotFound && is_absent(path) =>
@@ -94,10 +214,11 @@ impl AgentConfig {
             line: line(at),
             what,
         };
-        let File { policy } = toml::from_str(text).map_err(|error| {
-            let what = error.message().lines().collect::<Vec<_>>().join(" ");
-            wrong(error.span().unwrap_or_default(), what)
-        })?;
+        let File { check_interval, repair, metrics, log, policy, knob } =
+            toml::from_str(text).map_err(|error| {
+                let what = error.message().lines().collect::<Vec<_>>().join(" ");
+                wrong(error.span().unwrap_or_default(), what)
+            })?;
         let mut bindings: Vec<Binding> = Vec::new();
         for Table { name, apply_if, mode } in policy {
             let span = name.span();
@@ -122,13 +243,64 @@ impl AgentConfig {
                 apply_if: apply_if.transpose()?,
             });
         }
-        Ok(Self { bindings })
+        let default = Self::default();
+        Ok(Self {
+            check_interval: match check_interval {
+                Some(text) => interval(text.get_ref()).ok_or_else(|| {
+                    let what = "this is no interval between \"1s\" and \"1h\"; write a number and s, m or h";
+                    wrong(text.span(), what.to_owned())
+                })?,
+                None => default.check_interval,
+            },
+            repair: repair.unwrap_or(default.repair),
+            metrics_listen: metrics.listen,
+            log_format: log.format,
+            log_level: log.level,
+            knobs: knobs(knob, wrong)?,
+            bindings,
+        })
     }
 
     /// What it says about each policy.
     pub(crate) fn into_bindings(self) -> Vec<Binding> {
         self.bindings
     }
+}
+
+/// An interval: a number and its unit.
+fn interval(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = number.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(seconds)?;
+    (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
+
+fn knobs(
+    tables: Vec<KnobTable>,
+    wrong: impl Fn(Range<usize>, String) -> ContainerError,
+) -> Result<Vec<KeptKnob>, ContainerError> {
+    let mut knobs: Vec<KeptKnob> = Vec::new();
+    for KnobTable { name, value, repair } in tables {
+        let span = name.span();
+        let name =
+            name.get_ref().parse::<KnobName>().map_err(|error| wrong(span.clone(), error.to_string()))?;
+        if knobs.iter().any(|other| other.name == name) {
+            return Err(wrong(span, format!("the knob {name} is there twice")));
+        }
+        let is_line = |value: &str| !value.bytes().any(|byte| byte == 0 || byte == b'\n');
+        if !is_line(value.get_ref()) {
+            let what = "a value of a knob is one line".to_owned();
+            return Err(wrong(value.span(), what));
+        }
+        knobs.push(KeptKnob { name, value: value.into_inner(), repair });
+    }
+    Ok(knobs)
 }
 
 impl Binding {
@@ -156,5 +328,59 @@ impl Binding {
             directory.display()
         );
         ContainerError::Line { path: self.path.clone(), line: self.line, what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<AgentConfig, ContainerError> {
+        AgentConfig::parse(Path::new("agent.toml"), text)
+    }
+
+    #[test]
+    fn what_the_file_says_is_read() {
+        let config = parse(
+            "check-interval = \"2m\"\nrepair = false\n[metrics]\nlisten = \"[::1]:9477\"\n[log]\nformat = \"json\"\n\
+             level = \"warn\"\n[[knob]]\nname = \"kernel/core_pattern\"\nvalue = \"core\"\nrepair = true\n",
+        );
+        let config = config.unwrap();
+        assert_eq!(config.check_interval, Duration::from_secs(120));
+        assert!(!config.repair);
+        assert_eq!(config.metrics_listen, "[::1]:9477".parse().ok());
+        assert_eq!((config.log_format, config.log_level), (LogFormat::Json, LogLevel::Warn));
+        let knob =
+            KeptKnob { name: "kernel.core_pattern".parse().unwrap(), value: "core".to_owned(), repair: true };
+        assert_eq!(config.knobs, [knob]);
+    }
+
+    #[test]
+    fn an_empty_file_says_what_no_file_says() {
+        let (config, default) = (parse("").unwrap(), AgentConfig::default());
+        assert_eq!(format!("{config:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        for (text, expected) in [
+            ("\ncheck-interval = \"0s\"", "agent.toml:2: this is no interval between \"1s\" and \"1h\""),
+            ("check-interval = \"+1s\"", "agent.toml:1: this is no interval"),
+            ("check-interval = \"s\"", "agent.toml:1: this is no interval"),
+            ("check-interval = \"é\"", "agent.toml:1: this is no interval"),
+            ("check-interval = \"61m\"", "agent.toml:1: this is no interval"),
+            ("[log]\nlevel = \"trace\"", "agent.toml:2: unknown variant `trace`"),
+            ("[metrics]\nlisten = \"localhost\"", "agent.toml:2: invalid socket address"),
+            ("\n[[knob]]\nname = \"a..b\"\nvalue = \"1\"", "agent.toml:3: "),
+            ("[[knob]]\nname = \"vm.a\"\nvalue = \"1\\n\"", "agent.toml:3: a value of a knob is one line"),
+            (
+                "[[knob]]\nname = \"vm.a\"\nvalue = \"1\"\n[[knob]]\nname = \"vm/a\"\nvalue = \"2\"",
+                "agent.toml:5: the knob vm.a is there twice",
+            ),
+            ("unknown = 1", "agent.toml:1: unknown field `unknown`"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+        }
     }
 }

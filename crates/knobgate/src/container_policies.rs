@@ -52,21 +52,24 @@ pub struct ContainerPolicy {
 impl ContainerPolicies {
     /// The directory of the policies, unless another one is given.
     pub const DIRECTORY: &str = "/etc/knobgate/policies.d";
-    /// The configuration of the agent, unless another one is given.
-    pub const AGENT_CONFIG: &str = "/etc/knobgate/agent.toml";
 
-    /// Reads the files `*.knob` in `directory`, and what `config` says about them. There are no policies without
+    /// Reads the files `*.knob` in `directory`, and what the file `config` says about them. There are no policies without
     /// [`DIRECTORY`](Self::DIRECTORY); any other directory has to be there. Without `config`, that is
-    /// [`AGENT_CONFIG`](Self::AGENT_CONFIG), if there is one.
+    /// [`AgentConfig::PATH`], if there is one.
     ///
     /// # Errors
     ///
     /// [`ContainerError`]: a file that cannot be read, or what is wrong, with its file and line.
     pub fn read(directory: &Path, config: Option<&Path>) -> Result<Self, ContainerError> {
-        let config = match config {
-            Some(path) => AgentConfig::read(path)?,
-            None => AgentConfig::read_if_there(Path::new(Self::AGENT_CONFIG))?,
-        };
+        Self::read_with(directory, AgentConfig::read_or_default(config)?)
+    }
+
+    /// The same with a configuration that was read already.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_with(directory: &Path, config: AgentConfig) -> Result<Self, ContainerError> {
         let mut policies: Vec<ContainerPolicy> = Vec::new();
         let mut bindings = config.into_bindings();
         for (path, file) in read_unchanged(|| files(directory), read_policies, directory)? {

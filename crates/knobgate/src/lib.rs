@@ -126,6 +126,8 @@ pub use knobgate_policy as policy;
 #[cfg(feature = "workloads")]
 pub use knobgate_workload as workload;
 
+#[cfg(feature = "containers")]
+pub use agent_config::{AgentConfig, KeptKnob, LogFormat, LogLevel};
 pub use apply::Applied;
 pub use attached_policy::{AttachedPolicy, RuleCounters};
 pub use attachment_error::AttachmentError;

@@ -12,6 +12,7 @@ use public_api::Builder;
 
 /// The crates that can be published, each with the features that are off by default.
 const CRATES: &[(&str, &[&str])] = &[
+    ("agent", &[]),
     ("backend", &["kernel"]),
     ("bpf", &[]),
     ("compiler", &[]),

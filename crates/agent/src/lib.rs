@@ -1,0 +1,22 @@
+//! Keeps policies on the cgroups that they apply to, while cgroups come and go.
+//!
+//! In: a directory of policies, `agent.toml`, and the cgroup hierarchy. Out: links that are pinned on the bpffs, [notices](Notice)
+//! of what happened, and a [`Status`].
+//!
+//! # Words
+//!
+//! - A **guarded** cgroup has a policy of its own: a link of an attachment of knobgate is on it.
+//! - A [`Notice`] is something that the agent saw: what it did, or what somebody else did to its attachments.
+//! - A cgroup got its policy **late** if processes were in it already.
+//!
+//! All state is in the kernel and on the bpffs. So an agent that is killed leaves every policy in force, and the next one goes on
+//! from there.
+#![forbid(unsafe_code)]
+
+mod notice;
+mod reporter;
+mod status;
+
+pub use notice::{Notice, NoticeField, NoticeKind, Severity};
+pub use reporter::Reporter;
+pub use status::{LateCgroup, OffPolicy, PolicyStatus, ReloadStatus, Status, UndecidedCgroup};

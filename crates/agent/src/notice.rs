@@ -1,0 +1,184 @@
+//! What the agent saw.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that the agent saw: what it did, or what somebody else did to its attachments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Notice {
+    /// When.
+    pub at: SystemTime,
+    /// What.
+    pub kind: NoticeKind,
+    /// The same in words: one line, with everything that others chose escaped.
+    pub text: String,
+    /// The details, for programs.
+    pub fields: Vec<(NoticeField, String)>,
+}
+
+/// What a [`Notice`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NoticeKind {
+    /// The agent watches all cgroups, and has put policies on those that were there.
+    Started,
+    /// The agent ends. Policies stay in force.
+    Stopped,
+    /// A policy was put on a cgroup.
+    Attached,
+    /// A policy cannot be put on a cgroup to which it applies.
+    AttachFailed,
+    /// It cannot be told whether a policy applies to a cgroup.
+    Undecided,
+    /// The policies were read again.
+    Reloaded,
+    /// The policies were read again, and have errors. Nothing changed.
+    ReloadRejected,
+    /// A link is gone, and its cgroup is not.
+    LinkVanished,
+    /// A link has a program that is not the one of its attachment.
+    LinkReplaced,
+    /// Somebody else's program of this type is on a guarded cgroup, or above it.
+    ForeignProgram,
+    /// A policy in force is not the one in the file.
+    Outdated,
+    /// A process has left a guarded cgroup.
+    ProcessLeft,
+    /// A knob does not have the value that the configuration names.
+    KnobChanged,
+    /// The agent has put back what was changed.
+    Repaired,
+    /// It cannot, or gave up.
+    RepairFailed,
+    /// Policies were taken out of force by `knobgate off`, or by the kernel's command line.
+    Off,
+    /// They are in force again.
+    On,
+    /// Events were lost. The agent has looked at everything again.
+    EventsLost,
+}
+
+/// How much a [`Notice`] matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Somebody has to do something.
+    Error,
+    /// Somebody may have to.
+    Warning,
+    /// A policy came into force, or went.
+    Info,
+    /// A step.
+    Debug,
+}
+
+/// The name of a detail of a [`Notice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NoticeField {
+    /// The policy.
+    Policy,
+    /// The attachment.
+    Attachment,
+    /// The cgroup, as `/proc/PID/cgroup` has it.
+    Cgroup,
+    /// Another cgroup: where a process went to, or the one above that has the program.
+    OtherCgroup,
+    /// What people call the workload in the cgroup.
+    Workload,
+    /// The id of a program.
+    ProgramId,
+    /// The name of a program.
+    ProgramName,
+    /// The knob.
+    Knob,
+    /// The value that it had, or should have.
+    OldValue,
+    /// The value that it has now.
+    NewValue,
+    /// The process.
+    Pid,
+    /// The name of the process, which it chose itself.
+    Comm,
+    /// The user of the process.
+    Uid,
+    /// The file.
+    Path,
+    /// How many.
+    Count,
+}
+
+impl Notice {
+    /// A notice of now, without details.
+    pub fn new(kind: NoticeKind, text: impl Into<String>) -> Self {
+        Self { at: SystemTime::now(), kind, text: text.into(), fields: Vec::new() }
+    }
+
+    /// The same with one more detail.
+    #[must_use]
+    pub fn with(mut self, field: NoticeField, value: impl fmt::Display) -> Self {
+        self.fields.push((field, value.to_string()));
+        self
+    }
+
+    /// A detail.
+    pub fn field(&self, field: NoticeField) -> Option<&str> {
+        self.fields.iter().find(|(other, _)| *other == field).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl NoticeKind {
+    /// How much it matters.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::AttachFailed | Self::LinkVanished | Self::LinkReplaced | Self::RepairFailed => {
+                Severity::Error
+            }
+            Self::ReloadRejected
+            | Self::Undecided
+            | Self::ForeignProgram
+            | Self::Outdated
+            | Self::ProcessLeft
+            | Self::KnobChanged
+            | Self::Off
+            | Self::EventsLost => Severity::Warning,
+            Self::Started | Self::Stopped | Self::Reloaded | Self::Repaired | Self::On => Severity::Info,
+            Self::Attached => Severity::Debug,
+        }
+    }
+
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopped => "stopped",
+            Self::Attached => "attached",
+            Self::AttachFailed => "attach-failed",
+            Self::Undecided => "undecided",
+            Self::Reloaded => "reloaded",
+            Self::ReloadRejected => "reload-rejected",
+            Self::LinkVanished => "link-vanished",
+            Self::LinkReplaced => "link-replaced",
+            Self::ForeignProgram => "foreign-program",
+            Self::Outdated => "outdated",
+            Self::ProcessLeft => "process-left",
+            Self::KnobChanged => "knob-changed",
+            Self::Repaired => "repaired",
+            Self::RepairFailed => "repair-failed",
+            Self::Off => "off",
+            Self::On => "on",
+            Self::EventsLost => "events-lost",
+        }
+    }
+}
