@@ -17,6 +17,7 @@ mod hostile;
 mod import;
 mod includes;
 mod learn;
+mod links;
 mod lint;
 mod packaging;
 mod presets;
