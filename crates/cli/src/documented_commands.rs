@@ -1,6 +1,6 @@
 //! The commands in README.md and in the pages of docs/ are commands that this program takes.
 //!
-//! They are read, and not run: a renamed option or a missing argument makes the test fail.
+//! They are read, and not run: a renamed option, a missing argument or a wrong filter makes the test fail.
 //!
 //! | where | what is taken for a command |
 //! | --- | --- |
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use knobgate_policy::Source;
+use knobgate_policy::filter::Filter;
 
 use crate::Cli;
 
@@ -110,6 +112,12 @@ fn in_block(page: &str, language: &str, lines: &[(&str, usize)], found: &mut Vec
 
 /// What is wrong with a command line, if anything is.
 fn wrong(arguments: &[String], is_whole: bool) -> Option<String> {
+    let filters = arguments.windows(2).filter(|pair| pair[0] == "--filter").map(|pair| &pair[1]);
+    for filter in filters {
+        if let Err(error) = Filter::parse(Source::new("--filter", filter.as_str())) {
+            return Some(format!("the filter {filter}: {error}"));
+        }
+    }
     let error = Cli::try_parse_from(arguments).err()?;
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => None,
@@ -176,5 +184,6 @@ exec /usr/bin/knobgate runtime -- \"$@\"
     assert_eq!(lines, expected);
     assert!(wrong(&["knobgate".into(), "list".into(), "--no-such".into()], false).is_some());
     assert!(wrong(&["knobgate".into(), "show".into()], true).is_some());
+    assert!(wrong(&["watch", "--filter", "knob == \"x\""].map(str::to_owned), true).is_some());
     assert!(wrong(&["knobgate".into(), "show".into()], false).is_none());
 }

@@ -27,6 +27,7 @@ mod sarif;
 mod simulate;
 mod test;
 mod top;
+mod troubleshooting;
 mod verify;
 mod watch;
 
