@@ -35,7 +35,8 @@ struct Documented {
 fn pages() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let entries = fs::read_dir(root.join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
-    let mut pages: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|it| it == "md")).collect();
+    let mut pages: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|it| it == "md")).collect();
     pages.push(root.join("README.md"));
     pages.sort();
     let read = |path: PathBuf| {
@@ -86,7 +87,9 @@ fn in_block(page: &str, language: &str, lines: &[(&str, usize)], found: &mut Vec
         "console" | "text" => {
             let mut lines = lines.iter();
             while let Some((line, number)) = lines.next() {
-                let Some(command) = line.strip_prefix("# ").or_else(|| line.strip_prefix("$ ")) else { continue };
+                let Some(command) = line.strip_prefix("# ").or_else(|| line.strip_prefix("$ ")) else {
+                    continue;
+                };
                 // Most lines without the name are commands of others, or comments in what a command prints.
                 if !command.contains("knobgate") {
                     continue;

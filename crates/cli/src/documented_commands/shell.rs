@@ -8,7 +8,8 @@ const WRAPPERS: [&str; 5] = ["exec", "unshare", "nsenter", "time", "sudo"];
 pub(super) fn invocations(script: &str) -> Option<Vec<Vec<String>>> {
     let mut found = Vec::new();
     for command in commands(script)? {
-        let words: Vec<&str> = command.iter().map(String::as_str).skip_while(|word| is_assignment(word)).collect();
+        let words: Vec<&str> =
+            command.iter().map(String::as_str).skip_while(|word| is_assignment(word)).collect();
         let is_knobgate = |word: &&str| *word == "knobgate" || word.ends_with("/bin/knobgate");
         let arguments = match words[..] {
             ["cargo", "run", "--release", "--", ref arguments @ ..] => arguments,

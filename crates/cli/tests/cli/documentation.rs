@@ -58,7 +58,8 @@ fn commands_print_what_the_page_on_reports_says() {
 #[test]
 fn commands_print_what_the_page_on_scenarios_says() {
     let directory = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(format!("{TESTS}/../../../examples"), directory.path().join("examples")).unwrap();
+    std::os::unix::fs::symlink(format!("{TESTS}/../../../examples"), directory.path().join("examples"))
+        .unwrap();
     commands_print_what_the_page_says("simulate.md", &directory);
 }
 

@@ -125,10 +125,14 @@ fn every_link_leads_somewhere() {
 #[test]
 fn links_that_lead_nowhere_are_found() {
     let page = Path::new("docs/language.md");
-    for target in ["observing.md", "observing.md#the-stream-json", "#a-policy", "../examples", "https://example.org/x"] {
+    for target in
+        ["observing.md", "observing.md#the-stream-json", "#a-policy", "../examples", "https://example.org/x"]
+    {
         assert_eq!(wrong(page, target), None, "{target}");
     }
-    for target in ["no.md", "observing.md#no", "#no", "../examples/no", "../../../etc", "../README.md", "../examples#x"] {
+    for target in
+        ["no.md", "observing.md#no", "#no", "../examples/no", "../../../etc", "../README.md", "../examples#x"]
+    {
         assert!(wrong(page, target).is_some(), "{target}");
     }
     assert_eq!(targets("[a](b.md), ![c](d.svg \"e\") and [f] (g)"), ["b.md", "d.svg"]);

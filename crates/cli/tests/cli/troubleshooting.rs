@@ -1,4 +1,4 @@
-//! The messages in docs/troubleshooting.md are those of the commands.
+//! The messages in docs/troubleshooting.md are those of the commands, and so are the findings in docs/threat-model.md.
 
 use std::fs;
 use std::path::Path;
@@ -29,14 +29,23 @@ fn add_sources(directory: &Path, sources: &mut String) {
     }
 }
 
-#[test]
-fn the_messages_in_the_page_on_troubleshooting_are_in_the_program() {
-    let root = Path::new(TESTS).join("../../..");
-    let page = fs::read_to_string(root.join("docs/troubleshooting.md")).unwrap();
+/// The sources of what commands print.
+fn sources() -> String {
     let mut sources = String::new();
     for part in ["cli/src", "knobgate/src", "kernel/src"] {
-        add_sources(&root.join("crates").join(part), &mut sources);
+        add_sources(&Path::new(TESTS).join("../..").join(part), &mut sources);
     }
+    sources
+}
+
+/// A page of docs/.
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(TESTS).join("../../../docs").join(name)).unwrap()
+}
+
+#[test]
+fn the_messages_in_the_page_on_troubleshooting_are_in_the_program() {
+    let (page, sources) = (page("troubleshooting.md"), sources());
     let seen = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     let messages = seen.flat_map(|seen| seen.split('`').skip(1).step_by(2));
     let messages: Vec<&str> =
@@ -45,4 +54,15 @@ fn the_messages_in_the_page_on_troubleshooting_are_in_the_program() {
         assert!(sources.contains(message), "no command says: {message}");
     }
     assert!(messages.len() > 5, "{messages:?}");
+}
+
+#[test]
+fn doctor_has_the_findings_in_the_threat_model() {
+    let (page, sources) = (page("threat-model.md"), sources());
+    let findings = page.lines().filter_map(|line| line.strip_prefix("| **")?.split("**").next());
+    let findings: Vec<&str> = findings.collect();
+    for finding in &findings {
+        assert!(sources.contains(&format!("\"{finding}\"")), "doctor has no finding {finding}");
+    }
+    assert!(findings.len() > 5, "{findings:?}");
 }
