@@ -49,7 +49,7 @@ fn pages() -> Vec<(String, String)> {
 /// The commands of a page, in their order.
 fn documented(page: &str, text: &str) -> Vec<Documented> {
     let mut found = Vec::new();
-    let mut lines = text.lines().zip(1_usize..).peekable();
+    let mut lines = text.lines().zip(1_usize..);
     let mut prose = String::new();
     while let Some((line, number)) = lines.next() {
         let place = format!("{page}:{number}");
