@@ -59,7 +59,9 @@ fn documented(page: &str, text: &str) -> Vec<Documented> {
             in_block(page, info.split(',').next().unwrap_or_default(), &inside, &mut found);
             prose.push('\n');
         } else if let Some(command) = line.strip_prefix("    ").filter(|rest| rest.starts_with("knobgate ")) {
-            found.push(Documented { place, text: command.to_owned(), is_whole: true });
+            // `[NAME]` is an argument that can be left out.
+            let text = command.replace(" [", " ").replace("] ", " ");
+            found.push(Documented { place, text: text.trim_end_matches(']').to_owned(), is_whole: true });
         } else {
             prose += line;
             prose.push('\n');
@@ -159,7 +161,7 @@ fn commands_are_found_wherever_a_page_has_them() {
 Use `knobgate list` or `knobgate
 show NAME`, not `other`.
 
-    knobgate detach web
+    knobgate detach web [--cgroup PATH]
 
 ```console
 $ knobgate check a.knob | head; echo 'a
@@ -182,8 +184,15 @@ exec /usr/bin/knobgate runtime -- \"$@\"
         .flat_map(|found| shell::invocations(&found.text).expect("whole quotes"))
         .map(|arguments| arguments[1..].join(" "))
         .collect();
-    let expected =
-        ["detach web", "check a.knob", "fmt b.knob", "oci-hook", "runtime -- $@", "list", "show NAME"];
+    let expected = [
+        "detach web --cgroup PATH",
+        "check a.knob",
+        "fmt b.knob",
+        "oci-hook",
+        "runtime -- $@",
+        "list",
+        "show NAME",
+    ];
     assert_eq!(lines, expected);
     assert!(wrong(&["knobgate".into(), "list".into(), "--no-such".into()], false).is_some());
     assert!(wrong(&["knobgate".into(), "show".into()], true).is_some());
