@@ -29,7 +29,7 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
     Suite::new(tests).isolated(&["--mount"])
 }
 
-const DENY: &str = "policy web\ndefault write allow\ndeny write kernel.domainname\n";
+const DENY: &str = "policy t-web\ndefault write allow\ndeny write kernel.domainname\n";
 
 fn mount(arguments: &[&str]) -> Result<(), Failed> {
     let mounted = Command::new("mount").args(arguments).status()?;
@@ -59,7 +59,7 @@ fn everything() -> Result<(), Failed> {
         assert!(may_write(cgroup)?);
     }
     // The version stays, with what it remembers; nothing comes back.
-    let shown = stdout(&expect(0, ["show", "web"]));
+    let shown = stdout(&expect(0, ["show", "t-web"]));
     assert!(shown.contains("on no cgroup now") && shown.contains("all policies are off since "), "{shown}");
     let linked = link(by_agent, LinkSource::Agent)?;
     assert!(linked.versions.is_empty(), "{linked:?}");
@@ -83,7 +83,7 @@ fn everything() -> Result<(), Failed> {
     let lines: Vec<Value> = listed.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let off = lines.iter().find(|line| line["off"].is_object()).ok_or("a line")?;
     assert_eq!((&off["attachment"], &off["off"]["by"]), (&Value::Null, &"all".into()), "{off}");
-    let shown: Value = serde_json::from_str(&stdout(&expect(0, ["show", "web", "--json"])))?;
+    let shown: Value = serde_json::from_str(&stdout(&expect(0, ["show", "t-web", "--json"])))?;
     assert_eq!(shown["off"], off["off"], "{shown}");
     let doctor = stdout(&expect(3, ["doctor"]));
     assert!(doctor.contains("no    off                 all policies are off since "), "{doctor}");
@@ -109,22 +109,22 @@ fn one_policy() -> Result<(), Failed> {
         attachments.link(&[version], &CgroupRef::from(&**cgroup), LinkSource::Hook)?;
     }
     let file = policy(DENY);
-    attach(file.path(), named, "web");
+    attach(file.path(), named, "t-web");
     attach(file.path(), other, "webs");
-    let printed = stdout(&expect(0, ["off", "web"]));
+    let printed = stdout(&expect(0, ["off", "t-web"]));
     assert_eq!(printed.matches(": detached; ").count(), 3, "{printed}");
     assert_eq!([one, two, named, other].map(|cgroup| may_write(cgroup).unwrap()), [true, true, true, false]);
     let linked = attachments.link(&[&second], &CgroupRef::from(&**one), LinkSource::Agent)?;
     assert!(linked.versions.is_empty() && linked.off.len() == 1, "{linked:?}");
     let doctor = stdout(&Command::new(KNOBGATE).arg("doctor").output()?);
-    assert!(doctor.contains("less  off                 \"web\" is off since "), "{doctor}");
+    assert!(doctor.contains("less  off                 \"t-web\" is off since "), "{doctor}");
     // It stays off if all others are, too, and then on again.
     expect(0, ["off"]);
-    assert!(stderr(&expect(3, ["on", "web"])).contains("\"web\" stays off: all policies are off since "));
+    assert!(stderr(&expect(3, ["on", "t-web"])).contains("\"t-web\" stays off: all policies are off since "));
     assert!(Off::read()?.reasons().len() == 1);
     assert!(stderr(&expect(3, ["on", "webs"])).contains("\"webs\" stays off"));
     expect(0, ["on"]);
-    assert_eq!(stderr(&expect(0, ["on", "web"])), "note: \"web\" was not off\n");
+    assert_eq!(stderr(&expect(0, ["on", "t-web"])), "note: \"t-web\" was not off\n");
     assert!(attachments.link(&[&second], &CgroupRef::from(&**one), LinkSource::Agent)?.versions[0].is_new);
     Ok(())
 }
@@ -133,7 +133,7 @@ fn on_no_cgroup() -> Result<(), Failed> {
     own_state()?;
     mount(&["-t", "tmpfs", "tmpfs", "/etc"])?;
     fs::create_dir_all("/etc/knobgate/policies.d")?;
-    let text = DENY.replace("policy web", "policy a.web\napply if cgroup starts with \"/\"");
+    let text = DENY.replace("policy t-web", "policy a.web\napply if cgroup starts with \"/\"");
     fs::write("/etc/knobgate/policies.d/web.knob", &text)?;
     let cgroup = scratch();
     expect(0, ["off", "a.web"]);
@@ -181,7 +181,7 @@ fn no_bpffs() -> Result<(), Failed> {
     own_state()?;
     let unmounted = Command::new("umount").args(["-a", "-t", "bpf"]).status()?;
     assert!(unmounted.success());
-    assert!(stderr(&expect(2, ["off", "web"])).contains("(there is: none)"));
+    assert!(stderr(&expect(2, ["off", "t-web"])).contains("(there is: none)"));
     expect(0, ["off", "--reason", "early"]);
     assert!(matches!(Off::read()?.all(), Some(OffBy::All(note)) if note.reason.as_deref() == Some("early")));
     expect(0, ["on"]);
@@ -214,8 +214,8 @@ fn read_only() -> Result<(), Failed> {
     own_state()?;
     let files = tempfile::tempdir()?;
     let text = DENY.replace(
-        "policy web\ndefault write allow",
-        "policy web\napply if container == \"c1\"\ndefault write deny",
+        "policy t-web\ndefault write allow",
+        "policy t-web\napply if container == \"c1\"\ndefault write deny",
     );
     fs::write(files.path().join("web.knob"), text)?;
     let config = files.path().join("config.json");
@@ -227,8 +227,8 @@ fn read_only() -> Result<(), Failed> {
         (&["on"][..], true),
         (&["off"], false),
         (&["on"], true),
-        (&["off", "web"], false),
-        (&["on", "web"], true),
+        (&["off", "t-web"], false),
+        (&["on", "t-web"], true),
     ] {
         // A policy that is attached nowhere is known by its attachment only.
         attachments.link(&[&version(DENY)?], &CgroupRef::from(&*scratch()), LinkSource::Hook)?;
@@ -269,7 +269,7 @@ fn meanwhile() -> Result<(), Failed> {
             let links = attachments.links(web.name()).unwrap_or_default();
             assert!(links.is_empty(), "{links:?}");
             // The next time, its attachment may be made just when all are listed.
-            let _ = Command::new(KNOBGATE).args(["detach", "web", "--source", "any"]).output();
+            let _ = Command::new(KNOBGATE).args(["detach", "t-web", "--source", "any"]).output();
             expect(0, ["on"]);
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

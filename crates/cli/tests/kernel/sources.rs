@@ -28,8 +28,8 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
 }
 
 const PINS: &str = "/sys/fs/bpf/knobgate";
-const DENY: &str = "policy web\ndefault write allow\ndeny write kernel.domainname\n";
-const OTHER: &str = "policy web\ndefault write allow\ndeny write kernel.domainname, kernel.hostname\n";
+const DENY: &str = "policy t-web\ndefault write allow\ndeny write kernel.domainname\n";
+const OTHER: &str = "policy t-web\ndefault write allow\ndeny write kernel.domainname, kernel.hostname\n";
 
 /// A bpffs, and a `/run/knobgate`, of this test alone.
 pub(crate) fn own_state() -> Result<(), Failed> {
@@ -122,15 +122,15 @@ fn own_links() -> Result<(), Failed> {
         assert_eq!(listed(cgroup)?["source"], source.as_str());
     }
     assert_eq!(pins(&name)?, [":agent", ":hook", ":nri"]);
-    let message = stderr(&expect(2, ["detach", "web"]));
+    let message = stderr(&expect(2, ["detach", "t-web"]));
     for expected in
-        ["by the agent on 1 cgroup", "by a hook on 1", "by the NRI plugin on 1", "not by hand", "off web"]
+        ["by the agent on 1 cgroup", "by a hook on 1", "by the NRI plugin on 1", "not by hand", "off t-web"]
     {
         assert!(message.contains(expected), "{message}");
     }
     let [one, two, _] = &cgroups;
     let place = two.path().to_str().ok_or("a path")?;
-    let message = stderr(&expect(2, ["detach", "web", "--cgroup", place, "--source", "agent"]));
+    let message = stderr(&expect(2, ["detach", "t-web", "--cgroup", place, "--source", "agent"]));
     assert!(message.contains("by a hook on 1 cgroup, not by the agent"), "{message}");
     // The library does the same for one cgroup.
     let unlink = |cgroup: &Cgroup, source| attachments.unlink(web.name(), cgroup.id(), source);
@@ -139,9 +139,9 @@ fn own_links() -> Result<(), Failed> {
     assert_eq!(pins(&name)?, [":hook", ":nri"]);
     assert!(may_write(one)? && !may_write(two)?);
 
-    let message = stdout(&expect(0, ["detach", "web", "--source", "hook"]));
+    let message = stdout(&expect(0, ["detach", "t-web", "--source", "hook"]));
     assert!(message.ends_with("it is still on 1 cgroup, by the NRI plugin\n"), "{message}");
-    expect(0, ["detach", "web", "--source", "any"]);
+    expect(0, ["detach", "t-web", "--source", "any"]);
     assert!(!Path::new(PINS).join(&name).exists());
     assert!(!unlink(one, LinkSource::Agent)?, "there is no such attachment any more");
     Ok(())
@@ -222,7 +222,7 @@ fn two_links() -> Result<(), Failed> {
     drop(program);
     assert_eq!(attachments.read(&"t-two".parse()?)?.cgroups.len(), 2);
     // Both programs are replaced, and each link goes on its own.
-    attach(policy("policy web\ndefault write allow\n").path(), &one, "t-two");
+    attach(policy("policy t-web\ndefault write allow\n").path(), &one, "t-two");
     assert!(may_write(&one)?);
     attach(file.path(), &one, "t-two");
     expect(0, ["detach", "t-two"]);
