@@ -32,8 +32,8 @@
 //! # Examples
 //!
 //! ```no_run
-//! use knobgate::policy::{CheckOptions, Source, parse};
 //! use knobgate::kernel::LinkSource;
+//! use knobgate::policy::{CheckOptions, Source, parse};
 //! use knobgate::{Attachments, CgroupRef, CompiledPolicy, LinksOf};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
