@@ -13,10 +13,17 @@
 //! from there.
 #![forbid(unsafe_code)]
 
+mod agent;
+mod agent_error;
+mod engine;
+mod lock;
 mod notice;
 mod reporter;
 mod status;
 
+pub use agent::{Agent, AgentHandle, AgentOptions};
+pub use agent_error::AgentError;
+pub use lock::RUN_DIRECTORY;
 pub use notice::{Notice, NoticeField, NoticeKind, Severity};
 pub use reporter::Reporter;
 pub use status::{LateCgroup, OffPolicy, PolicyStatus, ReloadStatus, Status, UndecidedCgroup};

@@ -1,5 +1,6 @@
 //! The subcommands, one module each.
 
+mod agent;
 mod attach;
 mod check;
 mod compile;
@@ -63,6 +64,7 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     Run(run::Run),
     Runtime(runtime::Runtime),
+    Agent(agent::AgentCommand),
     Learn(learn::Learn),
     OciHook(oci_hook::OciHook),
     Nri(nri::Nri),
@@ -96,6 +98,7 @@ impl Command {
             Self::Report(report) => report.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Agent(agent) => agent.run(output),
             Self::Runtime(runtime) => Ok(runtime.run(output)),
             Self::Learn(learn) => learn.run(output),
             Self::OciHook(hook) => Ok(hook.run(output)),
