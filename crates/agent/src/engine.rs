@@ -34,7 +34,7 @@ impl Engine {
         requests: Requests,
     ) -> Result<Self, AgentError> {
         let config = AgentConfig::read_or_default(options.config.as_deref())?;
-        let policies = ContainerPolicies::read_with(&options.policies, config)?;
+        let policies = ContainerPolicies::read_with(&options.policies, config, &mut Default::default())?;
         let now = SystemTime::now();
         let last_reload = ReloadStatus { at: now, error: None };
         let mut engine = Self {

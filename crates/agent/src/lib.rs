@@ -15,7 +15,9 @@
 
 mod agent;
 mod agent_error;
+mod cgroup_watch;
 mod engine;
+mod file_watch;
 mod lock;
 mod notice;
 mod reporter;
