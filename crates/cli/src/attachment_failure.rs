@@ -1,10 +1,11 @@
 //! Failures of operations on attachments, and what to do about them.
 
-use knobgate::{AttachmentError, AttachmentState};
-use knobgate_kernel::{AttachmentName, BpffsError, LinkError};
+use knobgate::{AttachmentError, AttachmentState, versions_of};
+use knobgate_kernel::{AttachmentName, BpffsError, LinkError, LinkSource};
 
 use crate::cgroup_argument::describe_ids;
 use crate::failure::Failure;
+use crate::link_source::{by, by_all};
 use crate::plural::count;
 use crate::printable::printable_path;
 
@@ -51,6 +52,21 @@ impl From<AttachmentError> for Failure {
                 printable_path(cgroup.path()),
                 describe_ids(&attached_to)
             )),
+            AttachmentError::OfOthers { name, wanted, sources } => {
+                let others = by_all(&sources);
+                let source = match sources.keys().collect::<Vec<_>>()[..] {
+                    [&source] if source != LinkSource::Unknown => source.as_str(),
+                    _ => "any",
+                };
+                let policy = versions_of(&name).unwrap_or(name.as_str());
+                Self::usage(format!(
+                    "the attachment \"{name}\" was attached {others}, not {}; to take it out of force, so that nobody puts it back: \
+                     knobgate off {policy}; to detach it all the same: knobgate detach {name} --source {source}",
+                    by(wanted)
+                ))
+            }
+            AttachmentError::Off { .. } => Self::usage(what),
+            AttachmentError::OffUnknown(source) => Self::machine(what).because(source),
             AttachmentError::Empty { name } => {
                 cannot("show", &name).because(format!("all of its links were unpinned; remove it: knobgate detach {name}"))
             }

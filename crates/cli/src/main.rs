@@ -26,6 +26,7 @@
 //! - [`departure_report`] is about processes that leave the policy of `run`;
 //! - [`unified_diff`] prints what changes in a text;
 //! - [`journal`] sends messages to systemd's journal;
+//! - [`link_source`] says who put a program on a cgroup;
 //! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] has the failures of commands and their exit statuses.
 #![forbid(unsafe_code)]
@@ -49,6 +50,7 @@ mod json_decision;
 mod json_diagnostic;
 mod knob_value;
 mod limited;
+mod link_source;
 mod live_events;
 mod load_failure;
 mod memories;

@@ -1,8 +1,8 @@
 //! An attachment: a program on cgroups, held by pinned links.
 //!
-//! It is a directory with a link `cgroup-ID` for each cgroup, named after the cgroup's id (`ls -di` prints it). The
-//! links lead to the program, and the program to its maps. Only maps that the kernel would empty otherwise are pinned,
-//! too, as `map-ID`.
+//! It is a directory with a link `cgroup-ID` for each cgroup, named after the cgroup's id (`ls -di` prints it). More in its name
+//! says where it comes from ([`LinkOrigin`]). The links lead to the program, and the program to its maps. Only maps that the kernel
+//! would empty otherwise are pinned, too, as `map-ID`.
 //!
 //! If the program itself is pinned, too, as `program`, the attachment exists without any cgroup.
 
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::bpffs::{BpffsError, failed, untrusted_pin};
 use crate::link::{Link, LinkInfo};
 use crate::link_error::LinkError;
+use crate::link_origin::{LinkOrigin, LinkPin};
 use crate::map::Map;
 use crate::object::BpfObjectError;
 use crate::pin_owner::BadOwnership;
@@ -29,8 +30,6 @@ use crate::sys::bpf;
 pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The prefix of pinned links.
-const LINK: &str = "cgroup-";
 /// The prefix of pinned maps.
 const MAP: &str = "map-";
 /// The name of the pinned program.
@@ -44,13 +43,16 @@ pub struct Attachment {
 }
 
 /// A link of an attachment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PinnedLink {
     /// The cgroup that it was made for, which may have been removed.
     pub cgroup_id: u64,
+    /// Who made it, and when.
+    pub origin: LinkOrigin,
     /// Its program and cgroup, now.
     pub info: LinkInfo,
+    pin: LinkPin,
 }
 
 impl PinnedLink {
@@ -82,35 +84,43 @@ impl Attachment {
     ///
     /// [`BpffsError::Link`], [`Untrusted`](BpffsError::Untrusted), [`Io`](BpffsError::Io).
     pub fn links(&self) -> Result<Vec<PinnedLink>, BpffsError> {
-        let mut cgroups = self.pinned(LINK)?;
-        cgroups.sort_unstable();
-        let mut links = Vec::with_capacity(cgroups.len());
-        for cgroup_id in cgroups {
-            match self.link(cgroup_id) {
-                Ok(link) => links.push(PinnedLink { cgroup_id, info: link.info()? }),
-                Err(BpffsError::Link(LinkError::Pin { error, .. }))
-                    if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(links)
+        let mut pins = self.link_pins()?;
+        pins.sort_unstable();
+        self.pinned_links(pins)
+    }
+
+    /// Its links on this cgroup: there is one, or none. There are several only if somebody else has pinned one, or another version
+    /// of knobgate that does not know all sources.
+    ///
+    /// # Errors
+    ///
+    /// As [`links`](Self::links).
+    pub fn links_on(&self, cgroup_id: u64) -> Result<Vec<PinnedLink>, BpffsError> {
+        self.pinned_links(self.link_pins_on(cgroup_id)?)
     }
 
     /// The link that holds the program on this cgroup.
     ///
     /// # Errors
     ///
-    /// [`BpffsError::Link`], [`Untrusted`](BpffsError::Untrusted).
+    /// [`BpffsError::Link`], [`Untrusted`](BpffsError::Untrusted), [`Io`](BpffsError::Io).
     pub fn link(&self, cgroup_id: u64) -> Result<Link, BpffsError> {
-        let path = self.pin_path(LINK, cgroup_id);
-        let stat = statat(&self.dir, format!("{LINK}{cgroup_id}"), AtFlags::SYMLINK_NOFOLLOW);
-        match stat.map(|stat| BadOwnership::of_entry(&stat)) {
-            Ok(Some(why)) => Err(untrusted_pin(&path, why)),
-            Ok(None) => Ok(Link::from_pin(path)?),
-            Err(error) => {
-                Err(LinkError::Pin { doing: "open the pinned link", path, error: error.into() }.into())
+        match self.link_pins_on(cgroup_id)?.first() {
+            Some(pin) => self.open_pin(pin),
+            None => {
+                let path = self.path.join(LinkPin::new(cgroup_id, LinkOrigin::HAND).name());
+                Err(not_opened(path, Errno::NOENT))
             }
         }
+    }
+
+    /// Opens one of its links.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Link`], [`Untrusted`](BpffsError::Untrusted).
+    pub fn open_link(&self, link: &PinnedLink) -> Result<Link, BpffsError> {
+        self.open_pin(&link.pin)
     }
 
     /// Pins the link that holds the program on this cgroup.
@@ -118,18 +128,18 @@ impl Attachment {
     /// # Errors
     ///
     /// [`BpffsError::Link`].
-    pub fn pin(&self, cgroup_id: u64, link: &Link) -> Result<(), BpffsError> {
-        Ok(link.pin(self.pin_path(LINK, cgroup_id))?)
+    pub fn pin(&self, cgroup_id: u64, origin: LinkOrigin, link: &Link) -> Result<(), BpffsError> {
+        Ok(link.pin(self.path.join(LinkPin::new(cgroup_id, origin).name()))?)
     }
 
-    /// Unpins the link of this cgroup. That detaches the program, unless the link is open or pinned elsewhere:
+    /// Unpins one of its links. That detaches the program, unless the link is open or pinned elsewhere:
     /// [detach](Link::detach) it first to be sure.
     ///
     /// # Errors
     ///
     /// [`BpffsError::Io`].
-    pub fn unpin(&self, cgroup_id: u64) -> Result<(), BpffsError> {
-        self.remove(LINK, cgroup_id)
+    pub fn unpin(&self, link: &PinnedLink) -> Result<(), BpffsError> {
+        self.unlink(link.pin.name())
     }
 
     /// Unpins the dead links, and returns the others.
@@ -139,7 +149,7 @@ impl Attachment {
     /// As [`links`](Self::links).
     pub fn unpin_dead(&self) -> Result<Vec<PinnedLink>, BpffsError> {
         let (dead, alive): (Vec<_>, Vec<_>) = self.links()?.into_iter().partition(PinnedLink::is_dead);
-        dead.iter().try_for_each(|link| self.unpin(link.cgroup_id))?;
+        dead.iter().try_for_each(|link| self.unpin(link))?;
         Ok(alive)
     }
 
@@ -197,45 +207,79 @@ impl Attachment {
     }
 
     pub(crate) fn unpin_all(&self) -> Result<(), BpffsError> {
-        self.pinned(LINK)?.into_iter().try_for_each(|cgroup_id| self.unpin(cgroup_id))?;
+        self.link_pins()?.iter().try_for_each(|pin| self.unlink(pin.name()))?;
         // Before its maps: without these, it would not be whole.
         self.unlink(PROGRAM)?;
         self.unpin_maps_except(&[])
     }
 
     pub(crate) fn pin_map(&self, map: &Map) -> Result<(), BpffsError> {
-        let path = self.pin_path(MAP, map.info().id.into());
+        let path = self.path.join(map_pin(map.info().id));
         let pinned = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL);
         pinned.and_then(|path| bpf::obj_pin(map.as_fd(), &path)).map_err(failed("pin a map at", &path))
     }
 
     pub(crate) fn unpin_map(&self, id: u32) -> Result<(), BpffsError> {
-        self.remove(MAP, id.into())
+        self.unlink(&map_pin(id))
     }
 
     pub(crate) fn unpin_maps_except(&self, ids: &[u32]) -> Result<(), BpffsError> {
-        let kept = |id: &u64| ids.iter().any(|kept| u64::from(*kept) == *id);
-        self.pinned(MAP)?.into_iter().filter(|id| !kept(id)).try_for_each(|id| self.remove(MAP, id))
+        let pinned = self.pins(|name| name.strip_prefix(MAP)?.parse::<u32>().ok())?;
+        pinned.into_iter().filter(|id| !ids.contains(id)).try_for_each(|id| self.unpin_map(id))
     }
 
-    /// The ids in the names of pins with this prefix.
-    fn pinned(&self, prefix: &str) -> Result<Vec<u64>, BpffsError> {
+    fn link_pins(&self) -> Result<Vec<LinkPin>, BpffsError> {
+        self.pins(LinkPin::parse)
+    }
+
+    /// The pins of the links on a cgroup. There may be thousands of others, so the names that this version knows are tried first.
+    fn link_pins_on(&self, cgroup_id: u64) -> Result<Vec<LinkPin>, BpffsError> {
+        let is_there = |pin: &LinkPin| {
+            statat(&self.dir, pin.name(), AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT)
+        };
+        let mut pins: Vec<LinkPin> = LinkPin::known(cgroup_id).filter(is_there).collect();
+        if pins.is_empty() {
+            pins = self.link_pins()?;
+            pins.retain(|pin| pin.cgroup_id == cgroup_id);
+        }
+        Ok(pins)
+    }
+
+    fn pinned_links(&self, pins: Vec<LinkPin>) -> Result<Vec<PinnedLink>, BpffsError> {
+        let mut links = Vec::with_capacity(pins.len());
+        for pin in pins {
+            match self.open_pin(&pin) {
+                Ok(link) => {
+                    let info = link.info()?;
+                    links.push(PinnedLink { cgroup_id: pin.cgroup_id, origin: pin.origin, info, pin });
+                }
+                Err(BpffsError::Link(LinkError::Pin { error, .. }))
+                    if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(links)
+    }
+
+    fn open_pin(&self, pin: &LinkPin) -> Result<Link, BpffsError> {
+        let path = self.path.join(pin.name());
+        let stat = statat(&self.dir, pin.name(), AtFlags::SYMLINK_NOFOLLOW);
+        match stat.map(|stat| BadOwnership::of_entry(&stat)) {
+            Ok(Some(why)) => Err(untrusted_pin(&path, why)),
+            Ok(None) => Ok(Link::from_pin(path)?),
+            Err(error) => Err(not_opened(path, error)),
+        }
+    }
+
+    /// What `parse` makes of the names of its pins.
+    fn pins<T>(&self, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, BpffsError> {
         let failed = || failed("list", &self.path);
-        let mut ids = Vec::new();
+        let mut pins = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.dir).map_err(failed())? {
             let entry = entry.map_err(failed())?;
-            let name = entry.file_name().to_str().ok();
-            ids.extend(name.and_then(|name| name.strip_prefix(prefix)?.parse::<u64>().ok()));
+            pins.extend(entry.file_name().to_str().ok().and_then(&parse));
         }
-        Ok(ids)
-    }
-
-    fn pin_path(&self, prefix: &str, id: u64) -> PathBuf {
-        self.path.join(format!("{prefix}{id}"))
-    }
-
-    fn remove(&self, prefix: &str, id: u64) -> Result<(), BpffsError> {
-        self.unlink(&format!("{prefix}{id}"))
+        Ok(pins)
     }
 
     fn unlink(&self, pin: &str) -> Result<(), BpffsError> {
@@ -244,4 +288,12 @@ impl Attachment {
             Err(error) => Err(failed("remove", &self.path.join(pin))(error)),
         }
     }
+}
+
+fn map_pin(id: u32) -> String {
+    format!("{MAP}{id}")
+}
+
+fn not_opened(path: PathBuf, error: Errno) -> BpffsError {
+    LinkError::Pin { doing: "open the pinned link", path, error: error.into() }.into()
 }

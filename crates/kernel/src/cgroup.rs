@@ -195,6 +195,26 @@ impl Cgroup {
         teardown::is_populated(self.dir.as_fd()).map_err(failed("read cgroup.events of", &self.path))
     }
 
+    /// Whether there is a process in this cgroup or below, except for this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](CgroupError::Io).
+    pub fn is_occupied(&self, except: Option<u32>) -> Result<bool, CgroupError> {
+        let is_other = |pid: &u32| Some(*pid) != except;
+        match except {
+            // The root, which has no `cgroup.events`, has the first process of the machine.
+            None => Ok(self.kind()? == CgroupType::Root || self.is_populated()?),
+            Some(_) if self.procs()?.iter().any(is_other) => Ok(true),
+            Some(_) => {
+                let below = self.descendants()?.into_iter();
+                // It may be removed in the meantime. A threaded one has only threads of processes that are listed above it.
+                let procs = |(_, path)| Self::open(path).and_then(|below| below.procs()).unwrap_or_default();
+                Ok(below.flat_map(procs).any(|pid| is_other(&pid)))
+            }
+        }
+    }
+
     /// Waits until there is no process in this cgroup and below. Returns whether that is so.
     ///
     /// # Errors

@@ -131,7 +131,7 @@ impl Drop for NewAttachment<'_> {
         }
         for link in self.attachment.links().unwrap_or_default() {
             // Detaching takes effect at once, unpinning with a delay.
-            let _ = self.attachment.link(link.cgroup_id).map(|link| link.detach());
+            let _ = self.attachment.open_link(&link).map(|link| link.detach());
         }
         let _ = self.attachment.unpin_all();
         let _ = unlinkat(self.pins, &*self.staging, AtFlags::REMOVEDIR);

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::path::PathBuf;
 
-use crate::attachment::Attachment;
+use crate::attachment::{Attachment, PinnedLink};
 use crate::bpffs::BpffsError;
 use crate::cgroup::Cgroup;
 use crate::link::Link;
 use crate::link_error::LinkError;
+use crate::link_origin::{LinkOrigin, LinkSource};
 use crate::map::Map;
 use crate::probe::load_allow;
 use crate::program::ProgramFd;
@@ -20,8 +21,8 @@ pub struct Transaction<'a> {
     attachment: &'a Attachment,
     program: &'a ProgramFd,
     program_id: u32,
-    /// The cgroups to which it was newly attached.
-    attached: Vec<u64>,
+    /// The cgroups to which it was newly attached, and where its links come from.
+    attached: Vec<(u64, LinkOrigin)>,
     replaced: Vec<Replaced>,
     /// The replaced programs, held open because nothing else may refer to them.
     old: BTreeMap<u32, ProgramFd>,
@@ -29,12 +30,25 @@ pub struct Transaction<'a> {
     maps: Option<Vec<u32>>,
 }
 
-/// A cgroup on which the program replaced another one.
+/// A link in which the program replaced another one.
 #[derive(Debug)]
 struct Replaced {
     cgroup: PathBuf,
-    cgroup_id: u64,
+    link: PinnedLink,
     old_id: u32,
+}
+
+/// Whether a new link [came late](LinkOrigin::late).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lateness {
+    /// If a process is in the cgroup or below it, except for this one. That is looked up after the program is attached, so a process
+    /// that comes in between counts.
+    IfOccupied {
+        /// The id of a process that does not count.
+        except: Option<u32>,
+    },
+    /// It is known.
+    Known(bool),
 }
 
 impl<'a> Transaction<'a> {
@@ -77,12 +91,23 @@ impl<'a> Transaction<'a> {
     /// # Errors
     ///
     /// [`BpffsError::Link`]; then the cgroup is unchanged.
-    pub fn attach(&mut self, cgroup: &Cgroup) -> Result<(), BpffsError> {
+    pub fn attach(
+        &mut self,
+        cgroup: &Cgroup,
+        source: LinkSource,
+        lateness: Lateness,
+    ) -> Result<(), BpffsError> {
         // If this link is dropped before it is pinned, the program is detached again.
         let link = Link::create(self.program, cgroup)?;
         cgroup.ensure_effective(self.program_id)?;
-        self.attachment.pin(cgroup.id(), &link)?;
-        self.attached.push(cgroup.id());
+        let late = match lateness {
+            // What cannot be found out does not count as early.
+            Lateness::IfOccupied { except } => cgroup.is_occupied(except).unwrap_or(true),
+            Lateness::Known(late) => late,
+        };
+        let origin = LinkOrigin { source, late };
+        self.attachment.pin(cgroup.id(), origin, &link)?;
+        self.attached.push((cgroup.id(), origin));
         Ok(())
     }
 
@@ -97,9 +122,19 @@ impl<'a> Transaction<'a> {
     ///
     /// [`BpffsError::Link`].
     pub fn replace(&mut self, cgroup: &Cgroup) -> Result<(), BpffsError> {
+        let links = self.attachment.links_on(cgroup.id())?;
+        if links.is_empty() {
+            // Says that it is not there.
+            self.attachment.link(cgroup.id())?;
+        }
+        links.into_iter().try_for_each(|link| self.replace_in(link, cgroup))?;
+        Ok(cgroup.ensure_effective(self.program_id)?)
+    }
+
+    fn replace_in(&mut self, pinned: PinnedLink, cgroup: &Cgroup) -> Result<(), BpffsError> {
         // Other processes may be replacing it, too.
         const TRIES: u32 = 10;
-        let link = self.attachment.link(cgroup.id())?;
+        let link = self.attachment.open_link(&pinned)?;
         for tries in 1.. {
             let recomputing = recompute_if_reordered(cgroup)?;
             let old_id = link.info()?.program_id;
@@ -108,8 +143,7 @@ impl<'a> Transaction<'a> {
             }
             match link.update(&self.old[&old_id], self.program) {
                 Ok(()) => {
-                    let path = cgroup.path().to_owned();
-                    self.replaced.push(Replaced { cgroup: path, cgroup_id: cgroup.id(), old_id });
+                    self.replaced.push(Replaced { cgroup: cgroup.path().to_owned(), link: pinned, old_id });
                     drop(recomputing);
                     ensure_released(cgroup, old_id)?;
                     break;
@@ -118,7 +152,7 @@ impl<'a> Transaction<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(cgroup.ensure_effective(self.program_id)?)
+        Ok(())
     }
 
     /// The ids of the replaced programs.
@@ -147,8 +181,8 @@ impl<'a> Transaction<'a> {
 
     fn restore(&mut self) -> Result<(), BpffsError> {
         let mut first = Ok(());
-        for Replaced { cgroup, cgroup_id, old_id } in take(&mut self.replaced) {
-            let link = self.attachment.link(cgroup_id);
+        for Replaced { cgroup, link, old_id } in take(&mut self.replaced) {
+            let link = self.attachment.open_link(&link);
             let done = link.and_then(|link| {
                 // The kernel detaches the programs of a removed cgroup with a delay.
                 if link.info()?.cgroup_id.is_none() || !cgroup.exists() {
@@ -166,15 +200,23 @@ impl<'a> Transaction<'a> {
             });
             first = first.and(done);
         }
-        for cgroup_id in take(&mut self.attached) {
-            let link = self.attachment.link(cgroup_id);
-            // Linux before 5.9 cannot detach; there, the link goes with its pin.
-            let _ = link.map(|link| link.detach());
-            first = first.and(self.attachment.unpin(cgroup_id));
+        for (cgroup_id, origin) in take(&mut self.attached) {
+            let links = self.attachment.links_on(cgroup_id);
+            let unpinned = links.and_then(|links| {
+                let mut own = links.iter().filter(|link| link.origin == origin);
+                own.try_for_each(|link| self.detach(link))
+            });
+            first = first.and(unpinned);
         }
         first?;
         // If the program is still attached somewhere, it needs the maps.
         take(&mut self.maps).into_iter().flatten().try_for_each(|id| self.attachment.unpin_map(id))
+    }
+
+    fn detach(&self, link: &PinnedLink) -> Result<(), BpffsError> {
+        // Linux before 5.9 cannot detach; there, the link goes with its pin.
+        let _ = self.attachment.open_link(link).map(|link| link.detach());
+        self.attachment.unpin(link)
     }
 }
 

@@ -7,14 +7,15 @@ use std::time::Duration;
 use knobgate_bpf::MapKind;
 use knobgate_compiler::EVENT_CGROUPS_MAP;
 use knobgate_kernel::{
-    Attachment, AttachmentName, BpfObjectError, BpffsError, Hierarchy, LinkError, LoadedProgram, Map,
-    PinnedLink, ProgramFd, Transaction,
+    Attachment, AttachmentName, BpfObjectError, BpffsError, Hierarchy, Lateness, LinkError, LinkSource,
+    LoadedProgram, Map, PinnedLink, ProgramFd, Transaction,
 };
 
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
 use crate::events::{self, EventReaders, OtherCounters};
+use crate::off::Off;
 
 /// What [`Attachments::apply`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,13 @@ pub enum Applied {
     },
 }
 
+/// What the names of new links say about them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewLinks {
+    pub(crate) source: LinkSource,
+    pub(crate) lateness: Lateness,
+}
+
 impl Attachments {
     /// Attaches a program to the cgroups under a name. It stays until it is [detached](Self::detach).
     ///
@@ -51,14 +59,17 @@ impl Attachments {
     /// access is judged by one of the two. Otherwise it must be the same program, and new cgroups share the attached
     /// one. Duplicate cgroups are ignored.
     ///
+    /// `source` is who does this. Links that are there keep theirs.
+    ///
     /// # Errors
     ///
-    /// [`AttachmentError`]. If it cannot be attached to one of the cgroups, nothing changes on any.
+    /// [`AttachmentError`]. If it cannot be attached to one of the cgroups, nothing changes on any. If it is [off](Off), neither.
     pub fn apply(
         &self,
         name: &AttachmentName,
         loaded: &LoadedProgram,
         cgroups: &[CgroupRef],
+        source: LinkSource,
     ) -> Result<Applied, AttachmentError> {
         let mut seen = BTreeSet::new();
         let cgroups: Vec<_> = cgroups.iter().filter(|cgroup| seen.insert(cgroup.id())).cloned().collect();
@@ -66,7 +77,10 @@ impl Attachments {
             return Err(AttachmentError::NoCgroups { name: name.clone() });
         }
         let _lock = self.lock()?;
-        self.apply_locked(name, loaded, &cgroups)
+        if let Some(by) = Off::read()?.of(name) {
+            return Err(AttachmentError::Off { name: name.clone(), by });
+        }
+        self.apply_locked(name, loaded, &cgroups, source)
     }
 
     fn apply_locked(
@@ -74,11 +88,13 @@ impl Attachments {
         name: &AttachmentName,
         loaded: &LoadedProgram,
         cgroups: &[CgroupRef],
+        source: LinkSource,
     ) -> Result<Applied, AttachmentError> {
+        let new = NewLinks { source, lateness: Lateness::IfOccupied { except: None } };
         let existing = match self.pins.attachment(name) {
             Ok(attachment) => attachment,
             Err(BpffsError::NotFound { .. }) => {
-                self.attach(name, loaded, cgroups)?;
+                self.attach(name, loaded, cgroups, new)?;
                 return Ok(Applied::Attached);
             }
             Err(error) => return Err(failed("open", name)(error)),
@@ -92,25 +108,25 @@ impl Attachments {
             }
             let attached = links.iter().map(|link| link.cgroup_id).collect();
             let id = program.info().map_err(LinkError::from).map_err(failed("compare", name))?.id;
-            return share(&existing, name, &(id, program), &attached, cgroups);
+            return share(&existing, name, &(id, program), &attached, cgroups, new);
         }
         if links.is_empty() {
             self.pins.remove(name).map_err(failed("renew", name))?;
-            self.attach(name, loaded, cgroups)?;
+            self.attach(name, loaded, cgroups, new)?;
             return Ok(Applied::Renewed);
         }
         let attached: BTreeSet<u64> = links.iter().map(|link| link.cgroup_id).collect();
         if wanted != attached
             && let Some(program) = same_program(&links, loaded).map_err(failed("compare", name))?
         {
-            return share(&existing, name, &program, &attached, cgroups);
+            return share(&existing, name, &program, &attached, cgroups, new);
         }
         if wanted.is_superset(&attached) {
             let replaced = replaced_by(&links, &loaded.program).map_err(failed("replace", name))?;
-            return replace(&existing, name, (loaded, &replaced), &attached, cgroups);
+            return replace(&existing, name, (loaded, &replaced), &attached, cgroups, new);
         }
         if was_released(&existing, &attached).map_err(failed("open", name))? {
-            return self.apply_locked(name, loaded, cgroups);
+            return self.apply_locked(name, loaded, cgroups, source);
         }
         let attached_to = attached.into_iter().collect();
         Err(AttachmentError::OnOtherCgroups { name: name.clone(), attached_to })
@@ -121,6 +137,7 @@ impl Attachments {
         name: &AttachmentName,
         loaded: &LoadedProgram,
         cgroups: &[CgroupRef],
+        new: NewLinks,
     ) -> Result<(), AttachmentError> {
         prepare(loaded, &[], cgroups)?;
         if let Some(readers) = EventReaders::of(loaded)? {
@@ -128,7 +145,7 @@ impl Attachments {
         }
         let attachment = self.pins.begin().map_err(failed("make", name))?;
         let transaction = begin(&attachment, loaded).map_err(failed("make", name))?;
-        change_all(transaction, ("make", name), &BTreeSet::new(), cgroups)?;
+        change_all(transaction, ("make", name), &BTreeSet::new(), cgroups, new)?;
         attachment.publish(name).map_err(failed("make", name))
     }
 }
@@ -181,9 +198,10 @@ fn share(
     (id, program): &(u32, ProgramFd),
     attached: &BTreeSet<u64>,
     cgroups: &[CgroupRef],
+    new: NewLinks,
 ) -> Result<Applied, AttachmentError> {
     let added: Vec<_> = cgroups.iter().filter(|cgroup| !attached.contains(&cgroup.id())).cloned().collect();
-    share_program(attachment, name, program, [], &added)?;
+    share_program(attachment, name, program, [], &added, new)?;
     Ok(Applied::Shared { program: *id, cgroups: attached.len() + added.len(), added })
 }
 
@@ -194,13 +212,14 @@ pub(crate) fn share_program<'a>(
     program: &'a ProgramFd,
     others: impl IntoIterator<Item = &'a ProgramFd>,
     added: &[CgroupRef],
+    new: NewLinks,
 ) -> Result<(), AttachmentError> {
     let maps = program.maps()?;
     let _ = events::make_room(&maps.iter().collect::<Vec<_>>(), others.into_iter().chain([program]));
     let paths = added.iter().map(|cgroup| (cgroup.id(), cgroup.path()));
     events::remember_cgroups(maps.iter().find(|map| map.info().name == EVENT_CGROUPS_MAP), paths);
     let transaction = Transaction::begin(attachment, program).map_err(failed("extend", name))?;
-    change_all(transaction, ("extend", name), &BTreeSet::new(), added).map(drop)
+    change_all(transaction, ("extend", name), &BTreeSet::new(), added, new).map(drop)
 }
 
 fn replace(
@@ -209,13 +228,14 @@ fn replace(
     (loaded, replaced): (&LoadedProgram, &[ProgramFd]),
     attached: &BTreeSet<u64>,
     cgroups: &[CgroupRef],
+    new: NewLinks,
 ) -> Result<Applied, AttachmentError> {
     prepare(loaded, replaced, cgroups)?;
     let maps = maps_of(loaded);
     let others = replaced.iter().map(|program| OtherCounters::of(program, &maps));
     let others = others.collect::<Result<Vec<_>, BpfObjectError>>()?;
     let transaction = begin(attachment, loaded).map_err(failed("replace", name))?;
-    let old = change_all(transaction, ("replace", name), attached, cgroups)?;
+    let old = change_all(transaction, ("replace", name), attached, cgroups, new)?;
     for others in others.iter().flatten() {
         // It is replaced. That some counters are not remembered is no reason to say otherwise.
         let _ = others.hand_over(&maps);
@@ -254,6 +274,7 @@ pub(crate) fn change_all(
     (operation, name): (&'static str, &AttachmentName),
     attached: &BTreeSet<u64>,
     cgroups: &[CgroupRef],
+    new: NewLinks,
 ) -> Result<BTreeSet<u32>, AttachmentError> {
     for cgroup in cgroups {
         let is_replaced = attached.contains(&cgroup.id());
@@ -262,7 +283,7 @@ pub(crate) fn change_all(
                 let replaced = transaction.replace(&opened);
                 replaced.map_err(|error| (Some(opened.path().to_owned()), error))
             } else {
-                transaction.attach(&opened).map_err(|error| (None, error))
+                transaction.attach(&opened, new.source, new.lateness).map_err(|error| (None, error))
             }
         });
         if let Err((replaced_on, source)) = changed {

@@ -1,12 +1,14 @@
 //! Why something cannot be done with an attachment.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
 use knobgate_compiler::CompileError;
-use knobgate_kernel::{AttachmentName, BpfObjectError, BpffsError, LoadError};
+use knobgate_kernel::{AttachmentName, BpfObjectError, BpffsError, LinkSource, LoadError};
 
 use crate::cgroup_ref::CgroupRef;
+use crate::off::{OffBy, OffError};
 
 /// Why something cannot be done with an attachment. Unless the variant says otherwise, nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,27 @@ pub enum AttachmentError {
         /// The ids of its cgroups.
         attached_to: Vec<u64>,
     },
+    /// Others have put it on its cgroups.
+    #[error("the attachment \"{name}\" is on no such cgroup by {wanted}, only by {}", by(sources))]
+    OfOthers {
+        /// Its name.
+        name: AttachmentName,
+        /// Whose links were to be taken away.
+        wanted: LinkSource,
+        /// Who has put it on how many of its cgroups, or of those that were given.
+        sources: BTreeMap<LinkSource, usize>,
+    },
+    /// It is off, and so it is put on no cgroup.
+    #[error("cannot attach \"{name}\": {by}; before you attach it, run: {}", by.remedy())]
+    Off {
+        /// Its name.
+        name: AttachmentName,
+        /// Because of what.
+        by: OffBy,
+    },
+    /// It is not known which attachments are off, and so nothing is put on a cgroup.
+    #[error("cannot find out which policies are off")]
+    OffUnknown(#[from] OffError),
     /// All of its links have been unpinned.
     #[error("all links of the attachment \"{name}\" were unpinned; detach it")]
     Empty {
@@ -142,6 +165,11 @@ pub enum AttachmentError {
         #[source]
         source: Box<BpffsError>,
     },
+}
+
+fn by(sources: &BTreeMap<LinkSource, usize>) -> String {
+    let several = |(source, links): (&LinkSource, &usize)| format!("{source} ({links})");
+    sources.iter().map(several).collect::<Vec<_>>().join(", ")
 }
 
 fn listed(names: &[AttachmentName]) -> String {

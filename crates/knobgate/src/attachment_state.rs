@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use knobgate_kernel::{AttachmentName, Hierarchy, LinkError, Map, PinnedLink, ProgramFd, ProgramInfo};
+use knobgate_kernel::{
+    AttachmentName, Hierarchy, LinkError, LinkOrigin, Map, PinnedLink, ProgramFd, ProgramInfo,
+};
 
 use crate::attached_policy::AttachedPolicy;
 use crate::attachment_error::{AttachmentError, failed};
@@ -35,6 +37,8 @@ pub struct AttachedCgroup {
     pub id: u64,
     /// Its directory; `None` if it is not visible here.
     pub path: Option<PathBuf>,
+    /// Who put the program there, and whether that came late.
+    pub origin: LinkOrigin,
     /// The id of the link.
     pub link_id: u32,
     /// The id of the program that the link holds. It is the same on all cgroups, unless a replace was interrupted.
@@ -86,6 +90,7 @@ fn cgroups_of(links: &[PinnedLink]) -> Vec<AttachedCgroup> {
     let cgroup = |link: &PinnedLink| AttachedCgroup {
         id: link.cgroup_id,
         path: paths.get(&link.cgroup_id).cloned(),
+        origin: link.origin,
         link_id: link.info.id,
         program_id: link.info.program_id,
     };

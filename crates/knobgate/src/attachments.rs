@@ -3,7 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use knobgate_kernel::{Attachment, AttachmentName, Bpffs, BpffsError, LoadedProgram, Map, MovedAway, PinDir};
+use knobgate_kernel::{
+    Attachment, AttachmentName, Bpffs, BpffsError, LoadedProgram, Map, MovedAway, PinDir, PinnedLink,
+};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
@@ -110,6 +112,15 @@ impl Attachments {
             }
         }
         Ok(readers)
+    }
+
+    /// The links of an attachment, dead ones included, sorted by the ids of their cgroups.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::NotFound`], [`Failed`](AttachmentError::Failed).
+    pub fn links(&self, name: &AttachmentName) -> Result<Vec<PinnedLink>, AttachmentError> {
+        self.attachment(name, "show")?.links().map_err(failed("show", name))
     }
 
     /// Opens an attachment for an operation.

@@ -26,13 +26,14 @@ use crate::policy_version::{PolicyVersion, name_of_versions};
 /// ```no_run
 /// use std::path::Path;
 ///
+/// use knobgate::kernel::LinkSource;
 /// use knobgate::{Attachments, ContainerPolicies, OciState, StartingContainer};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let policies = ContainerPolicies::read(Path::new(ContainerPolicies::DIRECTORY), None)?;
 /// let container = StartingContainer::find(&OciState::read(std::io::stdin())?)?;
 /// let applying = policies.applying_to(&container.fields())?;
-/// container.link(&Attachments::create()?, &applying)?;
+/// container.link(&Attachments::create()?, &applying, LinkSource::Hook)?;
 /// # Ok(())
 /// # }
 /// ```

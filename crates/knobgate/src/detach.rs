@@ -1,12 +1,27 @@
 //! Detaching, even if a link is also pinned or open elsewhere.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use knobgate_kernel::{AttachmentName, BpffsError, LinkError, PinnedLink};
+use knobgate_kernel::{Attachment, AttachmentName, BpffsError, LinkError, LinkSource, PinnedLink};
 
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
+
+/// Whose links are taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinksOf {
+    /// Those of one source.
+    Source(LinkSource),
+    /// Those of all sources, known or not.
+    Any,
+}
+
+impl LinksOf {
+    fn includes(self, source: LinkSource) -> bool {
+        self == Self::Any || self == Self::Source(source)
+    }
+}
 
 /// What [`Attachments::detach`] did.
 #[derive(Debug)]
@@ -17,20 +32,42 @@ pub struct Detached {
     pub from: Vec<u64>,
     /// On how many cgroups it still is.
     pub remaining: usize,
+    /// Who put it there.
+    pub remaining_sources: BTreeSet<LinkSource>,
     /// Whether the attachment is gone. That of a policy for containers stays when cgroups are named, even if it is on no others.
     pub is_gone: bool,
     /// Why a link could only be unpinned (Linux before 5.9). If another process holds it, its program still runs.
     pub not_detached: Option<LinkError>,
 }
 
+/// What [`Attachments::take_off`] did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TakenOff {
+    /// From how many cgroups it was detached, by who had put it there.
+    pub from: BTreeMap<LinkSource, usize>,
+    /// Whether the attachment is gone, so that somebody has to attach it again. That of a policy for containers stays.
+    pub is_gone: bool,
+    /// Why a link could only be unpinned (Linux before 5.9). If another process holds it, its program still runs.
+    pub not_detached: Option<LinkError>,
+    /// Why it could not be taken off some cgroups.
+    pub failed: Vec<BpffsError>,
+}
+
 impl Attachments {
-    /// Detaches an attachment from these cgroups, or from all if none is given. From then on it judges no access there,
-    /// unless [`Detached::not_detached`] says otherwise.
+    /// Detaches an attachment from these cgroups, or from all if none is given, where its link is one of `of`. From then on it judges
+    /// no access there, unless [`Detached::not_detached`] says otherwise.
     ///
     /// # Errors
     ///
-    /// [`AttachmentError`]; [`PartlyDetached`](AttachmentError::PartlyDetached) if something has changed.
-    pub fn detach(&self, name: &AttachmentName, cgroups: &[CgroupRef]) -> Result<Detached, AttachmentError> {
+    /// [`AttachmentError`]: [`OfOthers`](AttachmentError::OfOthers) if others have put it on all of its cgroups, or on one of these;
+    /// [`PartlyDetached`](AttachmentError::PartlyDetached) if something has changed.
+    pub fn detach(
+        &self,
+        name: &AttachmentName,
+        cgroups: &[CgroupRef],
+        of: LinksOf,
+    ) -> Result<Detached, AttachmentError> {
         let _lock = self.lock()?;
         let attachment = self.attachment(name, "detach")?;
         let links = attachment.unpin_dead().map_err(failed("detach", name))?;
@@ -43,8 +80,10 @@ impl Attachments {
                 attached_to,
             });
         }
+        check_sources(name, &links, &wanted, of)?;
+        let is_wanted = |link: &PinnedLink| wanted.is_empty() || wanted.contains(&link.cgroup_id);
         let (detached, left): (Vec<PinnedLink>, Vec<PinnedLink>) =
-            links.into_iter().partition(|link| wanted.is_empty() || wanted.contains(&link.cgroup_id));
+            links.into_iter().partition(|link| is_wanted(link) && of.includes(link.origin.source));
 
         let (mut not_detached, mut done) = (None, 0);
         let partly = |error: BpffsError, detached: usize| match detached {
@@ -52,12 +91,10 @@ impl Attachments {
             _ => AttachmentError::PartlyDetached { name: name.clone(), detached, source: Box::new(error) },
         };
         for link in &detached {
-            // Linux before 5.9 cannot detach a link; unpinning it has to do.
-            match attachment.link(link.cgroup_id).map_err(|error| partly(error, done))?.detach() {
-                Ok(()) => done += 1,
-                Err(error) => not_detached = not_detached.or(Some(error)),
+            match take_away(&attachment, link).map_err(|error| partly(error, done))? {
+                None => done += 1,
+                Some(error) => not_detached = not_detached.or(Some(error)),
             }
-            attachment.unpin(link.cgroup_id).map_err(|error| partly(error, done))?;
         }
         let stays_alone =
             !cgroups.is_empty() && attachment.program().map_err(|error| partly(error, done))?.is_some();
@@ -68,8 +105,111 @@ impl Attachments {
         Ok(Detached {
             from: detached.iter().map(|link| link.cgroup_id).collect(),
             remaining: left.len(),
+            remaining_sources: left.iter().map(|link| link.origin.source).collect(),
             is_gone,
             not_detached,
         })
+    }
+
+    /// Takes an attachment out of force: detaches it from all cgroups, whoever has put it there, and goes on with the others where
+    /// that fails. The program of a policy for containers stays, with what it remembers. Note that it is [off](crate::Off::set)
+    /// first: otherwise it can be back at once.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError`]; then it was detached from no cgroup.
+    pub fn take_off(&self, name: &AttachmentName) -> Result<TakenOff, AttachmentError> {
+        let _lock = self.lock()?;
+        let attachment = self.attachment(name, "detach")?;
+        let links = attachment.unpin_dead().map_err(failed("detach", name))?;
+        let mut taken =
+            TakenOff { from: BTreeMap::new(), is_gone: false, not_detached: None, failed: Vec::new() };
+        for link in &links {
+            match take_away(&attachment, link) {
+                Ok(not_detached) => {
+                    *taken.from.entry(link.origin.source).or_default() += 1;
+                    taken.not_detached = taken.not_detached.or(not_detached);
+                }
+                Err(error) => taken.failed.push(error),
+            }
+        }
+        if taken.failed.is_empty() {
+            match attachment.program() {
+                Ok(Some(_)) => {}
+                Ok(None) => match self.pins.remove(name) {
+                    Ok(()) => taken.is_gone = true,
+                    Err(error) => taken.failed.push(error),
+                },
+                Err(error) => taken.failed.push(error),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Detaches an attachment from one cgroup, if its link there is of this source, or its cgroup is gone. The attachment stays, even
+    /// if it is on no other. Returns whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError`].
+    pub fn unlink(
+        &self,
+        name: &AttachmentName,
+        cgroup_id: u64,
+        source: LinkSource,
+    ) -> Result<bool, AttachmentError> {
+        let _lock = self.lock()?;
+        match self.pins.attachment(name) {
+            Err(BpffsError::NotFound { .. }) => Ok(false),
+            opened => opened
+                .and_then(|attachment| unlink(&attachment, cgroup_id, source))
+                .map_err(failed("detach", name)),
+        }
+    }
+}
+
+/// Takes the links of this source away from a cgroup, and those whose cgroup is gone. Returns whether there was one.
+pub(crate) fn unlink(
+    attachment: &Attachment,
+    cgroup_id: u64,
+    source: LinkSource,
+) -> Result<bool, BpffsError> {
+    let mut links = attachment.links_on(cgroup_id)?;
+    links.retain(|link| link.is_dead() || link.origin.source == source);
+    // Linux before 5.9 cannot detach; there, the link goes with its pin.
+    links.iter().try_for_each(|link| take_away(attachment, link).map(drop))?;
+    Ok(!links.is_empty())
+}
+
+/// Detaches a link and unpins it. Returns why it was only unpinned: Linux before 5.9 cannot detach a link.
+fn take_away(attachment: &Attachment, link: &PinnedLink) -> Result<Option<LinkError>, BpffsError> {
+    let not_detached = attachment.open_link(link)?.detach().err();
+    attachment.unpin(link)?;
+    Ok(not_detached)
+}
+
+/// Fails if no link that is wanted is one of `of`, or if there is a wanted cgroup without such a link.
+fn check_sources(
+    name: &AttachmentName,
+    links: &[PinnedLink],
+    wanted: &HashSet<u64>,
+    of: LinksOf,
+) -> Result<(), AttachmentError> {
+    let (own, others): (Vec<&PinnedLink>, Vec<&PinnedLink>) =
+        links.iter().partition(|link| of.includes(link.origin.source));
+    let own: HashSet<u64> = own.iter().map(|link| link.cgroup_id).collect();
+    let is_in_the_way = |link: &&&PinnedLink| match wanted.is_empty() {
+        true => own.is_empty(),
+        false => wanted.contains(&link.cgroup_id) && !own.contains(&link.cgroup_id),
+    };
+    let mut sources: BTreeMap<LinkSource, usize> = BTreeMap::new();
+    for link in others.iter().filter(is_in_the_way) {
+        *sources.entry(link.origin.source).or_default() += 1;
+    }
+    match (sources.is_empty(), of) {
+        (false, LinksOf::Source(wanted)) => {
+            Err(AttachmentError::OfOthers { name: name.clone(), wanted, sources })
+        }
+        _ => Ok(()),
     }
 }

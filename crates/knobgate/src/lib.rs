@@ -14,6 +14,8 @@
 //!   bpffs have all of their state. [Applying](Attachments::apply) a program to a name attaches it, or replaces what
 //!   is there.
 //! - A [`PolicyVersion`] is a policy for cgroups that come and go, whose attachment stays without any.
+//! - Who put a program on a cgroup is the **source** of its link ([`kernel::LinkSource`]). Nobody takes away another's: [`LinksOf`].
+//! - What is [`Off`] is out of force, and nothing puts it in force.
 //! - A [`Survey`] shows which programs run for which cgroup, ours and others'.
 //! - A [`Supervisor`] runs one command under a policy, in a cgroup that exists only for it.
 //! - An [`Observation`] records what the processes of a cgroup do, and which of it succeeds.
@@ -31,7 +33,8 @@
 //!
 //! ```no_run
 //! use knobgate::policy::{CheckOptions, Source, parse};
-//! use knobgate::{Attachments, CgroupRef, CompiledPolicy};
+//! use knobgate::kernel::LinkSource;
+//! use knobgate::{Attachments, CgroupRef, CompiledPolicy, LinksOf};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let text = "policy web\nallow write net.core.somaxconn if new <= 65535\n";
@@ -40,11 +43,12 @@
 //!     compiled.limits().iter().for_each(|limit| eprintln!("stricter than written: {limit}"));
 //!
 //!     let (attachments, name) = (Attachments::create()?, "web".parse()?);
-//!     attachments.apply(&name, &compiled.load()?, &[CgroupRef::at("system.slice/web.service")?])?;
+//!     let cgroups = [CgroupRef::at("system.slice/web.service")?];
+//!     attachments.apply(&name, &compiled.load()?, &cgroups, LinkSource::Hand)?;
 //!     for rule in attachments.read(&name)?.policy.iter().flat_map(|policy| policy.rule_counters()) {
 //!         println!("{} accesses: {}", rule.decided, rule.text);
 //!     }
-//!     attachments.detach(&name, &[])?;
+//!     attachments.detach(&name, &[], LinksOf::Source(LinkSource::Hand))?;
 //!     Ok(())
 //! }
 //! ```
@@ -100,6 +104,7 @@ mod observation;
 mod observed_run;
 #[cfg(feature = "containers")]
 mod oci_state;
+mod off;
 #[cfg(feature = "containers")]
 mod planned_workload;
 mod policy_version;
@@ -142,19 +147,20 @@ pub use container_policies::{ContainerPolicies, ContainerPolicy};
 #[cfg(feature = "containers")]
 pub use denied_sysctl::DeniedSysctl;
 pub use departures::{DepartureSummary, OnDeparture, departure_target};
-pub use detach::Detached;
+pub use detach::{Detached, LinksOf, TakenOff};
 pub use events::{
     EventMemory, EventMemoryMaps, EventReader, EventReaderError, EventReaders, MemoryEntry, Observer,
     ObserverError,
 };
 pub use included_files::IncludedFiles;
 pub use kernel_limit::{KernelLimit, TargetKernel};
-pub use link_version::LinkedVersion;
+pub use link_version::{Linked, LinkedVersion, Moved};
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
 pub use observation::{Observation, ObservationError, ObservationLoss, Observed};
 pub use observed_run::ObservedRunError;
 #[cfg(feature = "containers")]
 pub use oci_state::{OciBundle, OciState, OciStatus};
+pub use off::{Off, OffBy, OffError, OffNote};
 #[cfg(feature = "containers")]
 pub use planned_workload::planned_workload;
 pub use policy_version::{PolicyVersion, name_of_versions, versions_of};

@@ -1,19 +1,22 @@
 //! Putting versions of policies on a cgroup: all of them, or none.
 
-use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::slice;
 
-use knobgate_kernel::{Attachment, AttachmentName, BpffsError, Cgroup, LinkError, Map, ProgramFd};
+use knobgate_kernel::{
+    Attachment, AttachmentName, BpffsError, Cgroup, Lateness, LinkError, LinkSource, Map, PinnedLink,
+    ProgramFd,
+};
 
-use crate::apply::{begin, change_all, prepare, share_program};
+use crate::apply::{NewLinks, begin, prepare, share_program};
 use crate::attached_policy::is_program_of;
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
 use crate::compiled_policy::CompiledPolicy;
+use crate::detach::unlink;
 use crate::events::{EventReaders, MEMORY_MAPS, is_memory};
 use crate::kernel_limit::KernelLimit;
+use crate::off::{Off, OffBy};
 use crate::policy_version::{PolicyVersion, versions_of};
 use crate::versions::unpin_dead;
 
@@ -29,10 +32,33 @@ pub struct LinkedVersion {
     pub limits: Vec<KernelLimit>,
 }
 
+/// What [`Attachments::link`] did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Linked {
+    /// The policies that are on the cgroup.
+    pub versions: Vec<LinkedVersion>,
+    /// Those that are off, each with the reason. They are not put on it.
+    pub off: Vec<(AttachmentName, OffBy)>,
+}
+
+/// What [`Attachments::move_to`] did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Moved {
+    /// The other versions that were taken away from the cgroup. If there are none, nothing was done.
+    pub from: Vec<AttachmentName>,
+    /// Where the program of the new version is stricter than the policy, if it was compiled now.
+    pub limits: Vec<KernelLimit>,
+}
+
 impl Attachments {
-    /// Puts all of these policies on a cgroup. A policy whose program exists already is not compiled: its pin, which no
-    /// process holds, is opened by its name. Otherwise, older versions of the policy that are on no cgroup are removed, and
-    /// what they remember of their events is handed on.
+    /// Puts all of these policies on a cgroup, except for those that are off. A policy whose program exists already is not compiled:
+    /// its pin, which no process holds, is opened by its name. Otherwise, older versions of the policy that are on no cgroup are
+    /// removed, and what they remember of their events is handed on.
+    ///
+    /// `source` is who does this. A link that is there keeps its own. A new one [came late](knobgate_kernel::LinkOrigin::late) if there
+    /// are processes in the cgroup or below.
     ///
     /// # Errors
     ///
@@ -41,19 +67,78 @@ impl Attachments {
         &self,
         policies: &[&PolicyVersion],
         cgroup: &CgroupRef,
-    ) -> Result<Vec<LinkedVersion>, AttachmentError> {
+        source: LinkSource,
+    ) -> Result<Linked, AttachmentError> {
+        let new = NewLinks { source, lateness: Lateness::IfOccupied { except: None } };
+        self.link_as(policies, cgroup, new)
+    }
+
+    pub(crate) fn link_as(
+        &self,
+        policies: &[&PolicyVersion],
+        cgroup: &CgroupRef,
+        new: NewLinks,
+    ) -> Result<Linked, AttachmentError> {
         let _lock = self.lock()?;
-        let mut linked: Vec<LinkedVersion> = Vec::new();
+        // With the lock: who puts it off takes it off afterwards, with the lock too.
+        let off = Off::read()?;
+        let mut linked = Linked::default();
         for policy in policies {
-            match self.link_one(policy, cgroup) {
-                Ok(one) => linked.push(one),
+            if let Some(by) = off.of(policy.name()) {
+                linked.off.push((policy.name().clone(), by));
+                continue;
+            }
+            match self.link_one(policy, cgroup, new) {
+                Ok(one) => linked.versions.push(one),
                 Err(error) => {
-                    linked.iter().filter(|one| one.is_new).for_each(|one| self.unlink_one(&one.name, cgroup));
+                    let added = linked.versions.iter().filter(|one| one.is_new);
+                    added.for_each(|one| self.unlink_one(&one.name, cgroup, new.source));
                     return Err(error);
                 }
             }
         }
         Ok(linked)
+    }
+
+    /// Puts a version of a policy on a cgroup instead of the others that this source has put there. The new one is attached first, so
+    /// that every access is judged. If that is interrupted, both are there, and a second call finishes it. The new link has come late
+    /// if the others had. Without a link of this source, nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError`]. Then the others are still there. So they are if the policy is [off](AttachmentError::Off).
+    pub fn move_to(
+        &self,
+        policy: &PolicyVersion,
+        cgroup: &CgroupRef,
+        source: LinkSource,
+    ) -> Result<Moved, AttachmentError> {
+        let name = policy.name();
+        let _lock = self.lock()?;
+        if let Some(by) = Off::read()?.of(name) {
+            return Err(AttachmentError::Off { name: name.clone(), by });
+        }
+        let mut others = Vec::new();
+        for other in self.versions(versions_of(name).unwrap_or_default())? {
+            let links = other.attachment.links_on(cgroup.id()).map_err(failed("open", &other.name))?;
+            let own = links.into_iter().filter(|link| link.origin.source == source && !link.is_dead());
+            let own: Vec<PinnedLink> = own.collect();
+            if other.name != *name && !own.is_empty() {
+                others.push((other, own));
+            }
+        }
+        if others.is_empty() {
+            return Ok(Moved::default());
+        }
+        let late = others.iter().all(|(_, links)| links.iter().all(|link| link.origin.late));
+        let new = NewLinks { source, lateness: Lateness::Known(late) };
+        let LinkedVersion { limits, .. } = self.link_one(policy, cgroup, new)?;
+        let mut moved = Moved { from: Vec::new(), limits };
+        for (other, _) in others {
+            unlink(&other.attachment, cgroup.id(), source).map_err(failed("detach", &other.name))?;
+            moved.from.push(other.name);
+        }
+        Ok(moved)
     }
 
     /// Whether a version of this policy, of which there can be several, is on a cgroup and runs there.
@@ -65,16 +150,23 @@ impl Attachments {
         let name = policy.name();
         let effective = cgroup.effective().map_err(LinkError::from).map_err(failed("check", name))?;
         for version in self.versions(versions_of(name).unwrap_or_default())? {
-            let Ok(link) = version.attachment.link(cgroup.id()) else { continue };
-            let info = link.info().map_err(failed("check", &version.name))?;
-            if info.cgroup_id == Some(cgroup.id()) && effective.contains(&info.program_id) {
+            let links = version.attachment.links_on(cgroup.id()).unwrap_or_default();
+            let runs = |link: &PinnedLink| {
+                link.info.cgroup_id == Some(cgroup.id()) && effective.contains(&link.info.program_id)
+            };
+            if links.iter().any(runs) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn link_one(&self, policy: &PolicyVersion, cgroup: &CgroupRef) -> Result<LinkedVersion, AttachmentError> {
+    fn link_one(
+        &self,
+        policy: &PolicyVersion,
+        cgroup: &CgroupRef,
+        new: NewLinks,
+    ) -> Result<LinkedVersion, AttachmentError> {
         let name = policy.name();
         let (attachment, program, limits) = match self.pinned_program(policy)? {
             Some((attachment, program)) => (attachment, program, Vec::new()),
@@ -84,7 +176,7 @@ impl Attachments {
         if is_new {
             let versions = self.versions(versions_of(name).unwrap_or_default())?;
             let others = versions.iter().map(|version| &version.program);
-            share_program(&attachment, name, &program, others, slice::from_ref(cgroup))?;
+            share_program(&attachment, name, &program, others, slice::from_ref(cgroup), new)?;
         }
         Ok(LinkedVersion { name: name.clone(), is_new, limits })
     }
@@ -132,7 +224,7 @@ impl Attachments {
 
         let attachment = self.pins.begin().map_err(failed("make", name))?;
         let transaction = begin(&attachment, &loaded).map_err(failed("make", name))?;
-        change_all(transaction, ("make", name), &BTreeSet::new(), &[])?;
+        transaction.commit();
         attachment.pin_program(&loaded.program).map_err(failed("make", name))?;
         attachment.publish(name).map_err(failed("make", name))?;
 
@@ -143,25 +235,19 @@ impl Attachments {
         Ok((attachment, loaded.program, compiled.limits().to_vec()))
     }
 
-    fn unlink_one(&self, name: &AttachmentName, cgroup: &CgroupRef) {
+    fn unlink_one(&self, name: &AttachmentName, cgroup: &CgroupRef, source: LinkSource) {
         let Ok(attachment) = self.pins.attachment(name) else { return };
-        // Linux before 5.9 cannot detach; there, the link goes with its pin.
-        let _ = attachment.link(cgroup.id()).map(|link| link.detach());
-        let _ = attachment.unpin(cgroup.id());
+        let _ = unlink(&attachment, cgroup.id(), source);
     }
 }
 
-/// Whether an attachment is on this cgroup. A link that somebody has detached is unpinned. Links of other cgroups are not looked
-/// at: there may be thousands.
+/// Whether an attachment is on this cgroup. A link that somebody has detached is unpinned. Links of other cgroups are not opened:
+/// there may be thousands.
 fn is_on(attachment: &Attachment, cgroup_id: u64) -> Result<bool, BpffsError> {
-    match attachment.link(cgroup_id) {
-        Ok(link) if link.info()?.cgroup_id.is_some() => Ok(true),
-        Ok(_) => attachment.unpin(cgroup_id).map(|()| false),
-        Err(BpffsError::Link(LinkError::Pin { error, .. })) if error.kind() == ErrorKind::NotFound => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
+    let (dead, alive): (Vec<PinnedLink>, Vec<PinnedLink>) =
+        attachment.links_on(cgroup_id)?.into_iter().partition(PinnedLink::is_dead);
+    dead.iter().try_for_each(|link| attachment.unpin(link))?;
+    Ok(!alive.is_empty())
 }
 
 fn memory_of(program: &ProgramFd) -> Result<Vec<Map>, AttachmentError> {

@@ -5,18 +5,20 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy};
+use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy, Lateness, LinkSource};
 use knobgate_policy::Mode;
 use knobgate_workload::{EngineState, Labels, OciContainer, Workload};
 
+use crate::apply::NewLinks;
 use crate::attachment_error::AttachmentError;
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
 use crate::container_error::ContainerError;
 use crate::container_policies::ContainerPolicy;
 use crate::denied_sysctl::DeniedSysctl;
-use crate::link_version::LinkedVersion;
+use crate::link_version::Linked;
 use crate::oci_state::{OciBundle, OciState, OciStatus, bytes};
+use crate::off::Off;
 use crate::workload_fields::WorkloadFields;
 
 /// A container of which nothing runs yet, but which has a cgroup: at the stage `createRuntime` of the OCI hooks.
@@ -151,8 +153,10 @@ impl StartingContainer {
         Ok(processes.into_iter().filter(|&pid| pid != self.pid).count())
     }
 
-    /// Puts policies on the container, all of them or none, after a check that they let the runtime write what the bundle asks for.
-    /// The container's name is remembered for when it is gone.
+    /// Puts policies on the container, all of them or none, except for those that are [off](crate::Off), after a check that they let
+    /// the runtime write what the bundle asks for. The container's name is remembered for when it is gone.
+    ///
+    /// `source` is who does this. The link has come late if other processes than that of the container are in its cgroup.
     ///
     /// # Errors
     ///
@@ -161,15 +165,22 @@ impl StartingContainer {
         &self,
         attachments: &Attachments,
         policies: &[&ContainerPolicy],
-    ) -> Result<Vec<LinkedVersion>, ContainerError> {
-        let enforced = policies.iter().filter(|policy| policy.mode() == Mode::Enforce);
+        source: LinkSource,
+    ) -> Result<Linked, ContainerError> {
+        let off = Off::read().map_err(AttachmentError::from)?;
+        let is_enforced = |policy: &&&ContainerPolicy| {
+            policy.mode() == Mode::Enforce && off.of(policy.version().name()).is_none()
+        };
+        let enforced = policies.iter().filter(is_enforced);
         let denied = enforced.into_iter().find_map(|policy| DeniedSysctl::find(policy.file(), &self.bundle));
         if let Some(denied) = denied {
             return Err(Box::new(denied).into());
         }
         let cgroup = CgroupRef::from(&self.cgroup()?);
         let versions: Vec<_> = policies.iter().map(|policy| policy.version()).collect();
-        let linked = attachments.link(&versions, &cgroup).map_err(|error| not_compiled(policies, error))?;
+        let new = NewLinks { source, lateness: Lateness::IfOccupied { except: Some(self.pid) } };
+        let linked = attachments.link_as(&versions, &cgroup, new);
+        let linked = linked.map_err(|error| not_compiled(policies, error))?;
         // A name that is not remembered is no reason not to start it.
         let _ = attachments.remember_workload(cgroup.id(), &self.workload);
         Ok(linked)

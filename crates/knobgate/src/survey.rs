@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use knobgate_kernel::{
-    AttachMode, Attachment, AttachmentName, BpfObjectError, Bpffs, BpffsError, Cgroup, Link,
+    AttachMode, Attachment, AttachmentName, BpfObjectError, Bpffs, BpffsError, Cgroup, Link, LinkOrigin,
     MachineAttachments, PinDir, SurveyError,
 };
 
@@ -55,6 +55,8 @@ pub enum AttachedBy {
         id: u32,
         /// The attachment of the link.
         attachment: Option<AttachmentName>,
+        /// Who made the link for it, and when.
+        origin: Option<LinkOrigin>,
     },
     /// Without a link.
     Mode(AttachMode),
@@ -94,19 +96,19 @@ impl Survey {
             .links
             .iter()
             .filter(|link| link.cgroup_id.is_some())
-            .filter_map(|link| names.get(&link.id))
+            .filter_map(|link| Some(&names.get(&link.id)?.0))
             .collect();
         let is_dead = |name: &&AttachmentName| !alive.contains(name) && !pinned.contains(*name);
-        let dead = names.values().filter(is_dead).cloned().collect();
+        let dead = names.values().map(|(name, _)| name).filter(is_dead).cloned().collect();
         let waiting = pinned.iter().filter(|name| !alive.contains(name)).cloned().collect();
         Ok(Self { cgroups: run_orders(&machine, &names)?, dead, waiting, unread })
     }
 }
 
-/// The names of attachments by the ids of their links.
+/// The names of attachments by the ids of their links, and where these come from.
 #[derive(Debug, Default)]
 struct LinkNames {
-    names: HashMap<u32, AttachmentName>,
+    names: HashMap<u32, (AttachmentName, LinkOrigin)>,
     /// The attachments whose program is pinned.
     pinned: BTreeSet<AttachmentName>,
     /// Why names may be missing.
@@ -131,7 +133,7 @@ impl LinkNames {
             let read = |attachment: Attachment| Ok((attachment.links()?, attachment.program()?.is_some()));
             match pins.attachment(&name).and_then(read) {
                 Ok((links, is_pinned)) => {
-                    self.names.extend(links.iter().map(|link| (link.info.id, name.clone())));
+                    self.names.extend(links.iter().map(|link| (link.info.id, (name.clone(), link.origin))));
                     self.pinned.extend(is_pinned.then_some(name));
                 }
                 // It was detached in the meantime.
@@ -145,13 +147,14 @@ impl LinkNames {
 
 fn run_orders(
     attachments: &MachineAttachments,
-    names: &HashMap<u32, AttachmentName>,
+    names: &HashMap<u32, (AttachmentName, LinkOrigin)>,
 ) -> Result<Vec<RunOrder>, SurveyError> {
     // For each cgroup, its links and their programs.
     let mut links: HashMap<u64, Vec<(u32, AttachedBy)>> = HashMap::new();
     for link in &attachments.links {
         if let Some(cgroup_id) = link.cgroup_id {
-            let by = AttachedBy::Link { id: link.id, attachment: names.get(&link.id).cloned() };
+            let (attachment, origin) = names.get(&link.id).cloned().unzip();
+            let by = AttachedBy::Link { id: link.id, attachment, origin };
             links.entry(cgroup_id).or_default().push((link.program_id, by));
         }
     }

@@ -133,6 +133,6 @@ pub(crate) fn unpin_dead(attachment: &Attachment) -> Result<Vec<PinnedLink>, Bpf
     };
     let (dead, alive): (Vec<PinnedLink>, Vec<PinnedLink>) =
         attachment.links()?.into_iter().partition(|link| link.is_dead() || was_removed(link));
-    dead.iter().try_for_each(|link| attachment.unpin(link.cgroup_id))?;
+    dead.iter().try_for_each(|link| attachment.unpin(link))?;
     Ok(alive)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ArgGroup;
 use knobgate::{Applied, Attachments, CgroupRef};
-use knobgate_kernel::{Cgroup, CgroupType, MovedAway, ThreadCount};
+use knobgate_kernel::{Cgroup, CgroupType, LinkSource, MovedAway, ThreadCount};
 
 use crate::attachment_failure::parse_name;
 use crate::cgroup_argument::{summarize, type_of};
@@ -64,7 +64,7 @@ impl Attach {
         let loaded = source.load(existing.as_ref().map(|attachments| (attachments, &name)), output)?;
         let attachments = create_attachments(output)?;
 
-        let applied = attachments.apply(&name, &loaded, &cgroups)?;
+        let applied = attachments.apply(&name, &loaded, &cgroups, LinkSource::Hand)?;
         let summary = summary(&applied, &source, &cgroups);
         output.done(format_args!("{name}: {summary}; decided by {}", DecidingHook::of_this_machine()));
         Ok(ExitCode::SUCCESS)

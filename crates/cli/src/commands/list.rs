@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 
 use knobgate::{AttachedBy, AttachedPolicy, EffectiveProgram, ObjectOrigin, RunOrder, Survey};
-use knobgate_kernel::{AttachmentName, ProgramFd};
+use knobgate_kernel::{AttachmentName, LinkOrigin, ProgramFd};
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::json;
+use crate::link_source::describe;
 use crate::output::Output;
 use crate::printable::{printable, printable_path};
 use crate::style::{DIM, HEADING};
@@ -122,6 +123,12 @@ struct ProgramLine {
     /// `link`, or the mode: `single`, `override`, `multi`.
     attached_by: Option<String>,
     link: Option<u32>,
+    /// Who made the link: `hand`, `agent`, `hook`, `nri`, `unknown`. `null` if no attachment holds it.
+    source: Option<&'static str>,
+    /// Whether there were processes in the cgroup when the link was made.
+    late: Option<bool>,
+    #[serde(skip)]
+    origin: Option<LinkOrigin>,
     loaded_by_uid: Option<u32>,
     loaded_at: Option<String>,
 }
@@ -173,12 +180,13 @@ fn lines(order: &RunOrder, programs: &mut HashMap<u32, Details>) -> Vec<ProgramL
         let id = program.program_id;
         let details = programs.entry(id).or_insert_with(|| Details::read(id)).clone();
         let (link, attachment, attached_by) = match &program.attached_by {
-            Some(AttachedBy::Link { id, attachment }) => {
-                (Some(*id), attachment.as_ref(), Some("link".to_owned()))
+            Some(AttachedBy::Link { id, attachment, origin }) => {
+                (Some((*id, *origin)), attachment.as_ref(), Some("link".to_owned()))
             }
             Some(AttachedBy::Mode(mode)) => (None, None, Some(mode.to_string())),
             None => (None, None, None),
         };
+        let origin = link.and_then(|(_, origin)| origin);
         ProgramLine {
             cgroup: order.cgroup.display().to_string(),
             order: index + 1,
@@ -189,7 +197,10 @@ fn lines(order: &RunOrder, programs: &mut HashMap<u32, Details>) -> Vec<ProgramL
             attachment: attachment.map(ToString::to_string),
             attached_to: program.attached_to.as_ref().map(|path| path.display().to_string()),
             attached_by,
-            link,
+            link: link.map(|(id, _)| id),
+            source: origin.map(|origin| origin.source.as_str()),
+            late: origin.map(|origin| origin.late),
+            origin,
             loaded_by_uid: details.loaded_by_uid,
             loaded_at: details.loaded_at,
         }
@@ -207,7 +218,7 @@ impl ProgramLine {
         };
         let name = self.program_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("no name");
         let by = match (&self.attached_by, self.link) {
-            (_, Some(link)) => format!("link {link}"),
+            (_, Some(link)) => format!("link {link}{}", self.origin.map(describe).unwrap_or_default()),
             (Some(mode), None) => format!("{mode} mode"),
             (None, None) => "attached where it is not visible".to_owned(),
         };

@@ -7,7 +7,7 @@ use knobgate::workload::Piece;
 use knobgate::{
     AttachmentError, Attachments, ContainerError, LinkedVersion, OciState, OciStatus, StartingContainer,
 };
-use knobgate_kernel::BpffsError;
+use knobgate_kernel::{BpffsError, LinkSource};
 
 use crate::failure::BAD;
 use crate::hook_arguments::NamespacedHookArguments;
@@ -131,8 +131,8 @@ impl OciHook {
                 &format!("a directory of user {owner} was in the way, and is {path} now; remove it"),
             );
         }
-        let linked = container.link(&attachments, &applying)?;
-        subject.log_limits(&linked);
+        let linked = container.link(&attachments, &applying, LinkSource::Hook)?;
+        subject.log_limits(&linked.versions);
         let others = match container.others_in_cgroup().unwrap_or_default() {
             0 => return Ok(()),
             1 => "another process".to_owned(),

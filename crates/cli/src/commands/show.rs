@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use knobgate::{AttachedCgroup, AttachedPolicy, AttachmentState, RuleCounters};
-use knobgate_kernel::AttachmentName;
+use knobgate_kernel::{AttachmentName, LinkOrigin};
 use knobgate_policy::{Mode, PolicyFile, Source};
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use crate::attachment_names::{self, named};
 use crate::cgroup_argument::describe;
 use crate::failure::Failure;
 use crate::json;
+use crate::link_source;
 use crate::output::Output;
 use crate::plural::count;
 use crate::printable::{printable, printable_lines};
@@ -89,6 +90,12 @@ struct ShownCgroup {
     cgroup: Option<String>,
     cgroup_id: u64,
     link: u32,
+    /// Who made the link: `hand`, `agent`, `hook`, `nri`, `unknown`.
+    source: &'static str,
+    /// Whether there were processes in the cgroup when the link was made.
+    late: bool,
+    #[serde(skip)]
+    origin: LinkOrigin,
     /// The same for all, unless a replace was interrupted.
     program: u32,
 }
@@ -99,6 +106,9 @@ impl From<AttachedCgroup> for ShownCgroup {
             cgroup: cgroup.path.map(|path| path.display().to_string()),
             cgroup_id: cgroup.id,
             link: cgroup.link_id,
+            source: cgroup.origin.source.as_str(),
+            late: cgroup.origin.late,
+            origin: cgroup.origin,
             program: cgroup.program_id,
         }
     }
@@ -157,7 +167,10 @@ impl Shown {
         let (place, link) = match &self.cgroups[..] {
             [] if self.for_containers => ("no cgroup now; it is for containers".to_owned(), String::new()),
             [] => ("no cgroup any more: all of them were removed".to_owned(), String::new()),
-            [only] => (only.describe(), format!(", link {}", only.link)),
+            [only] => {
+                let origin = link_source::describe(only.origin);
+                (only.describe(), format!(", link {}{origin}", only.link))
+            }
             several => (count(several.len(), "cgroup"), String::new()),
         };
         output.line(format_args!("{HEADING}{}{HEADING:#} on {place}", self.name))?;
@@ -188,7 +201,13 @@ impl Shown {
                     " with program {program}: a previous replace was interrupted; attach to all of these again"
                 ),
             };
-            output.line(format_args!("{:>9}  {}{other}", cgroup.link, cgroup.describe()))?;
+            let origin = link_source::describe(cgroup.origin);
+            let origin = if origin.is_empty() {
+                origin
+            } else {
+                format!(" ({})", origin.trim_start_matches([',', ' ']))
+            };
+            output.line(format_args!("{:>9}  {}{origin}{other}", cgroup.link, cgroup.describe()))?;
         }
         Ok(())
     }

@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use knobgate::compiler::{EVENT_KEYS_MAX, EventCounters};
 use knobgate::event::{Event, EventOutcome, EventVerdict, RuleRef};
-use knobgate::kernel::{AttachmentName, Cgroup, LoadOptions, ScratchCgroup, load, probe_cached};
+use knobgate::kernel::{AttachmentName, Cgroup, LinkSource, LoadOptions, ScratchCgroup, load, probe_cached};
 use knobgate::policy::Errno;
 use knobgate::{
     Applied, Attachments, CgroupRef, CompiledPolicy, EventMemory, EventMemoryMaps, EventReader,
-    EventReaderError, EventReaders,
+    EventReaderError, EventReaders, LinksOf,
 };
 use knobgate_testing::{scratch, shell};
 use libtest_mimic::Failed;
@@ -232,13 +232,13 @@ pub(crate) fn a_replaced_policy_hands_its_memory_over() -> Result<(), Failed> {
         let state = Attachments::open()?.ok_or("no attachments")?.read(&name)?;
         EventMemory::read(&state.maps)?.ok_or_else(|| "it has no memory".into())
     };
-    attachments.apply(&name, &attachments.load(&name, &compiled(POLICY)?)?, &at)?;
+    attachments.apply(&name, &attachments.load(&name, &compiled(POLICY)?)?, &at, LinkSource::Hand)?;
     write(&cgroup, "ipv4/ip_default_ttl", 5)?;
     let origin = read()?.state.origin;
     assert_ne!(origin, 0);
 
     let other = compiled("policy other\ndefault write allow\ndeny write net.ipv4.** log(all)\n")?;
-    attachments.apply(&name, &attachments.load(&name, &other)?, &at)?;
+    attachments.apply(&name, &attachments.load(&name, &other)?, &at, LinkSource::Hand)?;
     write(&cgroup, "ipv4/ip_default_ttl", 7)?;
     let memory = read()?;
     assert_eq!(memory.state.origin, origin);
@@ -258,7 +258,7 @@ pub(crate) fn a_replaced_policy_hands_its_memory_over() -> Result<(), Failed> {
     let state = attachments.read(&name)?;
     let attached = knobgate::kernel::ProgramFd::by_id(state.program.id)?;
     assert!(again.program.is_same_as(&attached)?);
-    attachments.detach(&name, &[])?;
+    attachments.detach(&name, &[], LinksOf::Any)?;
     Ok(())
 }
 
@@ -281,7 +281,7 @@ impl Attached {
         let cgroups = more.iter().copied().chain([&*self.cgroup]);
         let cgroups = cgroups.map(|cgroup| CgroupRef::at(cgroup.path())).collect::<Result<Vec<_>, _>>()?;
         let loaded = self.attachments.load(&self.name, &compiled(policy)?)?;
-        Ok(self.attachments.apply(&self.name, &loaded, &cgroups)?)
+        Ok(self.attachments.apply(&self.name, &loaded, &cgroups, LinkSource::Hand)?)
     }
 
     /// Makes so many cgroups, each of which has one event.
@@ -305,7 +305,7 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        if let Err(error) = self.attachments.detach(&self.name, &[]) {
+        if let Err(error) = self.attachments.detach(&self.name, &[], LinksOf::Any) {
             eprintln!("cannot detach {}: {error}", self.name);
         }
     }
@@ -344,7 +344,7 @@ pub(crate) fn removed_cgroups_make_room_for_others() -> Result<(), Failed> {
             ("events", &b"deny(EROFS) write net.ipv4.ip_default_ttl log(all)"[..])
         );
         assert!(memory.entries.iter().any(|entry| entry.cgroup_id == stays.id()), "it is still there");
-        attached.attachments.detach(&attached.name, &[CgroupRef::at(more.path())?])?;
+        attached.attachments.detach(&attached.name, &[CgroupRef::at(more.path())?], LinksOf::Any)?;
     }
     Ok(())
 }

@@ -9,11 +9,13 @@ use std::error::Error;
 use std::process::{Command, ExitCode};
 
 use knobgate::compiler::Degradation;
-use knobgate::kernel::{AttachmentName, Cgroup, Namespaces, probe_cached, with_private_namespaces};
+use knobgate::kernel::{
+    AttachmentName, Cgroup, LinkSource, Namespaces, probe_cached, with_private_namespaces,
+};
 use knobgate::policy::{CheckOptions, Source, parse};
 use knobgate::{
-    Applied, AttachedBy, AttachmentError, Attachments, CgroupRef, CompiledPolicy, KernelLimit, OnDeparture,
-    RunError, RunEvent, Supervisor, Survey,
+    Applied, AttachedBy, AttachmentError, Attachments, CgroupRef, CompiledPolicy, KernelLimit, LinksOf,
+    OnDeparture, RunError, RunEvent, Supervisor, Survey,
 };
 use knobgate_hook::Profile;
 use knobgate_testing::{Suite, Test, scratch, shell};
@@ -117,7 +119,7 @@ fn attached_read_back_and_detached() -> Result<(), Failed> {
 
     let attachments = Attachments::create()?;
     let at = CgroupRef::at(cgroup.path())?;
-    let applied = attachments.apply(&name, &compiled.load()?, &[at.clone(), at])?;
+    let applied = attachments.apply(&name, &compiled.load()?, &[at.clone(), at], LinkSource::Hand)?;
     assert_eq!(applied, Applied::Attached);
     assert!(!can_write(&cgroup)?);
 
@@ -131,7 +133,7 @@ fn attached_read_back_and_detached() -> Result<(), Failed> {
     assert_eq!((rule.line, &*rule.text), (Some(3), "deny write kernel.domainname"));
     assert_eq!((rule.decided, rule.eval_errors), (1, 0));
 
-    let detached = attachments.detach(&name, &[])?;
+    let detached = attachments.detach(&name, &[], LinksOf::Any)?;
     assert_eq!((detached.from, detached.remaining), (vec![cgroup.id()], 0));
     assert!(can_write(&cgroup)?);
     Ok(())
@@ -141,32 +143,32 @@ fn replaced_on_all_or_none() -> Result<(), Failed> {
     let (one, other, removed) = (scratch(), scratch(), scratch());
     let (attachments, name) = (Attachments::create()?, name("knobgate-test-replaced"));
     let (first, second) = (CgroupRef::from(&*one), CgroupRef::from(&*other));
-    attachments.apply(&name, &compiled(DENY)?.load()?, &[first.clone(), second.clone()])?;
+    attachments.apply(&name, &compiled(DENY)?.load()?, &[first.clone(), second.clone()], LinkSource::Hand)?;
 
     let gone = CgroupRef::from(&*removed);
     removed.finish()?;
     let allow = compiled(ALLOW)?.load()?;
-    let applied = attachments.apply(&name, &allow, &[first.clone(), second.clone(), gone]);
+    let applied = attachments.apply(&name, &allow, &[first.clone(), second.clone(), gone], LinkSource::Hand);
     assert!(
         matches!(applied, Err(AttachmentError::Cgroup { others: true, rollback: None, .. })),
         "{applied:?}"
     );
     assert!(!can_write(&one)? && !can_write(&other)?);
 
-    let applied = attachments.apply(&name, &allow, &[first.clone(), second])?;
+    let applied = attachments.apply(&name, &allow, &[first.clone(), second], LinkSource::Hand)?;
     let Applied::Replaced { old, on, added } = applied else { panic!("{applied:?}") };
     assert_eq!((old.len(), on.len(), added.len()), (1, 2, 0));
     assert!(can_write(&one)? && can_write(&other)?);
 
-    assert_eq!(attachments.detach(&name, &[first])?.remaining, 1);
-    assert_eq!(attachments.detach(&name, &[])?.remaining, 0);
+    assert_eq!(attachments.detach(&name, &[first], LinksOf::Any)?.remaining, 1);
+    assert_eq!(attachments.detach(&name, &[], LinksOf::Any)?.remaining, 0);
     Ok(())
 }
 
 fn survey_has_names() -> Result<(), Failed> {
     let (cgroup, name) = (scratch(), name("knobgate-test-survey"));
     let attachments = Attachments::create()?;
-    attachments.apply(&name, &compiled(DENY)?.load()?, &[CgroupRef::from(&*cgroup)])?;
+    attachments.apply(&name, &compiled(DENY)?.load()?, &[CgroupRef::from(&*cgroup)], LinkSource::Hand)?;
     let survey = Survey::take()?;
     let order = survey.cgroups.iter().find(|order| order.cgroup == cgroup.path()).expect("the cgroup");
     let is_ours = |by: &Option<AttachedBy>| matches!(by, Some(AttachedBy::Link { attachment: Some(found), .. }) if *found == name);
@@ -176,7 +178,7 @@ fn survey_has_names() -> Result<(), Failed> {
     knobgate_testing::eventually("the attachment has no cgroup", || {
         Survey::take().is_ok_and(|survey| survey.dead.contains(&name))
     });
-    assert!(attachments.detach(&name, &[])?.from.is_empty());
+    assert!(attachments.detach(&name, &[], LinksOf::Any)?.from.is_empty());
     Ok(())
 }
 
@@ -186,20 +188,27 @@ fn errors_have_reasons() -> Result<(), Failed> {
     let missing = attachments.read(&name);
     assert!(matches!(missing, Err(AttachmentError::NotFound { .. })), "{missing:?}");
 
-    let nowhere = attachments.apply(&name, &compiled(DENY)?.load()?, &[]);
+    let nowhere = attachments.apply(&name, &compiled(DENY)?.load()?, &[], LinkSource::Hand);
     assert!(matches!(nowhere, Err(AttachmentError::NoCgroups { .. })), "{nowhere:?}");
 
-    attachments.apply(&name, &compiled(DENY)?.load()?, &[CgroupRef::from(&*cgroup)])?;
+    attachments.apply(&name, &compiled(DENY)?.load()?, &[CgroupRef::from(&*cgroup)], LinkSource::Hand)?;
     let elsewhere = CgroupRef::from(&*other);
-    let applied = attachments.apply(&name, &compiled(ALLOW)?.load()?, std::slice::from_ref(&elsewhere));
+    let applied = attachments.apply(
+        &name,
+        &compiled(ALLOW)?.load()?,
+        std::slice::from_ref(&elsewhere),
+        LinkSource::Hand,
+    );
     assert!(matches!(applied, Err(AttachmentError::OnOtherCgroups { .. })), "{applied:?}");
-    let detached = attachments.detach(&name, &[elsewhere]);
+    let detached = attachments.detach(&name, &[elsewhere], LinksOf::Any);
     assert!(matches!(detached, Err(AttachmentError::NotOnCgroup { .. })), "{detached:?}");
-    attachments.detach(&name, &[])?;
+    attachments.detach(&name, &[], LinksOf::Any)?;
 
     other.kill_and_remove()?;
     let gone = CgroupRef::from(&*other);
-    let error = attachments.apply(&name, &compiled(DENY)?.load()?, &[gone]).expect_err("no such cgroup");
+    let error = attachments
+        .apply(&name, &compiled(DENY)?.load()?, &[gone], LinkSource::Hand)
+        .expect_err("no such cgroup");
     assert_eq!(error.to_string(), format!("cannot make the attachment \"{name}\""));
     let reason = error.source().expect("a reason").to_string();
     assert!(reason.starts_with("there is no cgroup "), "{reason}");

@@ -2,7 +2,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, TailCall};
 use knobgate_kernel::{
-    AttachmentName, BpffsError, Cgroup, Link, LinkError, LoadedProgram, PinDir, ProgramFd, Transaction,
+    Attachment, AttachmentName, BpffsError, Cgroup, Lateness, Link, LinkError, LinkOrigin, LinkSource,
+    LoadedProgram, PinDir, ProgramFd, Transaction,
 };
 use knobgate_testing::{eventually, scratch};
 use libtest_mimic::Failed;
@@ -34,9 +35,15 @@ fn publish(
 ) -> Result<(), BpffsError> {
     let new = pins.begin()?;
     let mut transaction = Transaction::begin(&new, program)?;
-    cgroups.iter().try_for_each(|cgroup| transaction.attach(cgroup))?;
+    cgroups
+        .iter()
+        .try_for_each(|cgroup| transaction.attach(cgroup, LinkSource::Hand, Lateness::Known(false)))?;
     transaction.commit();
     new.publish(name)
+}
+
+fn unpin(attachment: &Attachment, cgroup_id: u64) -> Result<(), BpffsError> {
+    attachment.links_on(cgroup_id)?.iter().try_for_each(|link| attachment.unpin(link))
 }
 
 fn pin() -> Result<(), Failed> {
@@ -44,8 +51,8 @@ fn pin() -> Result<(), Failed> {
     let (pins, name) = pins("pinned");
     let (program, link) = attach(&deny_writes(libc::EPERM), &cgroup);
     let new = pins.begin()?;
-    new.pin(cgroup.id(), &link)?;
-    let again = new.pin(cgroup.id(), &link).expect_err("the path is taken");
+    new.pin(cgroup.id(), LinkOrigin::HAND, &link)?;
+    let again = new.pin(cgroup.id(), LinkOrigin::HAND, &link).expect_err("the path is taken");
     assert!(again.to_string().contains("already"), "{again}");
     assert!(!pins.names()?.contains(&name));
     new.publish(&name)?;
@@ -90,10 +97,10 @@ fn pinned_program() -> Result<(), Failed> {
     assert_eq!((id(&opened), attachment.links()?.len()), (program_id, 0));
     assert_eq!(attachment.program_ids()?, [program_id].into());
     let mut transaction = Transaction::begin(&attachment, &opened)?;
-    transaction.attach(&cgroup)?;
+    transaction.attach(&cgroup, LinkSource::Hand, Lateness::Known(false))?;
     transaction.commit();
     assert!(!can_write(&cgroup));
-    attachment.unpin(cgroup.id())?;
+    unpin(&attachment, cgroup.id())?;
     eventually("the link goes with its pin", || can_write(&cgroup));
     drop(opened);
     assert!(attachment.program()?.is_some());
@@ -117,7 +124,7 @@ fn many() -> Result<(), Failed> {
     assert!(links.iter().all(|link| link.info.program_id == id(&program) && !link.is_dead()));
 
     attachment.link(one.id())?.detach()?;
-    attachment.unpin(one.id())?;
+    unpin(&attachment, one.id())?;
     assert!(can_write(&one) && !can_write(&other));
     pins.remove(&name)?;
     Ok(())
@@ -129,7 +136,7 @@ fn same_name() -> Result<(), Failed> {
     let links: Vec<Link> = (0..8).map(|_| attach(&allow(), &cgroup).1).collect();
     let publish = |link: &Link| {
         let new = pins.begin()?;
-        new.pin(cgroup.id(), link)?;
+        new.pin(cgroup.id(), LinkOrigin::HAND, link)?;
         new.publish(&name)
     };
     let outcomes: Vec<_> = std::thread::scope(|scope| {
@@ -152,7 +159,7 @@ fn dropped() -> Result<(), Failed> {
     let program = loaded(&deny_writes(libc::EPERM)).program;
     let new = pins.begin()?;
     let mut transaction = Transaction::begin(&new, &program)?;
-    transaction.attach(&cgroup)?;
+    transaction.attach(&cgroup, LinkSource::Hand, Lateness::Known(false))?;
     transaction.commit();
     assert!(!can_write(&cgroup));
     let path = new.path().to_owned();
@@ -268,8 +275,9 @@ fn taken_off() -> Result<(), Failed> {
     let _full: Vec<Link> = (0..64).map(|_| Link::create(&allow, &full)).collect::<Result<_, _>>()?;
     let new = pins.begin()?;
     let mut transaction = Transaction::begin(&new, &deny)?;
-    transaction.attach(&one)?;
-    let error = transaction.attach(&full).expect_err("there is no room");
+    transaction.attach(&one, LinkSource::Hand, Lateness::Known(false))?;
+    let error =
+        transaction.attach(&full, LinkSource::Hand, Lateness::Known(false)).expect_err("there is no room");
     assert!(error.to_string().contains(&full.path().display().to_string()), "{error}");
     assert!(!can_write(&one));
     // Dropping a transaction rolls it back.
@@ -322,7 +330,7 @@ fn maps() -> Result<(), Failed> {
     };
     let mut transaction = Transaction::begin(&new, &first.program)?;
     pin(&mut transaction, &first)?;
-    transaction.attach(&cgroup)?;
+    transaction.attach(&cgroup, LinkSource::Hand, Lateness::Known(false))?;
     transaction.commit();
     new.publish(&name)?;
 

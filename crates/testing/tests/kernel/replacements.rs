@@ -6,8 +6,8 @@
 
 use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, TailCall};
 use knobgate_kernel::{
-    AttachMode, AttachPosition, BpffsError, Link, LinkError, LoadError, LoadOptions, Map, ProgramFd,
-    Transaction, create_map, link_update, load_with_maps, prog_attach,
+    AttachMode, AttachPosition, BpffsError, Lateness, Link, LinkError, LinkSource, LoadError, LoadOptions,
+    Map, ProgramFd, Transaction, create_map, link_update, load_with_maps, prog_attach,
 };
 use knobgate_testing::{profile, scratch};
 use libtest_mimic::Failed;
@@ -102,10 +102,10 @@ fn rollback() -> Result<(), Failed> {
     let stored = with(&[&map("one", MapKind::CgroupStorage)], true);
     let begun = pins.begin()?;
     let mut first = Transaction::begin(&begun, &none)?;
-    first.attach(&plain)?;
+    first.attach(&plain, LinkSource::Hand, Lateness::Known(false))?;
     first.commit();
     let mut second = Transaction::begin(&begun, &stored)?;
-    second.attach(&storage)?;
+    second.attach(&storage, LinkSource::Hand, Lateness::Known(false))?;
     second.commit();
     begun.publish(&name)?;
 
@@ -131,7 +131,7 @@ fn preordered() -> Result<(), Failed> {
         let (old, new, other) = (with(&[], true), with(&[], true), with(&[], true));
         let begun = pins.begin()?;
         let mut first = Transaction::begin(&begun, &old)?;
-        first.attach(&cgroup)?;
+        first.attach(&cgroup, LinkSource::Hand, Lateness::Known(false))?;
         first.commit();
         begun.publish(&name)?;
         let preorder = AttachPosition { preorder: profile().preorder, ..AttachPosition::default() };

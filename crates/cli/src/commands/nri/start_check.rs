@@ -1,6 +1,7 @@
 //! Whether the policies of a container are on it.
 
 use knobgate::{Attachments, ContainerError, ContainerPolicies, ContainerPolicy, StartingContainer};
+use knobgate_kernel::LinkSource;
 use knobgate_nri::messages::{Container, PodSandbox};
 
 use super::injected_hooks::labels;
@@ -32,7 +33,7 @@ impl Policies {
 
     fn put_on(container: &StartingContainer, applying: &[&ContainerPolicy]) -> Result<(), String> {
         let attachments = Attachments::create().map_err(|error| chain(&error))?;
-        container.link(&attachments, applying).map(|_| ()).map_err(|error| chain(&error))
+        container.link(&attachments, applying, LinkSource::Nri).map(|_| ()).map_err(|error| chain(&error))
     }
 
     fn are_on(container: &StartingContainer, applying: &[&ContainerPolicy]) -> Result<(), String> {
