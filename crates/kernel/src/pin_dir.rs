@@ -150,6 +150,20 @@ impl PinDir {
         }
     }
 
+    /// Whether an attachment that was opened is still there under its name. It may have been removed, and made again.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn is_current(&self, name: &AttachmentName, attachment: &Attachment) -> Result<bool, BpffsError> {
+        let opened = fstat(attachment.directory()).map_err(failed("examine", attachment.path()))?;
+        match statat(&self.dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok((found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(failed("examine", attachment.path())(error)),
+        }
+    }
+
     /// Unpins the attachment `name`. That detaches its program, unless a link is open or pinned elsewhere:
     /// [detach](crate::Link::detach) the links first to be sure.
     ///

@@ -107,6 +107,7 @@ mod oci_state;
 mod off;
 #[cfg(feature = "containers")]
 mod planned_workload;
+mod policy_links;
 mod policy_version;
 mod run_error;
 #[cfg(feature = "containers")]
@@ -163,6 +164,7 @@ pub use oci_state::{OciBundle, OciState, OciStatus};
 pub use off::{Off, OffBy, OffError, OffNote};
 #[cfg(feature = "containers")]
 pub use planned_workload::planned_workload;
+pub use policy_links::{PolicyLink, PolicyLinks};
 pub use policy_version::{PolicyVersion, name_of_versions, versions_of};
 pub use run_error::RunError;
 #[cfg(feature = "containers")]
