@@ -85,6 +85,11 @@ impl CgroupWatch {
         self.cgroups.len()
     }
 
+    /// Whether a cgroup is there.
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        self.cgroups.contains_key(&id)
+    }
+
     /// The topmost one.
     pub(crate) fn root(&self) -> u64 {
         self.root
@@ -127,7 +132,7 @@ impl CgroupWatch {
     }
 
     /// Looks at the whole hierarchy, and says what is not as it was.
-    pub(crate) fn rescan(&mut self, changed: &mut dyn FnMut(&Self, CgroupChange)) -> Result<(), CgroupError> {
+    pub(crate) fn rescan(&mut self, changed: &mut dyn FnMut(CgroupChange)) -> Result<(), CgroupError> {
         self.root = Cgroup::open(&self.top)?.id();
         self.lacking = None;
         let mut seen = HashSet::new();
@@ -142,7 +147,7 @@ impl CgroupWatch {
     }
 
     /// Handles some of the events that are there. Returns whether there may be more.
-    pub(crate) fn read(&mut self, changed: &mut dyn FnMut(&Self, CgroupChange)) -> Result<bool, Errno> {
+    pub(crate) fn read(&mut self, changed: &mut dyn FnMut(CgroupChange)) -> Result<bool, Errno> {
         // A cgroup is reported when its event is read, so those behind it wait for no more than this.
         let mut buffer = [MaybeUninit::uninit(); 1024];
         let mut events: Vec<(i32, ReadFlags, OsString)> = Vec::new();
@@ -162,7 +167,7 @@ impl CgroupWatch {
         let is_more = !events.is_empty();
         for (watch, flags, name) in events {
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-                changed(self, CgroupChange::EventsLost);
+                changed(CgroupChange::EventsLost);
                 continue;
             }
             let Some(&parent) = self.by_watch.get(&watch) else { continue };
@@ -189,7 +194,7 @@ impl CgroupWatch {
         &mut self,
         found: Found,
         mut seen: Option<&mut HashSet<u64>>,
-        changed: &mut dyn FnMut(&Self, CgroupChange),
+        changed: &mut dyn FnMut(CgroupChange),
     ) {
         let mut pending = vec![found];
         while let Some(Found { parent, name, path }) = pending.pop() {
@@ -223,7 +228,7 @@ impl CgroupWatch {
                 self.watch(id, &cgroup);
             }
             if is_new {
-                changed(self, CgroupChange::Appeared { id, path: path.clone() });
+                changed(CgroupChange::Appeared { id, path: path.clone() });
             }
             if is_new || !is_watched || seen.is_some() {
                 let children = self.children(&cgroup);
@@ -272,7 +277,7 @@ impl CgroupWatch {
     }
 
     /// Forgets a cgroup and all below it.
-    fn remove(&mut self, id: u64, changed: &mut dyn FnMut(&Self, CgroupChange)) {
+    fn remove(&mut self, id: u64, changed: &mut dyn FnMut(CgroupChange)) {
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
             let Some(cgroup) = self.cgroups.remove(&id) else { continue };
@@ -287,7 +292,7 @@ impl CgroupWatch {
                 above.children.remove(&cgroup.name);
             }
             pending.extend(cgroup.children.into_values());
-            changed(self, CgroupChange::Removed { id });
+            changed(CgroupChange::Removed { id });
         }
     }
 

@@ -23,13 +23,15 @@ pub(crate) struct FileWatch {
     inotify: OwnedFd,
     /// The names that matter, by watch.
     names: HashMap<i32, Names>,
+    /// Which names matter in the directory itself.
+    matters: fn(&OsStr) -> bool,
 }
 
 #[derive(Debug, Default)]
 struct Names {
     names: BTreeSet<OsString>,
-    /// Whether all policies do: it is their directory.
-    policies: bool,
+    /// Whether it is the directory itself.
+    is_directory: bool,
 }
 
 /// How files were when they were read.
@@ -46,16 +48,16 @@ struct FileState {
 }
 
 impl FileWatch {
-    pub(crate) fn new() -> Result<Self, Errno> {
+    /// For the files of a directory whose names matter.
+    pub(crate) fn new(matters: fn(&OsStr) -> bool) -> Result<Self, Errno> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Self { inotify, names: HashMap::new() })
+        Ok(Self { inotify, names: HashMap::new(), matters })
     }
 
-    /// Watches this directory of policies and these files, and nothing else any more. A directory that cannot be watched is left out, which
-    /// is the error.
+    /// Watches this directory and these files, and nothing else any more. A directory that cannot be watched is left out, which is the error.
     pub(crate) fn watch<'a>(
         &mut self,
-        policies: &Path,
+        directory: &Path,
         files: impl IntoIterator<Item = &'a Path>,
     ) -> Result<(), Errno> {
         let mut wanted: BTreeMap<PathBuf, Names> = BTreeMap::new();
@@ -65,8 +67,8 @@ impl FileWatch {
             })
         };
         files.into_iter().for_each(|file| drop(note(file)));
-        let policies = note(policies);
-        wanted.entry(policies).or_default().policies = true;
+        let directory = note(directory);
+        wanted.entry(directory).or_default().is_directory = true;
 
         let (mut names, mut failed) = (HashMap::<i32, Names>::new(), Ok(()));
         for (directory, wanted) in wanted {
@@ -81,7 +83,7 @@ impl FileWatch {
                 Ok(watch) => {
                     let known = names.entry(watch).or_default();
                     known.names.extend(wanted.names);
-                    known.policies |= wanted.policies;
+                    known.is_directory |= wanted.is_directory;
                 }
                 // That it comes into being is seen above it.
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
@@ -107,8 +109,11 @@ impl FileWatch {
                 Err(error) => return Err(error),
             };
             let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            let is_one = |(name, names): (&OsStr, &Names)| {
+                names.names.contains(name) || names.is_directory && (self.matters)(name)
+            };
             matters |= event.events().contains(ReadFlags::QUEUE_OVERFLOW)
-                || name.zip(self.names.get(&event.wd())).is_some_and(|(name, names)| names.matter(name));
+                || name.zip(self.names.get(&event.wd())).is_some_and(is_one);
         }
     }
 }
@@ -120,13 +125,14 @@ impl AsFd for FileWatch {
     }
 }
 
-impl Names {
-    fn matter(&self, name: &OsStr) -> bool {
-        let is_policy = |name: &OsStr| {
-            !name.as_bytes().starts_with(b".") && Path::new(name).extension() == Some(OsStr::new("knob"))
-        };
-        self.names.contains(name) || self.policies && is_policy(name)
-    }
+/// Whether this is the name of a policy's file.
+pub(crate) fn is_policy(name: &OsStr) -> bool {
+    is_finished(name) && Path::new(name).extension() == Some(OsStr::new("knob"))
+}
+
+/// Whether this is not the name of a file that somebody is going to rename.
+pub(crate) fn is_finished(name: &OsStr) -> bool {
+    !name.as_bytes().starts_with(b".")
 }
 
 impl FileStates {
@@ -203,7 +209,7 @@ mod tests {
         fs::write(at("real/parts/net.part"), "").unwrap();
         symlink("real", at("policies.d")).unwrap();
         let files = [at("agent.toml"), at("policies.d/parts/net.part")];
-        let mut watch = FileWatch::new().unwrap();
+        let mut watch = FileWatch::new(is_policy).unwrap();
         let mut begin = || {
             watch.watch(&at("policies.d"), files.iter().map(PathBuf::as_path)).unwrap();
             watch.read().unwrap();
@@ -239,7 +245,7 @@ mod tests {
     #[test]
     fn a_directory_that_comes_into_being_is_seen() {
         let top = tempfile::tempdir().unwrap();
-        let mut watch = FileWatch::new().unwrap();
+        let mut watch = FileWatch::new(is_policy).unwrap();
         watch.watch(&top.path().join("knobgate/policies.d"), []).unwrap();
         assert!(sees(&mut watch, || fs::create_dir(top.path().join("knobgate")).unwrap()));
     }

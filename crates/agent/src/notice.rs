@@ -38,6 +38,8 @@ pub enum NoticeKind {
     Reloaded,
     /// The policies were read again, and have errors. Nothing changed.
     ReloadRejected,
+    /// A program is stricter than its policy, because of what this kernel cannot do.
+    Stricter,
     /// A link is gone, and its cgroup is not.
     LinkVanished,
     /// A link has a program that is not the one of its attachment.
@@ -147,6 +149,7 @@ impl NoticeKind {
             }
             Self::ReloadRejected
             | Self::Undecided
+            | Self::Stricter
             | Self::ForeignProgram
             | Self::Outdated
             | Self::ProcessLeft
@@ -168,6 +171,7 @@ impl NoticeKind {
             Self::Undecided => "undecided",
             Self::Reloaded => "reloaded",
             Self::ReloadRejected => "reload-rejected",
+            Self::Stricter => "stricter",
             Self::LinkVanished => "link-vanished",
             Self::LinkReplaced => "link-replaced",
             Self::ForeignProgram => "foreign-program",

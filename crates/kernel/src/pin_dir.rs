@@ -109,6 +109,17 @@ impl PinDir {
         Err(owned_by(path, last_owner))
     }
 
+    /// Whether this is the same directory.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn is_same_as(&self, other: &Self) -> Result<bool, BpffsError> {
+        let of = |pins: &Self| fstat(&pins.dir).map_err(failed("examine", &pins.path));
+        let (one, other) = (of(self)?, of(other)?);
+        Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+    }
+
     /// What was moved away when this was [created](Self::create).
     pub fn moved_away(&self) -> &[MovedAway] {
         &self.moved_away

@@ -19,7 +19,10 @@ use crate::agent_config::{AgentConfig, Binding};
 use crate::attachments::Attachments;
 use crate::container_error::ContainerError;
 use crate::included_files::IncludedFiles;
+use crate::kernel_limit::KernelLimit;
+use crate::policy_links::PolicyLinks;
 use crate::policy_version::{PolicyVersion, name_of_versions};
+use crate::starting_container::not_compiled;
 
 /// The policies for containers, sorted by the names of their files.
 ///
@@ -209,6 +212,15 @@ impl ContainerPolicy {
     /// [`ContainerError::Attachment`].
     pub fn is_on(&self, attachments: &Attachments, cgroup: &Cgroup) -> Result<bool, ContainerError> {
         Ok(attachments.is_linked(&self.version, cgroup)?)
+    }
+
+    /// Makes the attachment of its version, if there is none: compiles the policy, and loads its program.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::NotCompiled`], [`Attachment`](ContainerError::Attachment).
+    pub fn prepare(&self, links: &mut PolicyLinks) -> Result<Vec<KernelLimit>, ContainerError> {
+        links.prepare(&self.version).map_err(|error| not_compiled(&[self], error))
     }
 
     fn versions(&self) -> String {

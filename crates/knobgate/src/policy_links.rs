@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use knobgate_compiler::EVENT_CGROUPS_MAP;
 use knobgate_kernel::{
-    Attachment, AttachmentName, BpfObjectError, Cgroup, Lateness, LinkOrigin, LinkSource, Map, ProgramFd,
-    Transaction,
+    Attachment, AttachmentName, BpfObjectError, BpffsError, Cgroup, Lateness, LinkOrigin, LinkSource, Map,
+    ProgramFd, Transaction,
 };
 
 use crate::attachment_error::{AttachmentError, failed};
@@ -109,6 +109,67 @@ impl PolicyLinks {
         Ok(policies.iter().map(link).collect())
     }
 
+    /// Unpins the link of a cgroup that was removed.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::Failed`].
+    pub fn unpin_removed(
+        &self,
+        name: &AttachmentName,
+        cgroup_id: u64,
+        origin: LinkOrigin,
+    ) -> Result<(), AttachmentError> {
+        if let Some(opened) = self.opened.get(name) {
+            return opened.attachment.unpin_removed(cgroup_id, origin).map_err(failed("clean up", name));
+        }
+        match self.attachments.pins.attachment(name) {
+            Err(BpffsError::NotFound { .. }) => Ok(()),
+            opened => opened
+                .and_then(|attachment| attachment.unpin_removed(cgroup_id, origin))
+                .map_err(failed("clean up", name)),
+        }
+    }
+
+    /// On which cgroups the versions of policies are, and what each link says about itself. Links are not opened, so some may be dead.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::Directory`], [`Failed`](AttachmentError::Failed).
+    pub fn origins(&self) -> Result<Vec<(AttachmentName, Vec<(u64, LinkOrigin)>)>, AttachmentError> {
+        let mut found = Vec::new();
+        for name in self.attachments.names()? {
+            if versions_of(&name).is_none() {
+                continue;
+            }
+            let origins = match self.attachments.pins.attachment(&name) {
+                Err(BpffsError::NotFound { .. }) => continue,
+                opened => opened.and_then(|attachment| attachment.link_origins()),
+            };
+            let origins = origins.map_err(failed("list", &name))?;
+            found.push((name, origins));
+        }
+        Ok(found)
+    }
+
+    /// What the link of a version on a cgroup says about itself; `None` if there is none. It is not opened, so it may be dead.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::Failed`].
+    pub fn origin(
+        &self,
+        name: &AttachmentName,
+        cgroup_id: u64,
+    ) -> Result<Option<LinkOrigin>, AttachmentError> {
+        match self.attachments.pins.attachment(name) {
+            Err(BpffsError::NotFound { .. }) => Ok(None),
+            opened => {
+                opened.and_then(|attachment| attachment.link_origin(cgroup_id)).map_err(failed("open", name))
+            }
+        }
+    }
+
     fn link_one(
         &mut self,
         policy: &PolicyVersion,
@@ -189,10 +250,8 @@ impl Opened {
         let maps = self.program.maps()?;
         self.added = 0;
         // A full memory counts what finds no room in it, which is no reason not to attach.
-        let _ = events::make_room(
-            &maps.iter().collect::<Vec<_>>(),
-            others.into_iter().chain([&self.program]),
-        );
+        let _ =
+            events::make_room(&maps.iter().collect::<Vec<_>>(), others.into_iter().chain([&self.program]));
         Ok(())
     }
 }
