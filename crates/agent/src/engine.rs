@@ -10,7 +10,7 @@ mod reload;
 mod retries;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -55,8 +55,8 @@ pub(crate) struct Engine {
     before: BTreeSet<u64>,
     /// Cgroups of which it cannot be told yet whether a policy applies.
     retries: Retries,
-    /// Those of which it will not be told: each policy with what is not known.
-    undecided: BTreeMap<u64, Vec<(String, String)>>,
+    /// Those of which that was tried often enough.
+    undecided: BTreeSet<u64>,
     /// Those on which policies could not be put.
     failing: BTreeSet<u64>,
     /// Those at the last check, which were said.
@@ -99,7 +99,7 @@ impl Engine {
             late: HashMap::new(),
             before: BTreeSet::new(),
             retries: Retries::default(),
-            undecided: BTreeMap::new(),
+            undecided: BTreeSet::new(),
             failing: BTreeSet::new(),
             failed_before: BTreeSet::new(),
             started_at: SystemTime::now(),
@@ -144,7 +144,7 @@ impl Engine {
         while !self.is_stop_asked {
             self.wait()?;
             self.attend()?;
-            self.retry();
+            self.retry()?;
             if self.off_watch.read().map_err(wait_failed)? {
                 self.off_changed()?;
             }
@@ -253,14 +253,16 @@ impl Engine {
     }
 
     /// Tries again where that is due.
-    fn retry(&mut self) {
+    fn retry(&mut self) -> Result<(), AgentError> {
         let now = Instant::now();
         while let Some(id) = self.retries.due(now) {
             match self.cgroups.path(id) {
-                Some(path) => self.put(id, &path, None),
+                Some(path) => self.put_undecided(id, &path),
                 None => self.retries.forget(id),
             }
+            self.attend()?;
         }
+        Ok(())
     }
 
     fn files_changed(&mut self) {

@@ -28,7 +28,7 @@ pub struct Status {
     pub cgroups: usize,
     /// The cgroups in which processes ran before a policy was on them.
     pub late: Vec<LateCgroup>,
-    /// The cgroups for which it cannot be told whether a policy applies.
+    /// The cgroups for which it cannot be told whether a policy applies: the first thousand, with each policy.
     pub undecided: Vec<UndecidedCgroup>,
     /// The last notices that are more than a step, the newest last.
     pub notices: Vec<Notice>,

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use knobgate::kernel::{Cgroup, CgroupError, LinkSource};
-use knobgate::workload::Workload;
+use knobgate::workload::{Engine, Workload};
 use knobgate::{
     AttachmentError, CgroupRef, ContainerError, ContainerPolicy, PolicyLink, WorkloadFields,
     name_of_versions, versions_of,
 };
 
 use super::link_table::{LinkRecord, LinkTable};
-use super::{Engine, chain, escaped, plural};
+use super::retries::Retries;
+use super::{chain, escaped, plural};
 use crate::agent_error::AgentError;
 use crate::notice::{Notice, NoticeField, NoticeKind};
 
@@ -35,32 +36,44 @@ pub(super) struct Settled {
 }
 
 /// Whether policies apply to a cgroup.
-struct Decisions {
+#[derive(Debug, Default)]
+pub(super) struct Decisions {
     /// The policies that do, by their place.
-    applying: Vec<usize>,
+    pub(super) applying: Vec<usize>,
     /// Those of which it cannot be told, each with what is not known.
-    unknown: Vec<(usize, String)>,
+    pub(super) unknown: Vec<(usize, String)>,
 }
 
-impl Engine {
+impl super::Engine {
     /// Puts the policies that apply to a cgroup there, unless a version of each is on it or above it. `seen_at` is when a new one was
     /// seen.
     pub(super) fn put(&mut self, id: u64, path: &Path, seen_at: Option<Instant>) {
-        if let Some((workload, decisions)) = self.decide(id, path) {
+        if let Some(workload) = self.workloads.look_up(id, path) {
+            let decisions = self.decide(id, path, &workload);
             self.put_decided(id, path, &workload, decisions, seen_at);
         }
     }
 
-    /// Which policies apply to a cgroup; `None` if it is gone.
-    fn decide(&mut self, id: u64, path: &Path) -> Option<(Workload, Decisions)> {
-        let mut decisions = Decisions { applying: Vec::new(), unknown: Vec::new() };
-        let workload = self.workloads.look_up(id, path)?;
-        let name = self.workloads.hierarchy().name(path)?;
-        let fields = WorkloadFields::of(&workload);
+    /// The same for a cgroup of which it could not be told whether a policy applies.
+    pub(super) fn put_undecided(&mut self, id: u64, path: &Path) {
+        let Some(workload) = self.workloads.look_up(id, path) else { return self.retries.forget(id) };
+        // Still nothing shows that it is a container: there is nothing new to decide about.
+        if workload.engine == Engine::None && self.retries.schedule(id, Instant::now()) {
+            return;
+        }
+        let decisions = self.decide(id, path, &workload);
+        self.put_decided(id, path, &workload, decisions, None);
+    }
+
+    /// Which policies apply to a cgroup.
+    pub(super) fn decide(&self, id: u64, path: &Path, workload: &Workload) -> Decisions {
+        let mut decisions = Decisions::default();
+        let Some(name) = self.workloads.hierarchy().name(path) else { return decisions };
+        let fields = WorkloadFields::of(workload);
         // A policy is on the topmost cgroup of a workload. On that of the machine, it would judge the agent, too.
         let is_top = fields.workload().path == name.as_os_str().as_bytes();
         if id == self.cgroups.root() || !is_top {
-            return Some((workload, decisions));
+            return decisions;
         }
         for (place, policy) in self.set.policies.policies().iter().enumerate() {
             match policy.applies_to(&fields) {
@@ -71,7 +84,7 @@ impl Engine {
                 Err(error) => decisions.unknown.push((place, chain(&error))),
             }
         }
-        Some((workload, decisions))
+        decisions
     }
 
     fn put_decided(
@@ -182,16 +195,14 @@ impl Engine {
         if self.retries.schedule(id, Instant::now()) {
             return;
         }
-        let policies = self.set.policies.policies();
-        let named = unknown.into_iter().map(|(place, field)| (policies[place].name().to_owned(), field));
-        let named: Vec<(String, String)> = named.collect();
-        let is_new = self.undecided.insert(id, named.clone()).is_none();
-        // Without a sign of an engine, a cgroup is hardly a container; the status has it.
-        if !is_new || workload.engine == knobgate::workload::Engine::None {
+        // Where nothing shows that an engine has made it, it is no container.
+        if workload.engine == Engine::None || !self.undecided.insert(id) {
             return;
         }
         let label = escaped(&workload.label());
-        for (policy, field) in named {
+        let set = Arc::clone(&self.set);
+        for (place, field) in unknown {
+            let policy = set.policies.policies()[place].name();
             let text = format!(
                 "cannot tell whether the policy \"{policy}\" applies to {label}: it looks at {field}, which is not known"
             );
@@ -205,6 +216,7 @@ impl Engine {
     pub(super) fn settle_all(&mut self) -> Result<Settled, AgentError> {
         self.table = LinkTable::of(self.links.origins()?);
         self.undecided.clear();
+        self.retries = Retries::default();
         let mut settled = Settled::default();
         for (count, id) in self.cgroups.ids().into_iter().enumerate() {
             let Some(path) = self.cgroups.path(id) else { continue };
@@ -225,7 +237,8 @@ impl Engine {
     }
 
     fn settle(&mut self, id: u64, path: &Path, settled: &mut Settled) {
-        let Some((workload, decisions)) = self.decide(id, path) else { return };
+        let Some(workload) = self.workloads.look_up(id, path) else { return };
+        let decisions = self.decide(id, path, &workload);
         let own = self.table.on(id).iter().filter(|record| record.origin.source == LinkSource::Agent);
         let own: Vec<_> = own.map(|record| record.name.clone()).collect();
         let set = Arc::clone(&self.set);

@@ -17,13 +17,14 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// Has a cgroup looked at again after a pause. Returns `false` if that was done often enough.
+    /// Has a cgroup looked at again after a pause. Returns `false` if that was done often enough, until it is
+    /// [forgotten](Self::forget).
     pub(super) fn schedule(&mut self, cgroup: u64, now: Instant) -> bool {
         let tries = self.by_cgroup.get(&cgroup).map_or(0, |(tries, _)| *tries);
-        self.forget(cgroup);
         if tries >= TRIES {
             return false;
         }
+        self.forget(cgroup);
         let at = now + FIRST_PAUSE * 2u32.pow(tries);
         self.by_time.insert((at, cgroup));
         self.by_cgroup.insert(cgroup, (tries + 1, at));
@@ -69,6 +70,8 @@ mod tests {
         }
         assert_eq!(now - start, Duration::from_millis(10 * 1023));
         assert_eq!(retries.next(), None);
+        assert!(!retries.schedule(7, now), "it stays enough");
+        retries.forget(7);
         assert!(retries.schedule(7, now), "a new beginning");
         retries.forget(7);
         assert_eq!(retries.next(), None);

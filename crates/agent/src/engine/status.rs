@@ -1,6 +1,5 @@
 //! How things are.
 
-use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 
 use knobgate::policy::Mode;
@@ -9,8 +8,11 @@ use knobgate::{ContainerPolicy, Off, OffBy, name_of_versions};
 use super::{Engine, escaped};
 use crate::status::{LateCgroup, OffPolicy, PolicyStatus, Status, UndecidedCgroup};
 
+/// How many undecided policies are listed, more or less.
+const UNDECIDED_MAX: usize = 1000;
+
 impl Engine {
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&mut self) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -58,18 +60,21 @@ impl Engine {
         late
     }
 
-    fn undecided_cgroups(&self) -> Vec<UndecidedCgroup> {
-        let named: BTreeMap<String, &Vec<(String, String)>> =
-            self.undecided.iter().map(|(id, unknown)| (self.shown(*id), unknown)).collect();
-        let one = |cgroup: &String, (policy, field): &(String, String)| UndecidedCgroup {
-            cgroup: cgroup.clone(),
-            policy: policy.clone(),
-            field: field.clone(),
-        };
-        named
-            .iter()
-            .flat_map(|(cgroup, unknown)| unknown.iter().map(|unknown| one(cgroup, unknown)))
-            .collect()
+    /// The first of them: there can be as many as cgroups times policies.
+    fn undecided_cgroups(&mut self) -> Vec<UndecidedCgroup> {
+        let mut undecided = Vec::new();
+        for id in self.undecided.clone() {
+            let Some(path) = self.cgroups.path(id) else { continue };
+            let Some(workload) = self.workloads.look_up(id, &path) else { continue };
+            for (place, field) in self.decide(id, &path, &workload).unknown {
+                let policy = self.set.policies.policies()[place].name().to_owned();
+                undecided.push(UndecidedCgroup { cgroup: self.shown(id), policy, field });
+            }
+            if undecided.len() >= UNDECIDED_MAX {
+                break;
+            }
+        }
+        undecided
     }
 
     /// The directory of a cgroup, escaped.
