@@ -2,6 +2,10 @@
 //!
 //! The tests write only in their own network, UTS and IPC namespaces, and attach no program to the root of the hierarchy.
 
+mod agent;
+mod agent_faults;
+mod agent_machine;
+mod agent_reloads;
 mod attachments;
 mod containers;
 mod departures;
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [role, arguments @ ..] = arguments.as_slice()
         && let Some(ended) = [
+            agent_faults::play,
             departures::play,
             lacking::play,
             no_process::play,
@@ -98,6 +103,9 @@ fn main() -> ExitCode {
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
         .and(readers::with_their_own_bpffs())
+        .and(agent::with_agents())
+        .and(agent_faults::with_agents())
+        .and(agent_reloads::with_agents())
         .and(containers::with_runc())
         .and(engine_changes::with_engines())
         .and(engine_documents::with_engines())
