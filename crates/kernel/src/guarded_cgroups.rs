@@ -8,6 +8,10 @@
 //! of guarded cgroups: those that are there when a cgroup becomes guarded, those that are started there, and those that
 //! move in. Processes elsewhere take no room.
 //!
+//! What it costs: on Linux 6.18, in a virtual machine, the programs took 1.4 µs for each process that was started and ended elsewhere,
+//! and 1.9 µs for one in a guarded cgroup. A loop of fork, exit and wait used as much CPU time as without them (0.99 to 1.01 times,
+//! within what it differs from run to run).
+//!
 //! A process counts where its `cgroup.procs` lists it; in a threaded cgroup, where its first thread is. A single thread that is
 //! moved to a cgroup outside is reported as that thread, each time, and its process still counts as inside.
 
