@@ -17,6 +17,7 @@
 //! - Who put a program on a cgroup is the **source** of its link ([`kernel::LinkSource`]). Nobody takes away another's: [`LinksOf`].
 //! - What is [`Off`] is out of force, and nothing puts it in force.
 //! - A [`Survey`] shows which programs run for which cgroup, ours and others'.
+//! - [`Integrity`] finds what somebody else has done to attachments and their cgroups, and a [`PinWatch`] notices that pins go.
 //! - A [`Supervisor`] runs one command under a policy, in a cgroup that exists only for it.
 //! - An [`Observation`] records what the processes of a cgroup do, and which of it succeeds.
 //!
@@ -97,6 +98,7 @@ mod departures;
 mod detach;
 mod events;
 mod included_files;
+mod integrity;
 mod kernel_limit;
 mod link_version;
 mod object_origin;
@@ -105,6 +107,9 @@ mod observed_run;
 #[cfg(feature = "containers")]
 mod oci_state;
 mod off;
+#[cfg(feature = "containers")]
+mod outdated;
+mod pin_watch;
 #[cfg(feature = "containers")]
 mod planned_workload;
 mod policy_links;
@@ -154,6 +159,7 @@ pub use events::{
     ObserverError,
 };
 pub use included_files::IncludedFiles;
+pub use integrity::{Finding, FindingKind, ForeignBy, ForeignProgram, Integrity};
 pub use kernel_limit::{KernelLimit, TargetKernel};
 pub use link_version::{Linked, LinkedVersion, Moved};
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
@@ -162,6 +168,9 @@ pub use observed_run::ObservedRunError;
 #[cfg(feature = "containers")]
 pub use oci_state::{OciBundle, OciState, OciStatus};
 pub use off::{Off, OffBy, OffError, OffNote};
+#[cfg(feature = "containers")]
+pub use outdated::OutdatedLink;
+pub use pin_watch::PinWatch;
 #[cfg(feature = "containers")]
 pub use planned_workload::planned_workload;
 pub use policy_links::{PolicyLink, PolicyLinks};
