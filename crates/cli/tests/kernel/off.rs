@@ -23,6 +23,7 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("a_name_that_is_nothing_is_an_error", unknown_name),
         ("without_a_bpffs_it_is_noted_all_the_same", no_bpffs),
         ("a_machine_can_be_started_with_everything_off", boot_word),
+        ("proc_sys_stays_read_only_in_containers_whose_policy_is_off", read_only),
         ("what_is_attached_meanwhile_does_not_stay", meanwhile),
     ];
     Suite::new(tests).isolated(&["--mount"])
@@ -206,6 +207,41 @@ fn boot_word() -> Result<(), Failed> {
     assert!(!may_write(&cgroup)?, "it takes nothing away");
     expect(0, ["off"]);
     assert!(may_write(&cgroup)?);
+    Ok(())
+}
+
+fn read_only() -> Result<(), Failed> {
+    own_state()?;
+    let files = tempfile::tempdir()?;
+    let text = DENY.replace(
+        "policy web\ndefault write allow",
+        "policy web\napply if container == \"c1\"\ndefault write deny",
+    );
+    fs::write(files.path().join("web.knob"), text)?;
+    let config = files.path().join("config.json");
+    let directory = files.path().to_str().ok_or("a path")?;
+    let runtime = ["runtime", "--runtime", "true", "--writable-proc-sys", "--policies", directory, "--"];
+    let runtime: Vec<&str> = runtime.into_iter().chain(["create", "--bundle", directory, "c1"]).collect();
+    let attachments = Attachments::create()?;
+    for (command, is_writable) in [
+        (&["on"][..], true),
+        (&["off"], false),
+        (&["on"], true),
+        (&["off", "web"], false),
+        (&["on", "web"], true),
+    ] {
+        // A policy that is attached nowhere is known by its attachment only.
+        attachments.link(&[&version(DENY)?], &CgroupRef::from(&*scratch()), LinkSource::Hook)?;
+        expect(0, command);
+        let bundle = r#"{"ociVersion": "1.0.2", "linux": {"readonlyPaths": ["/proc/sys", "/proc/bus"]}}"#;
+        fs::write(&config, bundle)?;
+        expect(0, &runtime);
+        let changed: Value = serde_json::from_str(&fs::read_to_string(&config)?)?;
+        let paths = changed["linux"]["readonlyPaths"].to_string();
+        assert_eq!(!paths.contains("\"/proc/sys\""), is_writable, "{command:?}: {changed}");
+        // The hook says that it starts without its policy.
+        assert!(changed["hooks"]["createRuntime"].is_array(), "{changed}");
+    }
     Ok(())
 }
 
