@@ -6,6 +6,7 @@ use knobgate_kernel::{AttachmentName, BpffsError, LinkError, LinkSource};
 use crate::cgroup_argument::describe_ids;
 use crate::failure::Failure;
 use crate::link_source::{by, by_all};
+use crate::off;
 use crate::plural::count;
 use crate::printable::printable_path;
 
@@ -65,7 +66,7 @@ impl From<AttachmentError> for Failure {
                     by(wanted)
                 ))
             }
-            AttachmentError::Off { .. } => Self::usage(what),
+            AttachmentError::Off { name, by } => off::failure(&format!("attach \"{name}\""), &by),
             AttachmentError::OffUnknown(source) => Self::machine(what).because(source),
             AttachmentError::Empty { name } => {
                 cannot("show", &name).because(format!("all of its links were unpinned; remove it: knobgate detach {name}"))

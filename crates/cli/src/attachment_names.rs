@@ -1,10 +1,11 @@
 //! Names of attachments that a user gives: of one attachment, or of a policy for containers, which means all of its versions.
 
-use knobgate::{Attachments, name_of_versions, versions_of};
+use knobgate::{AttachmentError, Attachments, Off, name_of_versions, versions_of};
 use knobgate_kernel::AttachmentName;
 
 use crate::attachment_failure::{no_attachments, parse_name};
 use crate::failure::Failure;
+use crate::off;
 
 /// Checks a name that the user gave. The name of a policy can have characters that the name of an attachment cannot.
 ///
@@ -22,9 +23,21 @@ pub(crate) fn named(text: &str) -> Result<AttachmentName, Failure> {
 /// # Errors
 /// [`Failure::Usage`] if there is none; [`Failure::Machine`].
 pub(crate) fn find(name: AttachmentName) -> Result<(Attachments, Vec<AttachmentName>), Failure> {
-    let Some(attachments) = Attachments::open()? else { return Err(no_attachments(name)) };
-    let found = attachments.resolve(&name)?;
-    Ok((attachments, found))
+    let Some(attachments) = Attachments::open()? else {
+        return Err(not_found(&name, no_attachments(name.clone())));
+    };
+    match attachments.resolve(&name) {
+        Err(error @ AttachmentError::NotFound { .. }) => Err(not_found(&name, error.into())),
+        found => Ok((attachments, found?)),
+    }
+}
+
+/// The failure, with the reason if it is that the attachment is off.
+fn not_found(name: &AttachmentName, failure: Failure) -> Failure {
+    match Off::read().ok().and_then(|off| off.of(name)) {
+        Some(by) => failure.because(off::describe(&by)),
+        None => failure,
+    }
 }
 
 /// The attachments that are wanted; all if there are none.

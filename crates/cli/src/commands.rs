@@ -19,6 +19,8 @@ mod log;
 mod man;
 mod nri;
 mod oci_hook;
+mod off;
+mod on;
 mod presets;
 mod replay;
 mod report;
@@ -54,6 +56,10 @@ pub(crate) enum Command {
     Simulate(simulate::Simulate),
     Attach(attach::Attach),
     Detach(detach::Detach),
+    #[command(name = "off")]
+    TurnOff(off::TurnOff),
+    #[command(name = "on")]
+    TurnOn(on::TurnOn),
     List(list::List),
     Show(show::Show),
     Top(top::Top),
@@ -89,6 +95,8 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(output),
             Self::Attach(attach) => attach.run(output),
             Self::Detach(detach) => detach.run(output),
+            Self::TurnOff(off) => off.run(output),
+            Self::TurnOn(on) => on.run(output),
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
             Self::Top(top) => top.run(output),

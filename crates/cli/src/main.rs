@@ -26,7 +26,7 @@
 //! - [`departure_report`] is about processes that leave the policy of `run`;
 //! - [`unified_diff`] prints what changes in a text;
 //! - [`journal`] sends messages to systemd's journal;
-//! - [`link_source`] says who put a program on a cgroup;
+//! - [`link_source`] says who put a program on a cgroup, and [`mod@off`] which policies are off;
 //! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] has the failures of commands and their exit statuses.
 #![forbid(unsafe_code)]
@@ -55,6 +55,7 @@ mod live_events;
 mod load_failure;
 mod memories;
 mod not_compiled;
+mod off;
 mod output;
 mod plural;
 mod policy_file;

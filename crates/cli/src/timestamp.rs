@@ -59,6 +59,11 @@ pub(crate) fn rfc_3339(time: SystemTime) -> String {
     format!("{:.6}", timestamp(time))
 }
 
+/// The moment in UTC, to the second: `2026-11-29T12:04:31Z`.
+pub(crate) fn seconds(time: SystemTime) -> String {
+    utc(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
 /// The time of day in UTC: `12:04:31.482`.
 pub(crate) fn time_of_day(time: SystemTime) -> String {
     timestamp(time).strftime("%H:%M:%S.%3f").to_string()

@@ -91,10 +91,11 @@ impl Attachments {
             _ => AttachmentError::PartlyDetached { name: name.clone(), detached, source: Box::new(error) },
         };
         for link in &detached {
-            match take_away(&attachment, link).map_err(|error| partly(error, done))? {
+            match detach(&attachment, link).map_err(|error| partly(error, done))? {
                 None => done += 1,
                 Some(error) => not_detached = not_detached.or(Some(error)),
             }
+            attachment.unpin(link).map_err(|error| partly(error, done))?;
         }
         let stays_alone =
             !cgroups.is_empty() && attachment.program().map_err(|error| partly(error, done))?.is_some();
@@ -176,16 +177,20 @@ pub(crate) fn unlink(
 ) -> Result<bool, BpffsError> {
     let mut links = attachment.links_on(cgroup_id)?;
     links.retain(|link| link.is_dead() || link.origin.source == source);
-    // Linux before 5.9 cannot detach; there, the link goes with its pin.
     links.iter().try_for_each(|link| take_away(attachment, link).map(drop))?;
     Ok(!links.is_empty())
 }
 
-/// Detaches a link and unpins it. Returns why it was only unpinned: Linux before 5.9 cannot detach a link.
+/// Detaches a link and unpins it. Returns why it was only unpinned.
 fn take_away(attachment: &Attachment, link: &PinnedLink) -> Result<Option<LinkError>, BpffsError> {
-    let not_detached = attachment.open_link(link)?.detach().err();
+    let not_detached = detach(attachment, link)?;
     attachment.unpin(link)?;
     Ok(not_detached)
+}
+
+/// Detaches a link, which stays pinned. Returns why that failed: Linux before 5.9 cannot, and unpinning it has to do.
+fn detach(attachment: &Attachment, link: &PinnedLink) -> Result<Option<LinkError>, BpffsError> {
+    Ok(attachment.open_link(link)?.detach().err())
 }
 
 /// Fails if no link that is wanted is one of `of`, or if there is a wanted cgroup without such a link.

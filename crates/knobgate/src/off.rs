@@ -148,18 +148,25 @@ impl Off {
 
     /// Why the attachment of this name is off; `None` if it is not. That of a version of a policy is if the policy is.
     pub fn of(&self, name: &AttachmentName) -> Option<OffBy> {
-        let itself = || {
-            let policy = || versions_of(name)?.parse::<AttachmentName>().ok();
-            let (name, note) =
-                self.named.get_key_value(name).or_else(|| self.named.get_key_value(&policy()?))?;
-            Some(OffBy::Name(name.clone(), note.clone()))
-        };
-        self.all().or_else(itself)
+        let noted = || self.named.iter().find(|(off, _)| Self::covers(off, name));
+        self.all().or_else(|| noted().map(|(off, note)| OffBy::Name(off.clone(), note.clone())))
     }
 
     /// The same for a policy, by its name.
     pub fn of_policy(&self, name: &str) -> Option<OffBy> {
-        name_of_versions(name).parse().map_or_else(|_| self.all(), |name| self.of(&name))
+        let name = name_of_versions(name);
+        let noted = || self.named.iter().find(|(off, _)| name_of_versions(off.as_str()) == name);
+        self.all().or_else(|| noted().map(|(off, note)| OffBy::Name(off.clone(), note.clone())))
+    }
+
+    /// Whether this name itself is noted.
+    pub fn is_noted(&self, name: &AttachmentName) -> bool {
+        self.named.contains_key(name)
+    }
+
+    /// Whether an attachment is off if `off` is: it has that name, or is a version of the policy of that name.
+    pub fn covers(off: &AttachmentName, name: &AttachmentName) -> bool {
+        off == name || versions_of(name).is_some_and(|policy| policy == name_of_versions(off.as_str()))
     }
 
     /// Everything that is off, each with the reason: all policies first, then those that are off themselves, sorted.
@@ -201,8 +208,8 @@ impl Off {
         let since = note.and_then(|note| note.since?.duration_since(SystemTime::UNIX_EPOCH).ok());
         let mut text = format!("since={}\nuid={}\n", since.unwrap_or(now).as_secs(), user());
         if let Some(reason) = reason {
-            let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            text.push_str(&format!("reason={}\n", reason.trim()));
+            let lines: Vec<&str> = reason.split(['\n', '\r']).map(str::trim).collect();
+            text.push_str(&format!("reason={}\n", lines.join(" ")));
         }
         let file_name = name.map_or(ALL, AttachmentName::as_str);
         let path = directory.join(file_name);
@@ -377,7 +384,20 @@ mod tests {
             assert_eq!(off.of(&name(other)).is_some(), is_off, "{other}");
         }
         assert_eq!(off.all(), None);
+        assert!(off.of_policy("web").is_some() && off.of_policy("we").is_none());
         assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_policy_with_a_long_name_is_off_with_its_versions() {
+        let (_parent, directory) = directory();
+        let long = "x".repeat(AttachmentName::MAX);
+        Off::set_in(&directory, Some(&name(&long)), None).unwrap();
+        let off = Off::read_from(&directory).unwrap();
+        let version = name(&format!("{}@0123456789ab", name_of_versions(&long)));
+        assert!(
+            off.of(&version).is_some() && off.of_policy(&long).is_some() && off.of(&name(&long)).is_some()
+        );
     }
 
     #[test]

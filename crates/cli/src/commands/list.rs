@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 
-use knobgate::{AttachedBy, AttachedPolicy, EffectiveProgram, ObjectOrigin, RunOrder, Survey};
+use knobgate::{AttachedBy, AttachedPolicy, EffectiveProgram, ObjectOrigin, OffBy, RunOrder, Survey};
 use knobgate_kernel::{AttachmentName, LinkOrigin, ProgramFd};
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::json;
 use crate::link_source::describe;
+use crate::off::{self, OffReason};
 use crate::output::Output;
 use crate::printable::{printable, printable_path};
 use crate::style::{DIM, HEADING};
@@ -21,6 +22,9 @@ use crate::timestamp;
 /// For each cgroup with programs on this hook: all programs that run there, its own and those of the cgroups above, in
 /// the order in which they run. All of them run for every access, and each can deny it. A later program can also allow
 /// what an earlier one denied; knobgate's never do.
+///
+/// After a link it says who put the program there, unless somebody did with `knobgate attach`, and `late` if there were processes in
+/// the cgroup by then: what they did before was not judged. Before all else, it says which policies are off (`knobgate off`).
 ///
 /// With --cgroup, --pid, --container, --unit or --pod, only what runs for these cgroups and those below.
 #[derive(Debug, clap::Args)]
@@ -43,6 +47,7 @@ impl List {
             survey.waiting.clear();
         }
         let Survey { cgroups, dead, waiting, unread, .. } = survey;
+        let off = off::shown(output);
         for error in &unread {
             output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
         }
@@ -64,7 +69,13 @@ impl List {
                 let waiting = Waiting { attachment: name.as_str(), cgroup: None, for_containers: true };
                 output.line(json::line(&waiting))?;
             }
+            for by in &off.reasons() {
+                output.line(json::line(&IsOff::from(by)))?;
+            }
             return Ok(ExitCode::SUCCESS);
+        }
+        for by in &off.reasons() {
+            output.line(printable(&off::describe(by)))?;
         }
         if lines.is_empty() && dead.is_empty() && waiting.is_empty() {
             output.report(if targets.is_empty() {
@@ -146,6 +157,25 @@ struct Waiting<'a> {
     attachment: &'a str,
     cgroup: Option<&'a str>,
     for_containers: bool,
+}
+
+/// What is off.
+#[derive(Debug, Serialize)]
+struct IsOff<'a> {
+    /// The attachment or the policy; `null` for all.
+    attachment: Option<&'a str>,
+    cgroup: Option<&'a str>,
+    off: OffReason,
+}
+
+impl<'a> From<&'a OffBy> for IsOff<'a> {
+    fn from(by: &'a OffBy) -> Self {
+        let attachment = match by {
+            OffBy::Name(name, _) => Some(name.as_str()),
+            _ => None,
+        };
+        Self { attachment, cgroup: None, off: by.into() }
+    }
 }
 
 /// Details of a program. They may be missing if it is gone or not visible.

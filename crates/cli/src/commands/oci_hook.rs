@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use knobgate::workload::Piece;
 use knobgate::{
-    AttachmentError, Attachments, ContainerError, LinkedVersion, OciState, OciStatus, StartingContainer,
+    AttachmentError, Attachments, ContainerError, ContainerPolicy, LinkedVersion, OciState, OciStatus, Off,
+    OffBy, StartingContainer,
 };
-use knobgate_kernel::{BpffsError, LinkSource};
+use knobgate_kernel::{AttachmentName, BpffsError, LinkSource};
 
 use crate::failure::BAD;
 use crate::hook_arguments::NamespacedHookArguments;
@@ -24,7 +25,7 @@ use crate::printable::printable;
 /// A policy is compiled when it is first needed after the machine was started, or edited. Then a start only opens its program. An
 /// edited policy applies to containers that start from then on.
 ///
-/// If no policy applies, it does nothing. At the stage poststop, it cleans up, and never fails.
+/// If no policy applies, it does nothing. Policies that are off (`knobgate off`) do not apply. At the stage poststop, it cleans up, and never fails.
 ///
 /// Exit status: 0; 1 if the container must not start: then there is one line on standard error, which runtimes print, and the same
 /// in the journal; 2 if the arguments are wrong.
@@ -100,6 +101,13 @@ impl OciHook {
 
     /// Puts the policies that apply on a container.
     fn start(&self, state: &OciState, subject: &mut Subject) -> Result<(), ContainerError> {
+        let off = Off::read().map_err(AttachmentError::from)?;
+        if let Some(by) = off.all() {
+            // Not even the policies are read: one of them may be wrong.
+            subject
+                .log(Priority::Warning, &format!("the container {} starts without policies: {by}", state.id));
+            return if self.require_default_deny { Err(no_default_deny(state, &[])) } else { Ok(()) };
+        }
         let policies = self.arguments.of_all.read_policies();
         let is_empty = policies.as_ref().is_ok_and(|policies| policies.policies().is_empty());
         if is_empty && !self.require_default_deny {
@@ -112,13 +120,16 @@ impl OciHook {
         if !self.label.is_empty() {
             container.set_labels(self.label.iter().cloned());
         }
-        let applying = policies.applying_to(&container.fields())?;
+        let mut applying = policies.applying_to(&container.fields())?;
+        applying.retain(|policy| match off.of(policy.version().name()) {
+            Some(by) => {
+                subject.log_off(policy.version().name(), &by);
+                false
+            }
+            None => true,
+        });
         if self.require_default_deny && !applying.iter().any(|policy| policy.denies_writes_by_default()) {
-            let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
-            return Err(ContainerError::NoDefaultDeny {
-                container: state.id.clone(),
-                applying: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
-            });
+            return Err(no_default_deny(state, &applying));
         }
         if applying.is_empty() {
             return Ok(());
@@ -133,6 +144,7 @@ impl OciHook {
         }
         let linked = container.link(&attachments, &applying, LinkSource::Hook)?;
         subject.log_limits(&linked.versions);
+        linked.off.iter().for_each(|(name, by)| subject.log_off(name, by));
         let others = match container.others_in_cgroup().unwrap_or_default() {
             0 => return Ok(()),
             1 => "another process".to_owned(),
@@ -156,6 +168,12 @@ impl Subject {
         journal::send(priority, &printable(message), id.as_slice());
     }
 
+    /// Says that a policy which applies is not put on it.
+    fn log_off(&self, name: &AttachmentName, by: &OffBy) {
+        let container = self.id.as_deref().unwrap_or("of unknown id");
+        self.log(Priority::Warning, &format!("the container {container} starts without {name}: {by}"));
+    }
+
     /// Says where a program that was compiled is stricter than its policy.
     fn log_limits(&self, linked: &[LinkedVersion]) {
         for LinkedVersion { name, limits, .. } in linked {
@@ -163,6 +181,14 @@ impl Subject {
                 self.log(Priority::Warning, &format!("{name}: {limit}"));
             }
         }
+    }
+}
+
+fn no_default_deny(state: &OciState, applying: &[&ContainerPolicy]) -> ContainerError {
+    let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
+    ContainerError::NoDefaultDeny {
+        container: state.id.clone(),
+        applying: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
     }
 }
 

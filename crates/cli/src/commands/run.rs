@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
-use knobgate::{EventMemoryMaps, OnDeparture, RunError, RunEvent, RunOutcome, Supervisor};
+use knobgate::{EventMemoryMaps, Off, OnDeparture, RunError, RunEvent, RunOutcome, Supervisor};
 use knobgate_kernel::Cgroup;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -16,6 +16,7 @@ use crate::deciding_hook::DecidingHook;
 use crate::departure_report::DepartureReport;
 use crate::event_summary;
 use crate::failure::Failure;
+use crate::off;
 use crate::output::Output;
 use crate::program_source::{ProgramSource, ProgramSourceArgs};
 
@@ -67,6 +68,9 @@ impl Run {
         let source = self.source.read(output)?;
         let parent = parent(self.cgroup.as_deref(), "; choose one with --cgroup")?;
         let loaded = source.load(None, output)?;
+        if let Some(by) = Off::read()?.of_policy(source.name()) {
+            return Err(off::failure(&format!("run a command under {source}"), &by));
+        }
         let memory = EventMemoryMaps::of(&loaded)
             .map_err(|error| Failure::machine("cannot use the memory of events").because(error))?;
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;

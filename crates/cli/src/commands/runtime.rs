@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use knobgate::{ContainerError, WorkloadFields, planned_workload};
+use knobgate::{ContainerError, ContainerPolicy, Off, WorkloadFields, planned_workload};
 
 use crate::failure::{BAD, Failure};
 use crate::hook_arguments::{HookArguments, command_line, this_program};
@@ -27,7 +27,7 @@ use runtime_log::RuntimeLog;
 /// else is the runtime's own.
 ///
 /// With --writable-proc-sys, /proc/sys is no longer read-only in containers to which a policy applies that is enforced and denies
-/// writes by default. The hook then lets no such container start without that policy. Without it, a policy can only restrict
+/// writes by default, unless that policy is off (`knobgate off`). The hook then lets no such container start without that policy. Without it, a policy can only restrict
 /// containers that may write to /proc/sys anyway.
 ///
 /// Exit status: that of the runtime; 1 if the container must not start, with one line on standard error and in the runtime's log.
@@ -93,13 +93,18 @@ impl Runtime {
         bundle.change(&changes)
     }
 
-    /// Whether a policy applies to the container that is enforced and denies writes by default.
+    /// Whether a policy applies to the container that is enforced, denies writes by default, and is not off.
     fn has_default_deny(&self, start: &Start<'_>) -> Result<bool, Failure> {
+        let off = Off::read()?;
+        if off.all().is_some() {
+            return Ok(false);
+        }
         let cannot = |error: ContainerError| Failure::bad("cannot make /proc/sys writable").because(error);
         let policies = self.hook.read_policies().map_err(cannot)?;
         let workload = planned_workload(text("the id", start.id)?, start.bundle).map_err(cannot)?;
         let applying = policies.applying_to(&WorkloadFields::of(&workload)).map_err(cannot)?;
-        Ok(applying.iter().any(|policy| policy.denies_writes_by_default()))
+        let is_on = |policy: &&ContainerPolicy| off.of(policy.version().name()).is_none();
+        Ok(applying.into_iter().filter(is_on).any(ContainerPolicy::denies_writes_by_default))
     }
 }
 

@@ -5,7 +5,7 @@ mod maps;
 use std::path::Path;
 use std::process::ExitCode;
 
-use knobgate::{AttachedCgroup, AttachedPolicy, AttachmentState, RuleCounters};
+use knobgate::{AttachedCgroup, AttachedPolicy, AttachmentState, OffBy, RuleCounters};
 use knobgate_kernel::{AttachmentName, LinkOrigin};
 use knobgate_policy::{Mode, PolicyFile, Source};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::cgroup_argument::describe;
 use crate::failure::Failure;
 use crate::json;
 use crate::link_source;
+use crate::off::{self, OffReason};
 use crate::output::Output;
 use crate::plural::count;
 use crate::printable::{printable, printable_lines};
@@ -43,8 +44,9 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let (attachments, names) = attachment_names::find(named(&self.name)?)?;
+        let off = off::shown(output);
         for (index, name) in names.iter().enumerate() {
-            let shown = Shown::new(name, attachments.read(name)?);
+            let shown = Shown::new(name, attachments.read(name)?, off.of(name));
             if self.json {
                 output.line(json::line(&shown))?;
             } else {
@@ -65,6 +67,10 @@ struct Shown {
     cgroups: Vec<ShownCgroup>,
     /// Whether it is that of a policy for containers, and stays without any cgroup.
     for_containers: bool,
+    /// Why it is off; `null` if it is not.
+    off: Option<OffReason>,
+    #[serde(skip)]
+    off_text: Option<String>,
     program: u32,
     program_name: String,
     loaded_by_uid: u32,
@@ -135,7 +141,7 @@ impl From<RuleCounters> for ShownRule {
 }
 
 impl Shown {
-    fn new(name: &AttachmentName, state: AttachmentState) -> Self {
+    fn new(name: &AttachmentName, state: AttachmentState, off: Option<OffBy>) -> Self {
         let AttachmentState { cgroups, is_pinned, program, policy, origin, maps, .. } = state;
         let (origin, maps) = match policy {
             Some(_) => (None, Vec::new()),
@@ -146,6 +152,8 @@ impl Shown {
             name: name.to_string(),
             cgroups: cgroups.into_iter().map(ShownCgroup::from).collect(),
             for_containers: is_pinned,
+            off: off.as_ref().map(OffReason::from),
+            off_text: off.as_ref().map(off::describe),
             program: program.id,
             program_name: program.name,
             loaded_by_uid: program.created_by_uid,
@@ -174,6 +182,9 @@ impl Shown {
             several => (count(several.len(), "cgroup"), String::new()),
         };
         output.line(format_args!("{HEADING}{}{HEADING:#} on {place}", self.name))?;
+        if let Some(off) = &self.off_text {
+            output.line(format_args!("  {}", printable(off)))?;
+        }
         output.line(format_args!("  {}", self.what()))?;
         output.line(format_args!(
             "  program {} ({}){link}, loaded by uid {} at {}",

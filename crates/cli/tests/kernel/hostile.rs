@@ -151,6 +151,8 @@ const COMMANDS: &[(&str, bool)] = &[
     ("attach --policy @good --pod %text/x", true),
     ("attach --policy @good --pod %text", true),
     ("attach --policy @good --container %", false),
+    ("off %text", true),
+    ("on %text", true),
     ("list --cgroup CGROUP", true),
     ("list --pid PID --json", true),
     ("list --unit %text", true),

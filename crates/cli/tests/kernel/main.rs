@@ -25,6 +25,7 @@ mod no_process;
 mod nri;
 mod objects;
 mod oci_hooks;
+mod off;
 mod pins;
 mod readers;
 mod reviewing;
@@ -33,6 +34,7 @@ mod runtimes;
 mod setting;
 mod signals;
 mod simulations;
+mod sources;
 mod threaded;
 mod threats;
 mod top;
@@ -112,6 +114,8 @@ fn main() -> ExitCode {
         .and(engines::with_engines())
         .and(runtimes::with_engines())
         .and(oci_hooks::with_their_own_bpffs())
+        .and(off::with_their_own_bpffs())
+        .and(sources::with_their_own_bpffs())
         .and(nri::tests())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));

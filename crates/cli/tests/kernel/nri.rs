@@ -21,6 +21,7 @@ const TESTS: &[Test] = &[
     ("a_container_of_containerd_does_not_start_where_a_policy_has_an_error", broken),
     ("a_container_of_containerd_without_its_hook_does_not_start", without_its_hook),
     ("without_hooks_a_container_of_containerd_gets_its_policies_when_it_starts", without_hooks),
+    ("containerd_starts_containers_without_the_policies_that_are_off", off),
     ("a_container_of_containerd_with_too_many_labels_is_not_created", many_labels),
     ("containerd_starts_containers_of_a_namespace_that_fails_open", failing_open),
     ("containerd_starts_containers_under_no_policy_while_the_plugin_is_gone", killed),
@@ -295,6 +296,32 @@ fn without_hooks() -> Result<(), Failed> {
     assert_eq!(result(&pod, "nginx"), "denied allowed");
     let config = setting.containerd.oci_config(&id)?;
     assert!(!config.contains("oci-hook"), "{config}");
+    let attached = stdout(&expect(0, ["list"]));
+    assert!(attached.contains(" by the NRI plugin, loaded "), "{attached}");
+    Ok(())
+}
+
+fn off() -> Result<(), Failed> {
+    fs::create_dir_all("/run/knobgate")?;
+    mount("tmpfs", "/run/knobgate", "tmpfs", MountFlags::empty(), Some(c"mode=700"))?;
+    let setting = Setting::new(POLICY)?;
+    let pod = setting.pod()?;
+    let mut numbers = 0..;
+    for (arguments, name) in [(&[][..], "with-hooks"), (&["--without-hooks"], "without-hooks")] {
+        let plugin = setting.plugin(arguments)?;
+        // Without its policy having been on a container, it is not known in this directory.
+        for off in [&["on"][..], &["off"], &["on"], &["off", "t-nri"], &["on", "t-nri"]] {
+            expect(0, off);
+            let container = format!("{name}-{}", numbers.next().ok_or("a number")?);
+            pod.start(&container, SCRIPT)?;
+            let judged = if off[0] == "on" { "denied allowed" } else { "unjudged allowed" };
+            assert_eq!(result(&pod, &container), judged, "{off:?}: {}", plugin.said());
+        }
+        for why in ["all policies are off", "\"t-nri\" is off"] {
+            let said = format!("starts without a policy: {why}");
+            assert!(plugin.said().contains(&said), "{}", plugin.said());
+        }
+    }
     Ok(())
 }
 

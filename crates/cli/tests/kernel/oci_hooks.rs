@@ -33,6 +33,8 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("without_a_bpffs_a_container_starts_only_if_the_hook_fails_open", no_bpffs),
         ("a_runtime_can_require_that_writes_are_denied", required),
         ("an_edited_policy_is_on_new_containers", edited),
+        ("a_container_starts_without_the_policies_that_are_off", off),
+        ("a_container_that_shares_its_cgroup_gets_its_policies_late", late),
         ("a_program_of_another_policy_is_not_put_on_a_container", foreign),
         ("a_policy_is_found_by_its_whole_name", long_name),
         ("nothing_is_half_if_the_hook_is_killed", killed),
@@ -133,9 +135,11 @@ impl Machine {
         let of_ours = |line: &Value| line["attachment"].is_string() && !line["cgroup"].is_null();
         let lines = listed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         assert_eq!(lines.filter(of_ours).collect::<Vec<_>>(), [Value::Null; 0], "{listed}");
-        let dead = listed
-            .lines()
-            .filter(|line| !line.contains("for_containers") && line.contains("\"cgroup\":null"));
+        let others = ["\"for_containers\"", "\"off\""];
+        let is_dead = |line: &&str| {
+            line.contains("\"cgroup\":null") && !others.iter().any(|other| line.contains(other))
+        };
+        let dead = listed.lines().filter(is_dead);
         assert_eq!(dead.count(), 0, "{listed}");
     }
 }
@@ -294,8 +298,84 @@ fn several() -> Result<(), Failed> {
     names.sort();
     assert!(names[0].starts_with("hostname@") && names[1].starts_with("web@"), "{names:?}");
     assert_eq!(names.len(), 2, "{names:?}");
-    expect(0, ["detach", "hostname", "--cgroup", machine.parent.path().join("c1").to_str().ok_or("a path")?]);
+    let c1 = machine.parent.path().join("c1");
+    let detach = ["detach", "hostname", "--cgroup", c1.to_str().ok_or("a path")?];
+    let message = stderr(&expect(2, detach));
+    assert!(message.contains("was attached by a hook on 1 cgroup, not by hand"), "{message}");
+    assert!(message.contains("knobgate off hostname") && message.contains("--source hook"), "{message}");
+    expect(0, detach.into_iter().chain(["--source", "hook"]));
     assert!(stdout(&expect(0, ["show", "hostname"])).contains("on no cgroup now"));
+    Ok(())
+}
+
+/// A `/run/knobgate` of this test alone.
+fn mount_run() -> Result<(), Failed> {
+    fs::create_dir_all("/run/knobgate")?;
+    let tmpfs = ["-t", "tmpfs", "-o", "mode=700", "tmpfs", "/run/knobgate"];
+    assert!(Command::new("mount").args(tmpfs).status()?.success());
+    Ok(())
+}
+
+fn off() -> Result<(), Failed> {
+    mount_run()?;
+    let other = "policy other\napply if engine == runc\ndefault write allow\ndeny write kernel.hostname\n";
+    let mut machine = Machine::new(&[("web.knob", WEB), ("other.knob", other)])?;
+    let script = format!("echo x >{TTL}; echo x >/proc/sys/kernel/hostname; echo ready; /busybox sleep 1000");
+    let running = machine.start("running", &script)?;
+    expect_printed(&running, "ready");
+    let listed = stdout(&expect(0, ["list"]));
+    assert!(listed.contains(" by a hook, loaded by "), "{listed}");
+    // One of its policies is off: the container that runs loses it, and the next one does not get it.
+    expect(0, ["off", "web"]);
+    let next = machine.start("next", &script)?;
+    expect_printed(&next, "ready");
+    let listed = stdout(&expect(0, ["list"]));
+    assert_eq!(listed.matches("other@").count(), 2, "{listed}");
+    assert_eq!(listed.matches("web@").count(), 1, "waiting: {listed}");
+    // All are off: it starts although a policy is wrong, but not if its runtime relies on one.
+    expect(0, ["off"]);
+    machine.write("wrong.knob", "policy wrong\nalow write kernel.panic\n");
+    let unjudged = machine.start("unjudged", &script)?;
+    expect_printed(&unjudged, "ready");
+    machine.expect_no_links();
+    machine.options = vec!["--require-default-deny".to_owned()];
+    let error = error_of(machine.start("required", "echo started"));
+    assert!(error.contains("these apply: none"), "{error}");
+    // Whoever may have put something off, is not known: no container starts.
+    machine.options.clear();
+    fs::set_permissions("/run/knobgate/off", std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
+    let error = error_of(machine.start("unknown", "echo started"));
+    assert!(error.contains("cannot find out which policies are off: /run/knobgate/off says"), "{error}");
+    fs::set_permissions("/run/knobgate/off", std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    expect(0, ["on"]);
+    let error = error_of(machine.start("wrong", "echo started"));
+    assert!(error.contains("wrong.knob:2:1"), "{error}");
+    fs::remove_file(machine.policies().join("wrong.knob"))?;
+    let judged = machine.start("judged", &script)?;
+    expect_printed(&judged, "ready");
+    assert_eq!(judged.printed().matches("write error").count(), 2, "{}", judged.printed());
+    Ok(())
+}
+
+fn late() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let alone = machine.start("alone", "echo ready; /busybox sleep 1000")?;
+    expect_printed(&alone, "ready");
+    let shared = machine.parent.create("shared")?;
+    let mut other = Command::new("sleep");
+    other.arg("1000");
+    start_inside(&mut other, &shared)?;
+    let _other = Reaped(other.spawn()?);
+    let container = machine.start("shared", "echo ready; /busybox sleep 1000")?;
+    expect_printed(&container, "ready");
+    let shown: Value = serde_json::from_str(&stdout(&expect(0, ["show", "web", "--json"])))?;
+    let cgroups = shown["cgroups"].as_array().ok_or("cgroups")?;
+    let late = |name: &str| {
+        let ends = |cgroup: &&Value| cgroup["cgroup"].as_str().is_some_and(|path| path.ends_with(name));
+        cgroups.iter().find(ends).map(|cgroup| (cgroup["source"].clone(), cgroup["late"].clone()))
+    };
+    assert_eq!(late("/alone"), Some(("hook".into(), false.into())), "{shown}");
+    assert_eq!(late("/shared"), Some(("hook".into(), true.into())), "{shown}");
     Ok(())
 }
 
@@ -494,7 +574,7 @@ fn long_name() -> Result<(), Failed> {
     let shown = stdout(&expect(0, ["show", &name]));
     assert!(shown.contains(&format!("policy {name}")), "{shown}");
     eventually("it is denied", || stdout(&expect(0, ["log", &name])).contains("ip_default_ttl"));
-    expect(0, ["detach", &name]);
+    expect(0, ["detach", &name, "--source", "hook"]);
     assert_eq!(attachments(), [""; 0]);
     Ok(())
 }

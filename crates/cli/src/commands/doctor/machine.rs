@@ -1,11 +1,14 @@
 //! What this machine can do.
 
+use knobgate::{Off, OffBy};
 use knobgate_kernel::{
     AttachMode, Bpffs, BpffsError, Capabilities, Capability, Descendants, Hierarchy, Machine,
     MachineAttachments, PinDir, ProbeOutcome, Probes, probe,
 };
 
 use super::finding::Finding;
+use crate::off::describe;
+use crate::output::chain;
 
 pub(super) fn examine() -> Vec<Finding> {
     let machine = Machine::read();
@@ -20,8 +23,32 @@ pub(super) fn examine() -> Vec<Finding> {
     // Without the hook, this does not matter.
     findings.extend(probes.hook.is_yes().then(departures));
     findings.extend(attached());
+    findings.extend(off());
     findings.extend(settings(&machine));
     findings
+}
+
+/// The policies that are off.
+fn off() -> Vec<Finding> {
+    let what = "off";
+    let off = match Off::read() {
+        Ok(off) => off,
+        Err(error) => {
+            return vec![Finding::less(
+                what,
+                chain(&error),
+                "nothing puts a policy on a cgroup until that is known",
+            )];
+        }
+    };
+    let found = |by: &OffBy| {
+        let found = describe(by);
+        match by {
+            OffBy::Name(..) => Finding::less(what, found, "nothing puts it on a cgroup"),
+            _ => Finding::no(what, found, "nothing puts a policy on a cgroup"),
+        }
+    };
+    off.reasons().iter().map(found).collect()
 }
 
 fn privileges(capabilities: Option<Capabilities>) -> Finding {

@@ -89,7 +89,13 @@ impl<C: StartCheck> Plugin for KnobgatePlugin<'_, C> {
 
     fn start_container(&mut self, pod: &PodSandbox, container: &Container) -> Result<(), Rejection> {
         match self.check.check(pod, container) {
-            Ok(()) => Ok(()),
+            Ok(off) => {
+                for by in off {
+                    let who = format!("{}/{}/{}", pod.namespace, pod.name, container.name);
+                    self.output.warning(format!("the container {who} starts without a policy: {by}"));
+                }
+                Ok(())
+            }
             Err(why) => self.failed(pod, container, &why),
         }
     }

@@ -1,6 +1,6 @@
 //! Whether the policies of a container are on it.
 
-use knobgate::{Attachments, ContainerError, ContainerPolicies, ContainerPolicy, StartingContainer};
+use knobgate::{Attachments, ContainerError, ContainerPolicies, ContainerPolicy, Off, StartingContainer};
 use knobgate_kernel::LinkSource;
 use knobgate_nri::messages::{Container, PodSandbox};
 
@@ -10,8 +10,8 @@ use crate::output::chain;
 
 /// What is done about a container that is about to start. It has a cgroup, and its process waits.
 pub(crate) trait StartCheck {
-    /// Why it must not start.
-    fn check(&mut self, pod: &PodSandbox, container: &Container) -> Result<(), String>;
+    /// Which of its policies are off, each with the reason; or why it must not start.
+    fn check(&mut self, pod: &PodSandbox, container: &Container) -> Result<Vec<String>, String>;
 }
 
 /// The policies in a directory, which is read for each container.
@@ -31,9 +31,16 @@ impl Policies {
         self.arguments.read_policies()
     }
 
-    fn put_on(container: &StartingContainer, applying: &[&ContainerPolicy]) -> Result<(), String> {
+    fn put_on(
+        container: &StartingContainer,
+        applying: &[&ContainerPolicy],
+        are_off: &mut Vec<String>,
+    ) -> Result<(), String> {
         let attachments = Attachments::create().map_err(|error| chain(&error))?;
-        container.link(&attachments, applying, LinkSource::Nri).map(|_| ()).map_err(|error| chain(&error))
+        let linked = container.link(&attachments, applying, LinkSource::Nri);
+        let linked = linked.map_err(|error| chain(&error))?;
+        are_off.extend(linked.off.iter().map(|(_, by)| by.to_string()));
+        Ok(())
     }
 
     fn are_on(container: &StartingContainer, applying: &[&ContainerPolicy]) -> Result<(), String> {
@@ -54,10 +61,14 @@ impl Policies {
 }
 
 impl StartCheck for Policies {
-    fn check(&mut self, pod: &PodSandbox, container: &Container) -> Result<(), String> {
+    fn check(&mut self, pod: &PodSandbox, container: &Container) -> Result<Vec<String>, String> {
+        let off = Off::read().map_err(|error| chain(&error))?;
+        if let Some(by) = off.all() {
+            return Ok(vec![by.to_string()]);
+        }
         let policies = self.read().map_err(|error| chain(&error))?;
         if policies.policies().is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let annotations = container.annotations.clone().into_iter().collect();
         let cgroups_path = container.linux.as_ref().map(|linux| &*linux.cgroups_path);
@@ -65,14 +76,21 @@ impl StartCheck for Policies {
         let starting = StartingContainer::created(&container.id, container.pid, &annotations, cgroups_path);
         let mut starting = starting.map_err(|error| chain(&error))?;
         starting.set_labels(labels(pod, container).map(|(key, value)| (key.to_owned(), value.to_owned())));
-        let applying = policies.applying_to(&starting.fields()).map_err(|error| chain(&error))?;
+        let mut applying = policies.applying_to(&starting.fields()).map_err(|error| chain(&error))?;
+        let mut are_off = Vec::new();
+        applying.retain(|policy| {
+            let by = off.of(policy.version().name());
+            are_off.extend(by.as_ref().map(ToString::to_string));
+            by.is_none()
+        });
         if applying.is_empty() {
-            return Ok(());
+            return Ok(are_off);
         }
         if self.puts_them_on {
-            Self::put_on(&starting, &applying)
+            Self::put_on(&starting, &applying, &mut are_off)?;
         } else {
-            Self::are_on(&starting, &applying)
+            Self::are_on(&starting, &applying)?;
         }
+        Ok(are_off)
     }
 }

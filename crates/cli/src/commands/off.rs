@@ -1,0 +1,131 @@
+//! `knobgate off`: take policies out of force, and keep them there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+
+use knobgate::{AttachmentError, Attachments, ContainerPolicies, Off, TakenOff, name_of_versions};
+use knobgate_kernel::{AttachmentName, BpffsError};
+
+use crate::attachment_names::named;
+use crate::failure::{Failure, MACHINE};
+use crate::link_source::by_all;
+use crate::output::{Output, chain};
+
+/// Take all policies out of force, or one, and keep them out: for when one of them breaks something
+///
+/// It detaches them from all cgroups, whoever has put them there, at once and for processes that run. Until `knobgate on`, or until
+/// the machine is restarted, nothing puts them back: not the agent, not the hooks of OCI runtimes, not the NRI plugin, and not
+/// `attach` and `run`, which fail. Containers start without them.
+///
+/// What the policies of containers have counted and remembered stays. What was attached by hand has to be attached again after
+/// `knobgate on`. Commands that `knobgate run` has started keep their policy until they end.
+///
+/// To start a machine with all policies off, add knobgate=off to the kernel's command line.
+///
+/// Exit status: 0; 1 if the policies of the name's directory have errors, so that it is not known whether there is one; 2 if there is
+/// no such policy; 3 if a policy may still be in force somewhere.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct TurnOff {
+    /// The name of an attachment, or of a policy for containers, which means all of its versions; by default all policies
+    name: Option<String>,
+    /// Why, for whoever finds it off; `list`, `show` and `doctor` say it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  knobgate off --reason 'the shop does not start'
+  knobgate off web
+  knobgate on";
+
+impl TurnOff {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let name = self.name.as_deref().map(named).transpose()?;
+        if let Some(name) = &name {
+            check_known(name)?;
+        }
+        // First: whoever puts a policy on a cgroup looks at it with the attachments locked, and detaching locks them afterwards.
+        let is_new = Off::set(name.as_ref(), self.reason.as_deref())?;
+        let what = name.as_ref().map_or_else(|| "all policies are".to_owned(), |name| format!("{name}: is"));
+        let on = name.as_ref().map_or_else(|| "knobgate on".to_owned(), |name| format!("knobgate on {name}"));
+        let already = if is_new { "" } else { " already" };
+        output.done(format_args!("{what} off{already}, until `{on}` or a restart of the machine"));
+        let Some(attachments) = open()? else { return Ok(ExitCode::SUCCESS) };
+        let mut is_whole = true;
+        for attachment in attachments.names()? {
+            if name.as_ref().is_none_or(|name| Off::covers(name, &attachment)) {
+                is_whole &= take_off(&attachments, &attachment, output);
+            }
+        }
+        Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(MACHINE) })
+    }
+}
+
+/// The attachments; `None` if nothing is attached.
+fn open() -> Result<Option<Attachments>, Failure> {
+    match Attachments::open() {
+        Err(AttachmentError::Directory(BpffsError::NotMounted)) => Ok(None),
+        opened => Ok(opened?),
+    }
+}
+
+/// Takes one attachment off, and says what became of it. Returns whether it is on no cgroup now.
+fn take_off(attachments: &Attachments, name: &AttachmentName, output: &Output) -> bool {
+    let TakenOff { from, is_gone, not_detached, failed, .. } = match attachments.take_off(name) {
+        Ok(taken) => taken,
+        // Somebody else has detached it.
+        Err(AttachmentError::NotFound { .. }) => return true,
+        Err(error) => {
+            output.failure(&error.into());
+            return false;
+        }
+    };
+    if !from.is_empty() {
+        let again = if is_gone { "; attach it again when it is on" } else { "" };
+        output.done(format_args!("{name}: detached; it was attached {}{again}", by_all(&from)));
+    }
+    if let Some(error) = &not_detached {
+        output.warning(format!(
+            "{error}; if another process holds the link of \"{name}\", its program runs until that process closes it"
+        ));
+    }
+    for error in &failed {
+        output.failure(
+            &Failure::machine(format!("cannot detach the attachment \"{name}\"")).because(chain(error)),
+        );
+    }
+    failed.is_empty() && not_detached.is_none()
+}
+
+/// Fails if there is neither an attachment nor a policy for containers of this name, unless it is off already.
+pub(super) fn check_known(name: &AttachmentName) -> Result<(), Failure> {
+    let attached = open()?.map(|attachments| attachments.names()).transpose()?.unwrap_or_default();
+    if attached.iter().any(|attachment| Off::covers(name, attachment)) || Off::read()?.is_noted(name) {
+        return Ok(());
+    }
+    let directory = Path::new(ContainerPolicies::DIRECTORY);
+    let policies = ContainerPolicies::read(directory, None).map_err(|error| {
+        Failure::bad(format!(
+            "\"{name}\" is not attached, and whether it is a policy of {} is not known (`knobgate off` takes off all)",
+            directory.display()
+        ))
+        .because(error)
+    })?;
+    let mut known: BTreeSet<String> = attached.iter().map(ToString::to_string).collect();
+    for policy in policies.policies() {
+        if name_of_versions(policy.name()) == name_of_versions(name.as_str()) {
+            return Ok(());
+        }
+        known.insert(policy.name().to_owned());
+    }
+    Err(unknown(name, &known))
+}
+
+fn unknown(name: &AttachmentName, known: &BTreeSet<String>) -> Failure {
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let there_is = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Failure::usage(format!("there is no attachment and no policy \"{name}\" (there is: {there_is})"))
+}

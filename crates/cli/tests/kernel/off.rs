@@ -1,0 +1,278 @@
+//! Policies that are off.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use knobgate::{Attachments, CgroupRef, Off, OffBy};
+use knobgate_kernel::{Cgroup, LinkSource};
+use knobgate_testing::{Suite, Test, scratch};
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use crate::setting::{KNOBGATE, attach, expect, policy, stderr, stdout};
+use crate::sources::{may_write, own_state, version};
+
+/// They put everything off, so each has a bpffs and a `/run/knobgate` of its own.
+pub(crate) fn with_their_own_bpffs() -> Suite {
+    let tests: &[Test] = &[
+        ("off_takes_everything_off_and_keeps_it_off", everything),
+        ("one_policy_is_off_with_all_of_its_versions", one_policy),
+        ("what_is_off_can_be_a_policy_that_is_on_no_cgroup", on_no_cgroup),
+        ("a_name_that_is_nothing_is_an_error", unknown_name),
+        ("without_a_bpffs_it_is_noted_all_the_same", no_bpffs),
+        ("a_machine_can_be_started_with_everything_off", boot_word),
+        ("proc_sys_stays_read_only_in_containers_whose_policy_is_off", read_only),
+        ("what_is_attached_meanwhile_does_not_stay", meanwhile),
+    ];
+    Suite::new(tests).isolated(&["--mount"])
+}
+
+const DENY: &str = "policy web\ndefault write allow\ndeny write kernel.domainname\n";
+
+fn mount(arguments: &[&str]) -> Result<(), Failed> {
+    let mounted = Command::new("mount").args(arguments).status()?;
+    assert!(mounted.success(), "{arguments:?}: {mounted}");
+    Ok(())
+}
+
+fn everything() -> Result<(), Failed> {
+    own_state()?;
+    let cgroups = [scratch(), scratch(), scratch()];
+    let [by_hand, by_agent, by_hook] = &cgroups;
+    let file = policy(DENY);
+    attach(file.path(), by_hand, "shop");
+    let (web, attachments) = (version(DENY)?, Attachments::create()?);
+    let link = |cgroup: &Cgroup, source| attachments.link(&[&web], &CgroupRef::from(cgroup), source);
+    link(by_agent, LinkSource::Agent)?;
+    link(by_hook, LinkSource::Hook)?;
+    let printed = stdout(&expect(0, ["off", "--reason", "the shop\x1b[2J is down"]));
+    let expected = format!(
+        "all policies are off, until `knobgate on` or a restart of the machine\n\
+         shop: detached; it was attached by hand on 1 cgroup; attach it again when it is on\n\
+         {}: detached; it was attached by the agent on 1 cgroup, by a hook on 1 cgroup\n",
+        web.name()
+    );
+    assert_eq!(printed, expected);
+    for cgroup in &cgroups {
+        assert!(may_write(cgroup)?);
+    }
+    // The version stays, with what it remembers; nothing comes back.
+    let shown = stdout(&expect(0, ["show", "web"]));
+    assert!(shown.contains("on no cgroup now") && shown.contains("all policies are off since "), "{shown}");
+    let linked = link(by_agent, LinkSource::Agent)?;
+    assert!(linked.versions.is_empty(), "{linked:?}");
+    assert!(matches!(&linked.off[..], [(name, OffBy::All(_))] if name == web.name()), "{linked:?}");
+    assert!(attachments.move_to(&web, &CgroupRef::from(&**by_hook), LinkSource::Hook).is_err());
+    let (file, place) = (file.path().to_str().ok_or("a path")?, by_hand.path().to_str().ok_or("a path")?);
+    for refused in
+        [&["attach", "--policy", file, "--cgroup", place][..], &["run", "--policy", file, "--", "true"]]
+    {
+        let message = stderr(&expect(3, refused));
+        assert!(
+            message.contains("all policies are off since ") && message.contains("knobgate on\n"),
+            "{message}"
+        );
+    }
+    assert!(may_write(by_hand)?);
+
+    let listed = stdout(&expect(0, ["list"]));
+    assert!(listed.contains(" (the shop\\x1b[2J is down); to end that: knobgate on\n"), "{listed}");
+    let listed = stdout(&expect(0, ["list", "--json"]));
+    let lines: Vec<Value> = listed.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let off = lines.iter().find(|line| line["off"].is_object()).ok_or("a line")?;
+    assert_eq!((&off["attachment"], &off["off"]["by"]), (&Value::Null, &"all".into()), "{off}");
+    let shown: Value = serde_json::from_str(&stdout(&expect(0, ["show", "web", "--json"])))?;
+    assert_eq!(shown["off"], off["off"], "{shown}");
+    let doctor = stdout(&expect(3, ["doctor"]));
+    assert!(doctor.contains("no    off                 all policies are off since "), "{doctor}");
+
+    let again = stdout(&expect(0, ["off"]));
+    assert_eq!(again, "all policies are off already, until `knobgate on` or a restart of the machine\n");
+    let printed = stdout(&expect(0, ["on"]));
+    assert!(printed.starts_with("all policies are on again; they were off since "), "{printed}");
+    assert_eq!(stderr(&expect(0, ["on"])), "note: nothing was off\n");
+    assert!(link(by_agent, LinkSource::Agent)?.versions[0].is_new);
+    expect(0, ["attach", "--policy", file, "--cgroup", place]);
+    assert!(!may_write(by_hand)? && !may_write(by_agent)?);
+    Ok(())
+}
+
+fn one_policy() -> Result<(), Failed> {
+    own_state()?;
+    let cgroups = [scratch(), scratch(), scratch(), scratch()];
+    let [one, two, named, other] = &cgroups;
+    let attachments = Attachments::create()?;
+    let (first, second) = (version(DENY)?, version(&format!("{DENY}deny write kernel.hostname\n"))?);
+    for (version, cgroup) in [(&first, one), (&second, two)] {
+        attachments.link(&[version], &CgroupRef::from(&**cgroup), LinkSource::Hook)?;
+    }
+    let file = policy(DENY);
+    attach(file.path(), named, "web");
+    attach(file.path(), other, "webs");
+    let printed = stdout(&expect(0, ["off", "web"]));
+    assert_eq!(printed.matches(": detached; ").count(), 3, "{printed}");
+    assert_eq!([one, two, named, other].map(|cgroup| may_write(cgroup).unwrap()), [true, true, true, false]);
+    let linked = attachments.link(&[&second], &CgroupRef::from(&**one), LinkSource::Agent)?;
+    assert!(linked.versions.is_empty() && linked.off.len() == 1, "{linked:?}");
+    let doctor = stdout(&Command::new(KNOBGATE).arg("doctor").output()?);
+    assert!(doctor.contains("less  off                 \"web\" is off since "), "{doctor}");
+    // It stays off if all others are, too, and then on again.
+    expect(0, ["off"]);
+    assert!(stderr(&expect(3, ["on", "web"])).contains("\"web\" stays off: all policies are off since "));
+    assert!(Off::read()?.reasons().len() == 1);
+    assert!(stderr(&expect(3, ["on", "webs"])).contains("\"webs\" stays off"));
+    expect(0, ["on"]);
+    assert_eq!(stderr(&expect(0, ["on", "web"])), "note: \"web\" was not off\n");
+    assert!(attachments.link(&[&second], &CgroupRef::from(&**one), LinkSource::Agent)?.versions[0].is_new);
+    Ok(())
+}
+
+fn on_no_cgroup() -> Result<(), Failed> {
+    own_state()?;
+    mount(&["-t", "tmpfs", "tmpfs", "/etc"])?;
+    fs::create_dir_all("/etc/knobgate/policies.d")?;
+    let text = DENY.replace("policy web", "policy a.web\napply if cgroup starts with \"/\"");
+    fs::write("/etc/knobgate/policies.d/web.knob", &text)?;
+    let cgroup = scratch();
+    expect(0, ["off", "a.web"]);
+    let (web, attachments) = (version(&text)?, Attachments::create()?);
+    let link = || attachments.link(&[&web], &CgroupRef::from(&*cgroup), LinkSource::Agent);
+    assert!(link()?.versions.is_empty() && may_write(&cgroup)?);
+    let file = policy(&text);
+    let run = ["run", "--policy", file.path().to_str().ok_or("a path")?, "--", "true"];
+    assert!(stderr(&expect(3, run)).contains("\"a_web\" is off since "));
+    assert!(stderr(&expect(2, ["show", "a.web"])).contains("knobgate on a_web"));
+    expect(0, ["on", "a.web"]);
+    expect(0, ["on", "a.web"]);
+    assert!(link()?.versions[0].is_new && !may_write(&cgroup)?);
+
+    // With an error in the directory, it is not known which policies there are; all can be off.
+    fs::write("/etc/knobgate/policies.d/wrong.knob", "policy wrong\nalow write kernel.panic\n")?;
+    let message = stderr(&expect(1, ["off", "other"]));
+    assert!(
+        message.contains("wrong.knob:2:1") && message.contains("`knobgate off` takes off all"),
+        "{message}"
+    );
+    expect(0, ["off", "a.web"]);
+    expect(0, ["off"]);
+    Ok(())
+}
+
+fn unknown_name() -> Result<(), Failed> {
+    own_state()?;
+    let cgroup = scratch();
+    attach(policy(DENY).path(), &cgroup, "shop");
+    for command in ["off", "on"] {
+        let message = stderr(&expect(2, [command, "shpo"]));
+        assert!(message.contains("no attachment and no policy \"shpo\" (there is: shop)"), "{message}");
+        expect(2, [command, "../shop"]);
+        expect(2, [command, "@all"]);
+    }
+    assert!(!Path::new(Off::DIRECTORY).exists() && !may_write(&cgroup)?);
+    let long = "x".repeat(Off::REASON_MAX + 1);
+    assert!(stderr(&expect(2, ["off", "--reason", &long])).contains("4097 bytes"));
+    assert!(!may_write(&cgroup)?);
+    Ok(())
+}
+
+fn no_bpffs() -> Result<(), Failed> {
+    own_state()?;
+    let unmounted = Command::new("umount").args(["-a", "-t", "bpf"]).status()?;
+    assert!(unmounted.success());
+    assert!(stderr(&expect(2, ["off", "web"])).contains("(there is: none)"));
+    expect(0, ["off", "--reason", "early"]);
+    assert!(matches!(Off::read()?.all(), Some(OffBy::All(note)) if note.reason.as_deref() == Some("early")));
+    expect(0, ["on"]);
+    Ok(())
+}
+
+fn boot_word() -> Result<(), Failed> {
+    own_state()?;
+    let cgroup = scratch();
+    attach(policy(DENY).path(), &cgroup, "shop");
+    let mut line = fs::read_to_string("/proc/cmdline")?;
+    line.truncate(line.trim_end().len());
+    let written = policy(&format!("{line} knobgate=off\n"));
+    mount(&["--bind", written.path().to_str().ok_or("a path")?, "/proc/cmdline"])?;
+    for text in [stdout(&expect(0, ["list"])), stdout(&expect(3, ["doctor"]))] {
+        assert!(text.contains("because the machine was started with knobgate=off"), "{text}");
+    }
+    let file = policy(DENY);
+    let attach = ["attach", "--policy", file.path().to_str().ok_or("a path")?, "--cgroup"];
+    let attach = attach.into_iter().chain([cgroup.path().to_str().ok_or("a path")?]);
+    assert!(stderr(&expect(3, attach)).contains("start the machine without knobgate=off"));
+    assert!(stderr(&expect(3, ["on"])).contains("start the machine without knobgate=off"));
+    assert!(!may_write(&cgroup)?, "it takes nothing away");
+    expect(0, ["off"]);
+    assert!(may_write(&cgroup)?);
+    Ok(())
+}
+
+fn read_only() -> Result<(), Failed> {
+    own_state()?;
+    let files = tempfile::tempdir()?;
+    let text = DENY.replace(
+        "policy web\ndefault write allow",
+        "policy web\napply if container == \"c1\"\ndefault write deny",
+    );
+    fs::write(files.path().join("web.knob"), text)?;
+    let config = files.path().join("config.json");
+    let directory = files.path().to_str().ok_or("a path")?;
+    let runtime = ["runtime", "--runtime", "true", "--writable-proc-sys", "--policies", directory, "--"];
+    let runtime: Vec<&str> = runtime.into_iter().chain(["create", "--bundle", directory, "c1"]).collect();
+    let attachments = Attachments::create()?;
+    for (command, is_writable) in [
+        (&["on"][..], true),
+        (&["off"], false),
+        (&["on"], true),
+        (&["off", "web"], false),
+        (&["on", "web"], true),
+    ] {
+        // A policy that is attached nowhere is known by its attachment only.
+        attachments.link(&[&version(DENY)?], &CgroupRef::from(&*scratch()), LinkSource::Hook)?;
+        expect(0, command);
+        let bundle = r#"{"ociVersion": "1.0.2", "linux": {"readonlyPaths": ["/proc/sys", "/proc/bus"]}}"#;
+        fs::write(&config, bundle)?;
+        expect(0, &runtime);
+        let changed: Value = serde_json::from_str(&fs::read_to_string(&config)?)?;
+        let paths = changed["linux"]["readonlyPaths"].to_string();
+        assert_eq!(!paths.contains("\"/proc/sys\""), is_writable, "{command:?}: {changed}");
+        // The hook says that it starts without its policy.
+        assert!(changed["hooks"]["createRuntime"].is_array(), "{changed}");
+    }
+    Ok(())
+}
+
+/// Whoever puts a policy on a cgroup while it is being put off.
+fn meanwhile() -> Result<(), Failed> {
+    own_state()?;
+    let cgroup = scratch();
+    let (web, attachments) = (version(DENY)?, Attachments::create()?);
+    let place = CgroupRef::from(&*cgroup);
+    attachments.link(&[&web], &place, LinkSource::Hook)?;
+    let ended = AtomicBool::new(false);
+    let linked = std::thread::scope(|scope| {
+        let linking = scope.spawn(|| {
+            let (mut new, mut off) = (0, 0);
+            while !ended.load(Ordering::Relaxed) {
+                let linked = attachments.link(&[&web], &place, LinkSource::Hook).expect("it is linked");
+                new += linked.versions.iter().filter(|one| one.is_new).count();
+                off += linked.off.len();
+            }
+            (new, off)
+        });
+        for _ in 0..20 {
+            expect(0, ["off", "web"]);
+            let links = attachments.links(web.name()).expect("it is there");
+            assert!(links.is_empty(), "{links:?}");
+            expect(0, ["on", "web"]);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        ended.store(true, Ordering::Relaxed);
+        linking.join().expect("it does not panic")
+    });
+    assert!(linked.0 > 0 && linked.1 > 0, "{linked:?}");
+    Ok(())
+}
