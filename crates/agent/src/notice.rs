@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 pub struct Notice {
     /// When.
+    #[serde(with = "crate::rfc_3339")]
     pub at: SystemTime,
     /// What.
     pub kind: NoticeKind,
@@ -134,6 +135,18 @@ impl Notice {
     }
 }
 
+impl Severity {
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -141,6 +154,28 @@ impl fmt::Display for Notice {
 }
 
 impl NoticeKind {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::Started,
+        Self::Stopped,
+        Self::Attached,
+        Self::AttachFailed,
+        Self::Undecided,
+        Self::Reloaded,
+        Self::ReloadRejected,
+        Self::LinkVanished,
+        Self::LinkReplaced,
+        Self::ForeignProgram,
+        Self::Outdated,
+        Self::ProcessLeft,
+        Self::KnobChanged,
+        Self::Repaired,
+        Self::RepairFailed,
+        Self::Off,
+        Self::On,
+        Self::EventsLost,
+    ];
+
     /// How much it matters.
     pub fn severity(self) -> Severity {
         match self {

@@ -15,6 +15,7 @@ pub struct Status {
     /// Its process.
     pub pid: u32,
     /// When it was started.
+    #[serde(with = "crate::rfc_3339")]
     pub started_at: SystemTime,
     /// The directory of the policies.
     pub directory: String,
@@ -69,6 +70,7 @@ pub struct OffPolicy {
 #[non_exhaustive]
 pub struct ReloadStatus {
     /// When.
+    #[serde(with = "crate::rfc_3339")]
     pub at: SystemTime,
     /// What was wrong; `None` if they are in force.
     pub error: Option<String>,
