@@ -16,6 +16,7 @@
 mod agent;
 mod agent_error;
 mod cgroup_watch;
+mod client;
 mod control;
 mod engine;
 mod file_watch;
@@ -32,6 +33,7 @@ mod systemd;
 
 pub use agent::{Agent, AgentHandle, AgentOptions};
 pub use agent_error::AgentError;
+pub use client::AskError;
 pub use lock::RUN_DIRECTORY;
 pub use metrics::Metrics;
 pub use notice::{Notice, NoticeField, NoticeKind, Severity};

@@ -26,6 +26,7 @@ mod run;
 mod runtime;
 mod show;
 mod simulate;
+mod status;
 mod test;
 mod top;
 mod verify;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Detach(detach::Detach),
     List(list::List),
     Show(show::Show),
+    Status(status::StatusCommand),
     Top(top::Top),
     Watch(watch::Watch),
     Log(log::Log),
@@ -91,6 +93,7 @@ impl Command {
             Self::Detach(detach) => detach.run(output),
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
+            Self::Status(status) => status.run(output),
             Self::Top(top) => top.run(output),
             Self::Watch(watch) => watch.run(output),
             Self::Log(log) => log.run(output),

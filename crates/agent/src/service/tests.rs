@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::client::AskError;
 use crate::notice::{Notice, NoticeKind};
 use crate::status::{OffPolicy, PolicyStatus, ReloadStatus, Status};
 
@@ -256,4 +257,27 @@ fn what_the_agent_reports_is_counted() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }
+}
+
+#[test]
+fn a_running_agent_can_be_asked() {
+    let running = Running::start();
+    assert_eq!(Status::ask_at(&running.socket()).unwrap().policies, status().policies);
+    running.engine.0.store(false, Ordering::Relaxed);
+    let refused = Status::ask_at(&running.socket()).unwrap_err().to_string();
+    assert!(refused.starts_with("the agent says: the engine of the agent has not answered for 5 s"), "{refused}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.sock");
+    assert!(matches!(Status::ask_at(&path), Err(AskError::NoAgent)));
+    let listener = StdUnixListener::bind(&path).unwrap();
+    for answer in ["", "HTTP/1.1 200 OK\r\n\r\n{}", "HTTP/1.1 200 OK\r\n\r\n", "\u{1b}", "HTTP/1.1\r\n\r\n"] {
+        let asked = std::thread::scope(|scope| {
+            scope.spawn(|| listener.accept().unwrap().0.write_all(answer.as_bytes()).unwrap());
+            Status::ask_at(&path)
+        });
+        assert!(matches!(asked, Err(AskError::Answer(_) | AskError::Socket { .. })), "{answer:?}: {asked:?}");
+    }
+    drop(listener);
+    assert!(matches!(Status::ask_at(&path), Err(AskError::NoAgent)));
 }
