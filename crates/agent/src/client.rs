@@ -59,7 +59,8 @@ impl Status {
             _ => AskError::Socket { path: path.to_owned(), source },
         };
         let mut stream = UnixStream::connect(path).map_err(failed)?;
-        let answer = exchange(&mut stream).map_err(|source| AskError::Socket { path: path.to_owned(), source })?;
+        let answer =
+            exchange(&mut stream).map_err(|source| AskError::Socket { path: path.to_owned(), source })?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or(AskError::Answer(None))?;
         match head.split(' ').nth(1) {
             Some("200") => serde_json::from_str(body).map_err(|error| AskError::Answer(Some(error))),

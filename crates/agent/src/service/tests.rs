@@ -265,7 +265,10 @@ fn a_running_agent_can_be_asked() {
     assert_eq!(Status::ask_at(&running.socket()).unwrap().policies, status().policies);
     running.engine.0.store(false, Ordering::Relaxed);
     let refused = Status::ask_at(&running.socket()).unwrap_err().to_string();
-    assert!(refused.starts_with("the agent says: the engine of the agent has not answered for 5 s"), "{refused}");
+    assert!(
+        refused.starts_with("the agent says: the engine of the agent has not answered for 5 s"),
+        "{refused}"
+    );
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.sock");

@@ -52,8 +52,7 @@ impl AgentCommand {
         let config = AgentConfig::read_or_default(self.config.as_deref());
         let config = config.map_err(|error| failure(error.into()))?;
         let service = Service::new();
-        let (log, written) =
-            Log::start(config.log_format, config.log_level, Arc::clone(service.metrics()))?;
+        let (log, written) = Log::start(config.log_format, config.log_level, Arc::clone(service.metrics()))?;
         let mut options = AgentOptions::default();
         (options.policies, options.config) = (self.policies, self.config);
         let ended = serve(&service, options, &config, &log, &signals);

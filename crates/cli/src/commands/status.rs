@@ -1,6 +1,7 @@
 //! `knobgate status`: how things are with the agent, and what is in force.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use knobgate::{AttachmentError, Attachments, Off};
@@ -41,10 +42,10 @@ Examples:
 impl StatusCommand {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let agent = Status::ask();
-        if let Err(AskError::Socket { .. }) = &agent
-            && !rustix::process::geteuid().is_root()
+        if let Err(error @ AskError::Socket { source, .. }) = &agent
+            && source.kind() == ErrorKind::PermissionDenied
         {
-            return Err(Failure::machine("only root can ask the agent").because(chain(&AskError::NoAgent)));
+            return Err(Failure::machine("only root can ask the agent").because(chain(error)));
         }
         let attached = attached()?;
         if self.json {
@@ -52,7 +53,12 @@ impl StatusCommand {
                 Ok(status) => (Some(status), None),
                 Err(error) => (None, Some(chain(error))),
             };
-            output.line(json::line(&Shown { agent: answer, error, attached: &attached, off: off_lines() }))?;
+            output.line(json::line(&Shown {
+                agent: answer,
+                error,
+                attached: &attached,
+                off: off_lines(),
+            }))?;
         } else {
             match &agent {
                 Ok(status) => print(status, output)?,
@@ -136,7 +142,10 @@ fn print(status: &Status, output: &Output) -> Result<(), Failure> {
         ))?,
     }
     for off in off {
-        let which = off.policy.as_deref().map_or_else(|| "all policies".to_owned(), |name| printable(name).into_owned());
+        let which = off
+            .policy
+            .as_deref()
+            .map_or_else(|| "all policies".to_owned(), |name| printable(name).into_owned());
         output.line(format_args!("{REWRITE}off{REWRITE:#}: {which}: {}", printable(&off.text)))?;
     }
     print_policies(policies, output)?;
@@ -188,11 +197,14 @@ fn print_policies(policies: &[PolicyStatus], output: &Output) -> Result<(), Fail
 
 fn print_cgroups(status: &Status, output: &Output) -> Result<(), Failure> {
     if !status.late.is_empty() {
-        output.line(format_args!("\n{HEADING}LATE{HEADING:#} (their processes ran before the policy was there)"))?;
+        output.line(format_args!(
+            "\n{HEADING}LATE{HEADING:#} (their processes ran before the policy was there)"
+        ))?;
     }
     for late in &status.late {
         let workload = late.workload.as_deref().map(|name| format!(" ({})", printable(name)));
-        let why = if late.before_agent { "it was there before the agent" } else { "its processes were faster" };
+        let why =
+            if late.before_agent { "it was there before the agent" } else { "its processes were faster" };
         output.line(format_args!(
             "  {}{}: {}, {why}",
             printable(&late.cgroup),
@@ -201,7 +213,9 @@ fn print_cgroups(status: &Status, output: &Output) -> Result<(), Failure> {
         ))?;
     }
     if !status.undecided.is_empty() {
-        output.line(format_args!("\n{HEADING}UNDECIDED{HEADING:#} (they have no policy until that is known)"))?;
+        output.line(format_args!(
+            "\n{HEADING}UNDECIDED{HEADING:#} (they have no policy until that is known)"
+        ))?;
     }
     for undecided in &status.undecided {
         output.line(format_args!(
@@ -229,9 +243,10 @@ fn print_without_agent(error: &AskError, attached: &[Attached], output: &Output)
     }
     output.line("in force all the same:")?;
     for one in in_force {
-        let all: usize = one.cgroups.values().sum();
-        let by: Vec<String> = one.cgroups.iter().map(|(source, count)| format!("{count} by {}", by(source))).collect();
-        output.line(format_args!("  {} on {}: {}", printable(&one.attachment), count(all, "cgroup"), by.join(", ")))?;
+        let by =
+            |(source, &number): (&&str, &usize)| format!("{} by {}", count(number, "cgroup"), by(source));
+        let by: Vec<String> = one.cgroups.iter().map(by).collect();
+        output.line(format_args!("  {}: {}", printable(&one.attachment), by.join(", ")))?;
     }
     output.line("knobgate list has the cgroups")
 }

@@ -2,6 +2,7 @@
 //!
 //! The tests write only in their own network, UTS and IPC namespaces, and attach no program to the root of the hierarchy.
 
+mod agent_service;
 mod attachments;
 mod containers;
 mod departures;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         .requiring(watching::tells_outcomes, watching::OBSERVED)
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
+        .and(agent_service::with_their_own_agent())
         .and(readers::with_their_own_bpffs())
         .and(containers::with_runc())
         .and(engine_changes::with_engines())

@@ -141,7 +141,9 @@ fn entry(item: &StreamItem) -> Entry {
         .with("KNOBGATE_CGROUP", item.context.cgroup_path.as_deref());
     match &item.content {
         StreamContent::Event(event) => with_access(entry, event),
-        StreamContent::Suppressed(suppressed) => entry.with("KNOBGATE_COUNT", Some(suppressed.count.to_string())),
+        StreamContent::Suppressed(suppressed) => {
+            entry.with("KNOBGATE_COUNT", Some(suppressed.count.to_string()))
+        }
         StreamContent::Lost(lost) => entry.with("KNOBGATE_COUNT", Some(lost.count.to_string())),
     }
 }

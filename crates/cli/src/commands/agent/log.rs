@@ -77,7 +77,9 @@ impl Log {
             }
         };
         let thread = thread::Builder::new().name("log".to_owned()).spawn(write);
-        thread.map_err(|error| Failure::machine("cannot start the thread that writes the log").because(error))?;
+        thread.map_err(|error| {
+            Failure::machine("cannot start the thread that writes the log").because(error)
+        })?;
         Ok((Self { entries, level, metrics }, LogWriter { written }))
     }
 
