@@ -178,11 +178,12 @@ impl fmt::Display for Notice {
 
 impl NoticeKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Started,
         Self::Stopped,
         Self::Attached,
         Self::AttachFailed,
+        Self::Stricter,
         Self::Undecided,
         Self::Reloaded,
         Self::ReloadRejected,
@@ -227,6 +228,7 @@ impl NoticeKind {
             Self::Stopped => "365c2d6f3c93459f903db2f08530a79b",
             Self::Attached => "68d46519ddca4bc3b813de351b47d897",
             Self::AttachFailed => "49299e676304428d9e5e833cd242859a",
+            Self::Stricter => "946f22f9d64240af890479341b43b0ab",
             Self::Undecided => "cda86b41418e4f5ea22a763c9a0df91a",
             Self::Reloaded => "b5f53b06bf684166a385ef77a8730c65",
             Self::ReloadRejected => "648fe4dc999c4256919587740aa46bff",
