@@ -6,6 +6,7 @@ use knobgate_kernel::{
 };
 
 use super::finding::Finding;
+use super::{agent, sandboxes};
 
 pub(super) fn examine() -> Vec<Finding> {
     let machine = Machine::read();
@@ -21,6 +22,8 @@ pub(super) fn examine() -> Vec<Finding> {
     findings.extend(probes.hook.is_yes().then(departures));
     findings.extend(attached());
     findings.extend(settings(&machine));
+    findings.extend(agent::examine());
+    findings.extend(sandboxes::examine());
     findings
 }
 
