@@ -135,16 +135,11 @@ impl Metrics {
     pub fn count_reload(&self, accepted: bool) {
         self.reloads.get_or_create(&of_reload(accepted)).inc();
         if accepted {
-            self.loaded_now();
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.last_reload_success.set(now.as_secs_f64());
         }
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.look();
-    }
-
-    /// Notes that the policies were read without an error.
-    pub fn loaded_now(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last_reload_success.set(now.as_secs_f64());
     }
 
     /// Counts events that the programs of a policy counted and did not send.
@@ -177,6 +172,9 @@ impl Metrics {
     fn look(&self) {
         let mut programs = self.scraped.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = programs.look();
+        for policy in programs.policies() {
+            drop(self.suppressed.get_or_create(&[("policy", policy.to_owned())]));
+        }
     }
 }
 
@@ -207,7 +205,7 @@ impl Collector for Scraped {
 }
 
 fn decisions(programs: &Programs, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let help = "Accesses that a rule of an attached policy decided";
+    let help = "Accesses that a rule of an attached policy decided.";
     let mut family = encoder.encode_descriptor("decisions", help, None, MetricType::Counter)?;
     for (series, count) in programs.ledger.totals() {
         let labels = [("policy", &*series.policy), ("rule", &*series.rule), ("verdict", series.verdict)];
@@ -265,7 +263,7 @@ fn gauges<'a, const N: usize>(
     unit: Option<&Unit>,
     series: impl Iterator<Item = (Labels<&'a str, N>, u64)>,
 ) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+    let mut family = encoder.encode_descriptor(name, &format!("{help}."), unit, MetricType::Gauge)?;
     for (labels, value) in series {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         match N {

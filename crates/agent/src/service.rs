@@ -83,7 +83,6 @@ impl Service {
         metrics_listen: Option<SocketAddr>,
         signals: &BlockedSignals,
     ) -> Result<(), ServiceError> {
-        self.metrics.loaded_now();
         let unix = listeners::unix(&directory.join(Self::SOCKET))?;
         let tcp = metrics_listen.map(listeners::tcp).transpose()?;
         let _until = self.answer(Arc::new(agent.clone()), unix, tcp).map_err(ServiceError::Wait)?;

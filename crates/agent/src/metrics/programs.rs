@@ -96,6 +96,11 @@ impl Programs {
         Ok(())
     }
 
+    /// The names of the policies.
+    pub(crate) fn policies(&self) -> BTreeSet<&str> {
+        self.known.values().flatten().map(|program| &*program.policy).collect()
+    }
+
     /// How many bytes of kernel memory each policy takes.
     pub(crate) fn memory(&self) -> BTreeMap<Arc<str>, u64> {
         let mut memory: BTreeMap<Arc<str>, BpfMemory> = BTreeMap::new();

@@ -284,3 +284,24 @@ fn a_running_agent_can_be_asked() {
     drop(listener);
     assert!(matches!(Status::ask_at(&path), Err(AskError::NoAgent)));
 }
+
+#[test]
+fn the_page_has_all_metrics_with_their_types() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `knobgate_")?.split(" | ");
+        Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))
+    });
+    let running = Running::start();
+    running.service.metrics().count_suppressed("web", 1);
+    let answer = running.get("/metrics");
+    let types = answer.lines().filter_map(|line| {
+        let (name, kind) = line.strip_prefix("# TYPE knobgate_")?.split_once(' ')?;
+        Some((name.to_owned(), kind.to_owned()))
+    });
+    let [mut rows, mut types]: [Vec<_>; 2] = [rows.collect(), types.collect()];
+    rows.sort();
+    types.sort();
+    assert_eq!(rows, types);
+}
