@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use knobgate::name_of_versions;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -19,7 +20,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::notice::NoticeKind;
-use crate::status::Status;
+use crate::status::{PolicyStatus, Status};
 use programs::Programs;
 
 /// The metrics of the agent: what it counts itself, and what the kernel counts, which is read for each scrape.
@@ -168,6 +169,17 @@ impl Metrics {
         text
     }
 
+    /// The same status with how much memory each policy takes.
+    pub(crate) fn with_memory(&self, mut status: Status) -> Status {
+        let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look();
+        let memory = self.scraped.programs.lock().unwrap_or_else(PoisonError::into_inner).memory();
+        for policy in &mut status.policies {
+            policy.memory = memory.get(&*policy.name).copied().unwrap_or_default();
+        }
+        status
+    }
+
     /// Reads what the kernel counts. What cannot be read stays as it was.
     fn look(&self) {
         let mut programs = self.scraped.programs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,11 +231,14 @@ fn of_status(status: Option<&Status>, encoder: &mut DescriptorEncoder<'_>) -> fm
     let up = [([], u64::from(status.is_some()))];
     gauges(encoder, "up", "Whether the engine of the agent answers", None, up.into_iter())?;
     let Some(status) = status else { return Ok(()) };
-    let is_off =
-        |policy: &str| status.off.iter().any(|off| off.policy.as_deref().is_none_or(|off| off == policy));
+    let is_off = |policy: &PolicyStatus| {
+        let versions = name_of_versions(&policy.name);
+        let is_it = |off: &str| off == versions || off == policy.attachment;
+        status.off.iter().any(|off| off.policy.as_deref().is_none_or(is_it))
+    };
     let all_off = status.off.iter().any(|off| off.policy.is_none());
     let policies = || status.policies.iter().map(|policy| (of_policy(&policy.name), policy));
-    let off = policies().map(|(labels, policy)| (labels, u64::from(is_off(&policy.name))));
+    let off = policies().map(|(labels, policy)| (labels, u64::from(is_off(policy))));
     gauges(encoder, "policy_off", "Whether a policy is out of force by `knobgate off`", None, off)?;
     let outdated = policies().map(|(labels, policy)| (labels, policy.outdated as u64));
     let help = "The cgroups that have another version of a policy than the one in its file";

@@ -51,7 +51,8 @@ pub struct PolicyStatus {
     pub cgroups: usize,
     /// How many cgroups have an older one.
     pub outdated: usize,
-    /// How many bytes the kernel has set aside for the program of the version in the file and its maps.
+    /// How many bytes of kernel memory its programs and their maps take, those of other versions that are attached included. The
+    /// [`Service`](crate::Service) knows, and the engine says 0.
     pub memory: u64,
 }
 

@@ -73,7 +73,9 @@ impl Routes {
         let limit = ANSWER_WITHIN.as_secs();
         match route {
             Route::Status => {
-                match self.control.status(ANSWER_WITHIN).map(|status| serde_json::to_string(&status)) {
+                let status =
+                    self.control.status(ANSWER_WITHIN).map(|status| self.metrics.with_memory(status));
+                match status.map(|status| serde_json::to_string(&status)) {
                     Some(Ok(json)) => response(StatusCode::OK, JSON, json + "\n"),
                     Some(Err(error)) => {
                         response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n"))

@@ -42,7 +42,7 @@ fn status() -> Status {
             audit: false,
             cgroups: 3,
             outdated: 1,
-            memory: 1 << 20,
+            memory: 0,
         }],
         off: vec![OffPolicy { policy: Some("web".to_owned()), text: "by uid 0".to_owned() }],
         last_reload: ReloadStatus { at, error: Some("a \"quoted\" error".to_owned()) },

@@ -136,7 +136,7 @@ fn entry(item: &StreamItem) -> Entry {
     let entry = entry
         .with("KNOBGATE_POLICY", item.policy())
         .with("KNOBGATE_ATTACHMENT", item.context.attachment.as_deref())
-        .with("KNOBGATE_RULE", words::rule(item))
+        .with("KNOBGATE_RULE", rule(item))
         .with("KNOBGATE_WORKLOAD", words::workload(item, Length::Full))
         .with("KNOBGATE_CGROUP", item.context.cgroup_path.as_deref());
     match &item.content {
@@ -146,6 +146,13 @@ fn entry(item: &StreamItem) -> Entry {
         }
         StreamContent::Lost(lost) => entry.with("KNOBGATE_COUNT", Some(lost.count.to_string())),
     }
+}
+
+/// `web:4`: the attachment has a field of its own.
+fn rule(item: &StreamItem) -> Option<String> {
+    let mut item = item.clone();
+    item.context.attachment = None;
+    words::rule(&item)
 }
 
 fn with_access(entry: Entry, stream_event: &StreamEvent) -> Entry {
