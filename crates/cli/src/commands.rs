@@ -28,6 +28,7 @@ mod run;
 mod runtime;
 mod show;
 mod simulate;
+mod status;
 mod test;
 mod top;
 mod verify;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     TurnOn(on::TurnOn),
     List(list::List),
     Show(show::Show),
+    Status(status::StatusCommand),
     Top(top::Top),
     Watch(watch::Watch),
     Log(log::Log),
@@ -99,6 +101,7 @@ impl Command {
             Self::TurnOn(on) => on.run(output),
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
+            Self::Status(status) => status.run(output),
             Self::Top(top) => top.run(output),
             Self::Watch(watch) => watch.run(output),
             Self::Log(log) => log.run(output),

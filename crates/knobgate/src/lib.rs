@@ -85,6 +85,7 @@ mod attached_policy;
 mod attachment_error;
 mod attachment_state;
 mod attachments;
+mod bpf_memory;
 mod cgroup_ref;
 mod compiled_policy;
 mod confinement;
@@ -144,6 +145,7 @@ pub use attached_policy::{AttachedPolicy, RuleCounters};
 pub use attachment_error::AttachmentError;
 pub use attachment_state::{AttachedCgroup, AttachmentState};
 pub use attachments::Attachments;
+pub use bpf_memory::BpfMemory;
 pub use cgroup_ref::CgroupRef;
 pub use compiled_policy::CompiledPolicy;
 #[cfg(feature = "containers")]

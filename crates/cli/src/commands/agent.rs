@@ -1,21 +1,21 @@
 //! `knobgate agent`: keeps policies on cgroups while these come and go.
 
-use std::io;
-use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
+mod decisions;
+mod entry;
+mod log;
 
-use knobgate::ContainerPolicies;
-use knobgate_agent::{Agent, AgentError, AgentHandle, AgentOptions, Notice, Reporter};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use knobgate::{AgentConfig, ContainerPolicies};
+use knobgate_agent::{Agent, AgentError, AgentOptions, RUN_DIRECTORY, SIGNALS, Service};
 use knobgate_kernel::BlockedSignals;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use rustix::process::Signal;
 
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::printable::printable;
+use decisions::Decisions;
+use log::Log;
 
 /// Keep the policies of a directory on the cgroups that they apply to
 ///
@@ -44,52 +44,38 @@ Examples:
   knobgate agent
   knobgate agent --config agent.toml --policies policies.d";
 
-/// Prints each notice as a line.
-struct Lines;
-
-impl Reporter for Lines {
-    fn notice(&self, notice: &Notice) {
-        Output.report(format_args!("{}: {}", notice.kind.name(), printable(&notice.text)));
-    }
-
-    fn attached(&self, _: Duration) {}
-
-    fn reloaded(&self, _: Duration, _: bool) {}
-}
-
 impl AgentCommand {
     pub(crate) fn run(self, _: &Output) -> Result<ExitCode, Failure> {
-        let signals = BlockedSignals::block(&[Signal::TERM, Signal::INT, Signal::HUP]);
+        // Before there are threads.
+        let signals = BlockedSignals::block(&SIGNALS);
         let signals = signals.map_err(|error| Failure::machine("cannot block signals").because(error))?;
+        let config = AgentConfig::read_or_default(self.config.as_deref());
+        let config = config.map_err(|error| failure(error.into()))?;
+        let service = Service::new();
+        let (log, written) = Log::start(config.log_format, config.log_level, Arc::clone(service.metrics()))?;
         let mut options = AgentOptions::default();
         (options.policies, options.config) = (self.policies, self.config);
-        let agent = Agent::start(options, Box::new(Lines)).map_err(failure)?;
-        serve(&agent, &signals)
-            .map_err(|error| Failure::machine("cannot wait for signals").because(error))?;
-        agent.join().map_err(failure)?;
-        Ok(ExitCode::SUCCESS)
+        let ended = serve(&service, options, &config, &log, &signals);
+        drop((service, log));
+        written.finish();
+        ended
     }
 }
 
-/// Hands signals on until the agent has ended.
-fn serve(agent: &AgentHandle, signals: &BlockedSignals) -> io::Result<()> {
-    loop {
-        let (signal, ended) = (signals.as_fd(), agent.as_fd());
-        let mut polled = [PollFd::new(&signal, PollFlags::IN), PollFd::new(&ended, PollFlags::empty())];
-        match poll(&mut polled, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if !polled[1].revents().is_empty() {
-            return Ok(());
-        }
-        while let Some(info) = signals.read()? {
-            match info.signal {
-                Signal::HUP => agent.reload(),
-                _ => agent.stop(),
-            }
-        }
-    }
+/// Runs the agent until it ends.
+fn serve(
+    service: &Service,
+    options: AgentOptions,
+    config: &AgentConfig,
+    log: &Log,
+    signals: &BlockedSignals,
+) -> Result<ExitCode, Failure> {
+    let agent = Agent::start(options, service.reporter(Box::new(log.clone()))).map_err(failure)?;
+    let _decisions = Decisions::log(log.clone())?;
+    let served = service.run(&agent, Path::new(RUN_DIRECTORY), config.metrics_listen, signals);
+    served.map_err(|error| Failure::machine("the agent cannot be asked").because(error))?;
+    agent.join().map_err(failure)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn failure(error: AgentError) -> Failure {

@@ -6,6 +6,7 @@ mod agent;
 mod agent_faults;
 mod agent_machine;
 mod agent_reloads;
+mod agent_service;
 mod attachments;
 mod containers;
 mod departures;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
         .requiring(watching::tells_outcomes, watching::OBSERVED)
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
+        .and(agent_service::with_their_own_agent())
         .and(readers::with_their_own_bpffs())
         .and(agent::with_agents())
         .and(agent_faults::with_agents())
