@@ -250,9 +250,15 @@ impl super::Engine {
             let is_unknown =
                 place.is_some_and(|place| decisions.unknown.iter().any(|(one, _)| *one == place));
             let policy = place.map(|place| &policies[place]);
+            // A hook may have put another version on a container that the agent has seen before. That one stays.
+            let has_other = self
+                .table
+                .on(id)
+                .iter()
+                .any(|record| record.is_of(versions) && record.origin.source != LinkSource::Agent);
             match policy {
                 // Its engine may have forgotten the name that it had.
-                Some(policy) if applies || is_unknown => {
+                Some(policy) if (applies || is_unknown) && !has_other => {
                     if *policy.version().name() == *name {
                         continue;
                     }
