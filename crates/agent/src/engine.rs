@@ -139,6 +139,7 @@ impl Engine {
         self.cgroups.rescan(&mut |_| {})?;
         self.before = self.cgroups.ids().into_iter().collect();
         let settled = self.settle_all()?;
+        self.remove_unused_versions();
         self.journal.reloaded(began.elapsed(), true);
         let text = format!(
             "{} {} in {}; watching {} {}: {settled}",
@@ -153,7 +154,6 @@ impl Engine {
         self.report_outdated();
         self.report_unwatched_files();
         self.report_lacking();
-        self.remove_unused_versions();
         Ok(())
     }
 

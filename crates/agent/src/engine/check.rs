@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// Unpins what is left of cgroups that are gone.
-    fn unpin_removed(&mut self) {
+    pub(super) fn unpin_removed(&mut self) {
         let hierarchy = self.workloads.hierarchy();
         let is_gone = |id: u64| !self.cgroups.contains(id) && hierarchy.was_removed(id).unwrap_or(false);
         let gone: Vec<u64> = self.table.cgroups().filter(|&id| is_gone(id)).collect();

@@ -215,6 +215,7 @@ impl super::Engine {
     /// interrupted is finished by that.
     pub(super) fn settle_all(&mut self) -> Result<Settled, AgentError> {
         self.table = LinkTable::of(self.links.origins()?);
+        self.unpin_removed();
         self.undecided.clear();
         self.retries = Retries::default();
         let mut settled = Settled::default();
