@@ -1,5 +1,6 @@
 //! A service with an engine that says what a test wants it to.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::client::AskError;
-use crate::notice::{Notice, NoticeKind};
+use crate::notice::{Notice, NoticeKind, Severity};
 use crate::status::{OffPolicy, PolicyStatus, ReloadStatus, Status};
 
 /// An engine that answers, or not.
@@ -285,10 +286,35 @@ fn a_running_agent_can_be_asked() {
     assert!(matches!(Status::ask_at(&path), Err(AskError::NoAgent)));
 }
 
+/// A file of the project.
+fn project_file(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn the_page_and_the_catalogue_have_all_kinds_of_notices() {
+    let (page, catalogue) =
+        (project_file("docs/agent.md"), project_file("packaging/journald/knobgate.catalog"));
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))
+    });
+    let mut rows: Vec<_> =
+        rows.filter(|(_, cell)| Severity::ALL.iter().any(|one| one.name() == cell)).collect();
+    rows.truncate(NoticeKind::ALL.len());
+    let kinds = NoticeKind::ALL.map(|kind| (kind.name().to_owned(), kind.severity().name().to_owned()));
+    assert_eq!(rows, kinds);
+    let mut ids = HashSet::new();
+    for kind in NoticeKind::ALL {
+        assert!(ids.insert(kind.message_id()), "{kind:?} has the id of another one");
+        let entry = format!("\n-- {}\nSubject: ", kind.message_id());
+        assert!(catalogue.contains(&entry), "{kind:?} is not in the catalogue");
+    }
+}
+
 #[test]
 fn the_page_has_all_metrics_with_their_types() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
-    let page = std::fs::read_to_string(page).unwrap();
+    let page = project_file("docs/metrics.md");
     let rows = page.lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| `knobgate_")?.split(" | ");
         Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))
