@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::client::AskError;
 use crate::notice::{Notice, NoticeKind, Severity};
-use crate::status::{OffPolicy, PolicyStatus, ReloadStatus, Status};
+use crate::status::{LateCgroup, OffPolicy, PolicyStatus, ReloadStatus, Status};
 
 /// An engine that answers, or not.
 struct Fake(AtomicBool);
@@ -48,9 +48,19 @@ fn status() -> Status {
         off: vec![OffPolicy { policy: Some("web".to_owned()), text: "by uid 0".to_owned() }],
         last_reload: ReloadStatus { at, error: Some("a \"quoted\" error".to_owned()) },
         cgroups: 41,
-        late: Vec::new(),
+        late: ["a", "b"].map(late).to_vec(),
         undecided: Vec::new(),
         notices: vec![Notice::new(NoticeKind::Off, "off")],
+    }
+}
+
+/// Of one cgroup, with one of its two policies.
+fn late(attachment: &str) -> LateCgroup {
+    LateCgroup {
+        cgroup: "/sys/fs/cgroup/one".to_owned(),
+        workload: None,
+        attachment: attachment.to_owned(),
+        before_agent: true,
     }
 }
 
@@ -206,6 +216,24 @@ fn peers_that_send_or_read_nothing_are_dropped() {
 }
 
 #[test]
+fn peers_that_do_not_read_a_long_answer_stop_nobody() {
+    let running = Running::start();
+    for policy in 0..20_000 {
+        running.service.metrics().count_suppressed(&format!("{policy:0100}"), 1);
+    }
+    let ask = |_| {
+        let mut peer = running.connect();
+        peer.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        peer
+    };
+    let peers: Vec<UnixStream> = (1..listeners::CONNECTIONS_MAX).map(ask).collect();
+    let metrics = running.get("/metrics");
+    assert!(metrics.len() > 2 << 20 && metrics.ends_with("# EOF\n"), "{}", metrics.len());
+    assert!(running.get("/healthz").starts_with("HTTP/1.1 200 "));
+    drop(peers);
+}
+
+#[test]
 fn the_socket_of_a_dead_agent_is_replaced_and_nothing_else() {
     let running = Running::start();
     let taken = listeners::unix(&running.socket()).unwrap_err().to_string();
@@ -255,6 +283,7 @@ fn what_the_agent_reports_is_counted() {
         "knobgate_outdated_cgroups{policy=\"web\"} 1",
         "knobgate_last_reload_successful 0",
         "knobgate_watched_cgroups 41",
+        "knobgate_late_cgroups 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }
