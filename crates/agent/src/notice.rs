@@ -136,6 +136,9 @@ impl Notice {
 }
 
 impl Severity {
+    /// All of them, the most severe first.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Warning, Self::Info, Self::Debug];
+
     /// Its name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! A service with an engine that says what a test wants it to.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -12,8 +13,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::client::AskError;
-use crate::notice::{Notice, NoticeKind};
-use crate::status::{OffPolicy, PolicyStatus, ReloadStatus, Status};
+use crate::notice::{Notice, NoticeKind, Severity};
+use crate::status::{LateCgroup, OffPolicy, PolicyStatus, ReloadStatus, Status};
 
 /// An engine that answers, or not.
 struct Fake(AtomicBool);
@@ -47,9 +48,19 @@ fn status() -> Status {
         off: vec![OffPolicy { policy: Some("web".to_owned()), text: "by uid 0".to_owned() }],
         last_reload: ReloadStatus { at, error: Some("a \"quoted\" error".to_owned()) },
         cgroups: 41,
-        late: Vec::new(),
+        late: ["a", "b"].map(late).to_vec(),
         undecided: Vec::new(),
         notices: vec![Notice::new(NoticeKind::Off, "off")],
+    }
+}
+
+/// Of one cgroup, with one of its two policies.
+fn late(attachment: &str) -> LateCgroup {
+    LateCgroup {
+        cgroup: "/sys/fs/cgroup/one".to_owned(),
+        workload: None,
+        attachment: attachment.to_owned(),
+        before_agent: true,
     }
 }
 
@@ -205,6 +216,24 @@ fn peers_that_send_or_read_nothing_are_dropped() {
 }
 
 #[test]
+fn peers_that_do_not_read_a_long_answer_stop_nobody() {
+    let running = Running::start();
+    for policy in 0..20_000 {
+        running.service.metrics().count_suppressed(&format!("{policy:0100}"), 1);
+    }
+    let ask = |_| {
+        let mut peer = running.connect();
+        peer.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        peer
+    };
+    let peers: Vec<UnixStream> = (1..listeners::CONNECTIONS_MAX).map(ask).collect();
+    let metrics = running.get("/metrics");
+    assert!(metrics.len() > 2 << 20 && metrics.ends_with("# EOF\n"), "{}", metrics.len());
+    assert!(running.get("/healthz").starts_with("HTTP/1.1 200 "));
+    drop(peers);
+}
+
+#[test]
 fn the_socket_of_a_dead_agent_is_replaced_and_nothing_else() {
     let running = Running::start();
     let taken = listeners::unix(&running.socket()).unwrap_err().to_string();
@@ -254,6 +283,7 @@ fn what_the_agent_reports_is_counted() {
         "knobgate_outdated_cgroups{policy=\"web\"} 1",
         "knobgate_last_reload_successful 0",
         "knobgate_watched_cgroups 41",
+        "knobgate_late_cgroups 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }
@@ -285,10 +315,35 @@ fn a_running_agent_can_be_asked() {
     assert!(matches!(Status::ask_at(&path), Err(AskError::NoAgent)));
 }
 
+/// A file of the project.
+fn project_file(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn the_page_and_the_catalogue_have_all_kinds_of_notices() {
+    let (page, catalogue) =
+        (project_file("docs/agent.md"), project_file("packaging/journald/knobgate.catalog"));
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))
+    });
+    let mut rows: Vec<_> =
+        rows.filter(|(_, cell)| Severity::ALL.iter().any(|one| one.name() == cell)).collect();
+    rows.truncate(NoticeKind::ALL.len());
+    let kinds = NoticeKind::ALL.map(|kind| (kind.name().to_owned(), kind.severity().name().to_owned()));
+    assert_eq!(rows, kinds);
+    let mut ids = HashSet::new();
+    for kind in NoticeKind::ALL {
+        assert!(ids.insert(kind.message_id()), "{kind:?} has the id of another one");
+        let entry = format!("\n-- {}\nSubject: ", kind.message_id());
+        assert!(catalogue.contains(&entry), "{kind:?} is not in the catalogue");
+    }
+}
+
 #[test]
 fn the_page_has_all_metrics_with_their_types() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
-    let page = std::fs::read_to_string(page).unwrap();
+    let page = project_file("docs/metrics.md");
     let rows = page.lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| `knobgate_")?.split(" | ");
         Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))

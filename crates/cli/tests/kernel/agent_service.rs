@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use knobgate_kernel::ProcessId;
+use knobgate_kernel::{Cgroup, Hierarchy, ProcessId};
 use knobgate_testing::{Reaped, Suite, Test, eventually, scratch};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
@@ -30,6 +30,8 @@ pub(crate) fn with_their_own_agent() -> Suite {
         ("a_log_that_nobody_reads_does_not_stop_the_agent", unread),
         ("systemd_is_told_what_the_agent_does", notified),
         ("without_an_agent_status_says_what_is_in_force", no_agent),
+        ("status_says_that_the_files_have_an_error", rejected),
+        ("what_is_off_is_in_the_status_and_in_the_metrics", off),
         ("the_socket_of_a_killed_agent_is_replaced", killed),
         ("metrics_can_be_read_over_tcp", over_tcp),
     ];
@@ -360,6 +362,59 @@ fn no_agent() -> Result<(), Failed> {
     agent.stop()?;
     expect(3, ["status"]);
     Ok(())
+}
+
+/// A policy for this cgroup alone.
+fn for_cgroup(cgroup: &Cgroup, name: &str) -> Result<String, Failed> {
+    let cgroup = Hierarchy::find()?.name(cgroup.path()).ok_or("a name")?;
+    let rules = POLICY.split_once('\n').ok_or("rules")?.1;
+    Ok(format!("policy {name}\napply if cgroup == \"{}\"\n{rules}", cgroup.display()))
+}
+
+fn rejected() -> Result<(), Failed> {
+    let (machine, cgroup) = (Machine::new("")?, scratch());
+    let file = machine.files.path().join("policies.d/web.knob");
+    let policy = for_cgroup(&cgroup, "t.rejected")?;
+    fs::write(&file, &policy)?;
+    let agent = machine.start()?;
+    let status = stdout(&expect(0, ["status"]));
+    assert!(status.contains("\nt.rejected  enforce        1         0 "), "{status}");
+    let status: Value = serde_json::from_slice(&expect(0, ["status", "--json"]).stdout)?;
+    assert!(status["agent"]["policies"][0]["memory"].as_u64() > Some(4096), "{status}");
+    assert_eq!(status["attached"][0]["cgroups"]["agent"], 1);
+
+    fs::write(&file, format!("{policy}allow wrte vm.swappiness\n"))?;
+    let status = || Command::new(KNOBGATE).arg("status").output().expect("knobgate");
+    eventually("the files have an error", || status().status.code() == Some(1));
+    let said = stdout(&status());
+    assert!(
+        said.contains("web.knob:5:7: there is no kind of access `wrte`")
+            && said.contains(" warning reload-rejected: ")
+    );
+    assert!(said.contains("\nt.rejected  enforce        1         0 "), "{said}");
+    let counted = metrics()?;
+    assert_eq!(counted["knobgate_last_reload_successful"], 0.0);
+    assert_eq!(counted["knobgate_reloads_total{result=\"rejected\"}"], 1.0);
+
+    fs::write(&file, policy)?;
+    eventually("they have none", || status().status.code() == Some(0));
+    agent.stop()
+}
+
+fn off() -> Result<(), Failed> {
+    let (machine, cgroup) = (Machine::new("")?, scratch());
+    fs::write(machine.files.path().join("policies.d/web.knob"), for_cgroup(&cgroup, "t.off")?)?;
+    let agent = machine.start()?;
+    let is_off = || metrics().map_or(-1.0, |metrics| metrics["knobgate_policy_off{policy=\"t.off\"}"]);
+    assert_eq!(is_off(), 0.0);
+    expect(0, ["off", "t.off", "--reason", "\u{1b}[2J"]);
+    eventually("it is off", || is_off() == 1.0);
+    let status = stdout(&expect(0, ["status"]));
+    assert!(status.contains("\noff: t_off: ") && status.contains("\\x1b[2J"), "{status}");
+    assert!(!metrics()?.contains_key("knobgate_attached_cgroups{policy=\"t.off\",source=\"agent\"}"));
+    expect(0, ["on", "t.off"]);
+    eventually("it is on", || is_off() == 0.0);
+    agent.stop()
 }
 
 fn killed() -> Result<(), Failed> {

@@ -163,6 +163,8 @@ const COMMANDS: &[(&str, bool)] = &[
     ("show --json t-hostile", true),
     ("show --json t-hostile-2", true),
     ("show %text", true),
+    ("agent --config @missing", true),
+    ("agent --config @unknown", true),
     ("status", false),
     ("status --json", false),
     ("status %text", true),

@@ -203,3 +203,28 @@ const ALLOWED: Kind = Kind { name: "allowed", message_id: "0b9bdb86a13a4784a00f3
 const SUPPRESSED: Kind = Kind { name: "suppressed", message_id: "4ce7f10c305442fcb58f78906fae56de" };
 const LOST: Kind = Kind { name: "lost", message_id: "dcc4c0aad7534b53b58915453ef11a64" };
 const UNREAD: Kind = Kind { name: "unread", message_id: "ff98fc85f91d4013bebc6993fa5ccc6a" };
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_page_and_the_catalogue_have_all_kinds_of_decisions() {
+        let file = |name: &str| {
+            std::fs::read_to_string(format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+        };
+        let (page, catalogue) = (file("docs/agent.md"), file("packaging/journald/knobgate.catalog"));
+        let kinds = [DENIED, REWRITTEN, WOULD_DENY, WOULD_REWRITE, ALLOWED, SUPPRESSED, LOST, UNREAD];
+        let ids: HashSet<&str> = kinds.iter().map(|kind| kind.message_id).collect();
+        assert_eq!(ids.len(), kinds.len());
+        for Kind { name, message_id } in kinds {
+            assert!(page.contains(&format!("\n| `{name}` | ")), "{name} is not on the page");
+            assert!(
+                catalogue.contains(&format!("\n-- {message_id}\nSubject: ")),
+                "{name} is not in the catalogue"
+            );
+        }
+    }
+}
