@@ -138,8 +138,12 @@ impl super::Engine {
         for (&place, linked) in places.iter().zip(linked) {
             let policy = &policies[place];
             match linked {
-                Ok(PolicyLink::New { origin, .. }) => {
+                Ok(PolicyLink::New { origin, limits }) => {
                     is_new = true;
+                    // Where its version was removed meanwhile.
+                    let limits: Vec<String> =
+                        limits.iter().map(|limit| format!("{}: {limit}", policy.name())).collect();
+                    self.report_limits(&limits);
                     self.table.add(id, policy.version().name(), origin);
                     if let Some(latency) = latency {
                         self.journal.attached(latency);
