@@ -145,6 +145,7 @@ impl super::Engine {
                         limits.iter().map(|limit| format!("{}: {limit}", policy.name())).collect();
                     self.report_limits(&limits);
                     self.table.add(id, policy.version().name(), origin);
+                    self.watches.guard(&cgroup);
                     if let Some(latency) = latency {
                         self.journal.attached(latency);
                     }
