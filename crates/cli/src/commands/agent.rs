@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use knobgate::{AgentConfig, ContainerPolicies};
-use knobgate_agent::{Agent, AgentError, AgentOptions, RUN_DIRECTORY, SIGNALS, Service};
+use knobgate_agent::{Agent, AgentError, AgentOptions, RUN_DIRECTORY, Service};
 use knobgate_kernel::BlockedSignals;
 
 use crate::failure::Failure;
@@ -47,7 +47,7 @@ Examples:
 impl AgentCommand {
     pub(crate) fn run(self, _: &Output) -> Result<ExitCode, Failure> {
         // Before there are threads.
-        let signals = BlockedSignals::block(&SIGNALS);
+        let signals = BlockedSignals::block(&Service::SIGNALS);
         let signals = signals.map_err(|error| Failure::machine("cannot block signals").because(error))?;
         let config = AgentConfig::read_or_default(self.config.as_deref());
         let config = config.map_err(|error| failure(error.into()))?;
