@@ -24,6 +24,7 @@ use crate::watching::{run, sends_events};
 pub(crate) fn with_their_own_agent() -> Suite {
     let tests: &[Test] = &[
         ("only_root_is_answered", only_root),
+        ("the_agent_may_open_as_many_files_as_it_needs", descriptors),
         ("counts_go_on_when_a_policy_is_replaced_and_stay_when_it_is_detached", counted),
         ("a_denial_is_a_line_of_json", json),
         ("a_denial_is_an_entry_of_the_journal_with_its_fields", journal),
@@ -132,6 +133,19 @@ fn metrics() -> Result<BTreeMap<String, f64>, Failed> {
 }
 
 const POLICY: &str = "policy t-agent\nallow write net.ipv4.ip_default_ttl if new < 100\ndeny(EACCES) write net.ipv4.ip_forward\n";
+
+fn descriptors() -> Result<(), Failed> {
+    let agent = Machine::new("")?.start()?;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.0.0.id()))?;
+    let files: Vec<&str> = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .ok_or("a limit")?
+        .split_whitespace()
+        .collect();
+    assert_eq!(files[3], files[4]);
+    agent.stop()
+}
 
 fn only_root() -> Result<(), Failed> {
     let machine = Machine::new("")?;
