@@ -1,6 +1,7 @@
 //! What the agent does, one thing after the other.
 
 mod check;
+mod integrity;
 mod journal;
 mod link_table;
 mod off;
@@ -15,7 +16,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use knobgate::{Attachments, Off, PolicyLinks, WorkloadResolver};
+use knobgate::{
+    Attachments, Finding, Integrity, Off, PinWatch, PolicyLinks, WorkloadResolver, name_of_versions,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -49,6 +52,14 @@ pub(crate) struct Engine {
     workloads: WorkloadResolver,
     links: PolicyLinks,
     table: LinkTable,
+    /// Reports that pins have gone.
+    pin_watch: Option<PinWatch>,
+    /// When links are looked at because of that, and when they were.
+    links_at: Option<Instant>,
+    links_checked: Option<Instant>,
+    integrity: Integrity,
+    /// What is not as it was attached, and was reported.
+    findings: BTreeSet<Finding>,
     /// What workloads are called that got a policy late.
     late: HashMap<u64, String>,
     /// The cgroups that were there before the agent.
@@ -96,6 +107,11 @@ impl Engine {
             workloads,
             links: PolicyLinks::new(Attachments::create()?),
             table: LinkTable::default(),
+            pin_watch: None,
+            links_at: None,
+            links_checked: None,
+            integrity: Integrity::new(),
+            findings: BTreeSet::new(),
             late: HashMap::new(),
             before: BTreeSet::new(),
             retries: Retries::default(),
@@ -116,12 +132,14 @@ impl Engine {
     fn adopt(&mut self) -> Result<(), AgentError> {
         let began = Instant::now();
         self.watch_off();
+        self.watch_pins();
         let set = Arc::clone(&self.set);
         let limits = self.prepare(&set)??;
         // From here on, new ones are seen.
         self.cgroups.rescan(&mut |_| {})?;
         self.before = self.cgroups.ids().into_iter().collect();
         let settled = self.settle_all()?;
+        self.remove_unused_versions();
         self.journal.reloaded(began.elapsed(), true);
         let text = format!(
             "{} {} in {}; watching {} {}: {settled}",
@@ -133,9 +151,9 @@ impl Engine {
         );
         self.notice(Notice::new(NoticeKind::Started, text));
         self.report_limits(&limits);
+        self.report_outdated();
         self.report_unwatched_files();
         self.report_lacking();
-        self.remove_unused_versions();
         Ok(())
     }
 
@@ -151,7 +169,13 @@ impl Engine {
             if self.files.read_events().map_err(wait_failed)? {
                 self.files_changed();
             }
+            self.read_pin_events();
             let now = Instant::now();
+            if self.links_at.is_some_and(|at| at <= now)
+                && let Err(error) = self.check_links()
+            {
+                self.cannot_look(&error);
+            }
             if std::mem::take(&mut self.is_reload_asked) || self.read_at().is_some_and(|at| at <= now) {
                 self.changed = None;
                 self.reload()?;
@@ -168,16 +192,20 @@ impl Engine {
 
     /// Waits until there is something to do.
     fn wait(&self) -> Result<(), AgentError> {
-        let next = [Some(self.check_at), self.retries.next(), self.read_at()].into_iter().flatten().min();
+        let next = [Some(self.check_at), self.retries.next(), self.read_at(), self.links_at]
+            .into_iter()
+            .flatten()
+            .min();
         let pause = next.map(|at| at.saturating_duration_since(Instant::now()));
         let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut polled = [
+        let mut polled = vec![
             readable(self.requests.wake.as_fd()),
             readable(self.cgroups.as_fd()),
             readable(self.files.as_fd()),
             readable(self.off_watch.as_fd()),
         ];
+        polled.extend(self.pin_watch.as_ref().map(|watch| readable(watch.as_fd())));
         match poll(&mut polled, pause.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(wait_failed(error)),
@@ -263,6 +291,11 @@ impl Engine {
             self.attend()?;
         }
         Ok(())
+    }
+
+    /// Whether there is a policy whose attachments have this name before the hash.
+    fn is_policy(&self, versions: &str) -> bool {
+        self.set.policies.policies().iter().any(|policy| name_of_versions(policy.name()) == versions)
     }
 
     fn files_changed(&mut self) {

@@ -4,6 +4,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -12,6 +14,10 @@ use crate::agent_error::AgentError;
 
 /// The directory of the agent's lock and socket.
 pub const RUN_DIRECTORY: &str = "/run/knobgate";
+
+/// How long an agent waits for the lock. One that was killed can have left a child that probes the kernel, and has the lock, too, until it
+/// sees that it is alone.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The lock, until it is dropped, also by the end of the process.
 #[derive(Debug)]
@@ -36,10 +42,12 @@ impl AgentLock {
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         let mut file = options.custom_flags(no_follow).open(&path).map_err(failed)?;
+        let began = Instant::now();
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
                 Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if began.elapsed() < PATIENCE => sleep(PATIENCE / 20),
                 Err(Errno::WOULDBLOCK) => return Err(AgentError::Running { pid: written(&mut file) }),
                 Err(error) => return Err(failed(error.into())),
             }

@@ -38,6 +38,8 @@ mod commands;
 mod decider;
 mod deciding_hook;
 mod departure_report;
+#[cfg(test)]
+mod documented_commands;
 mod event_summary;
 mod events_file;
 mod failure;

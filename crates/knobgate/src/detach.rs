@@ -7,6 +7,7 @@ use knobgate_kernel::{Attachment, AttachmentName, BpffsError, LinkError, LinkSou
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
+use crate::off::Off;
 
 /// Whose links are taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +41,12 @@ pub struct Detached {
     pub not_detached: Option<LinkError>,
 }
 
-/// What [`Attachments::take_off`] did.
+/// What [`Attachments::take_off`] did to an attachment.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TakenOff {
+    /// The attachment.
+    pub name: AttachmentName,
     /// From how many cgroups it was detached, by who had put it there.
     pub from: BTreeMap<LinkSource, usize>,
     /// Whether the attachment is gone, so that somebody has to attach it again. That of a policy for containers stays.
@@ -112,39 +115,41 @@ impl Attachments {
         })
     }
 
-    /// Takes an attachment out of force: detaches it from all cgroups, whoever has put it there, and goes on with the others where
-    /// that fails. The program of a policy for containers stays, with what it remembers. Note that it is [off](crate::Off::set)
-    /// first: otherwise it can be back at once.
+    /// Takes the attachments out of force that are off if `off` is (see [`Off::covers`]), or without a name all: detaches them from all
+    /// cgroups, whoever has put them there, and goes on with the others where that fails. The programs of policies for containers stay,
+    /// with what they remember. Note that they are [off](Off::set) first: then none can be back when this returns.
     ///
     /// # Errors
     ///
-    /// [`AttachmentError`]; then it was detached from no cgroup.
-    pub fn take_off(&self, name: &AttachmentName) -> Result<TakenOff, AttachmentError> {
+    /// [`AttachmentError::Lock`], [`Directory`](AttachmentError::Directory); then nothing was detached.
+    pub fn take_off(&self, off: Option<&AttachmentName>) -> Result<Vec<TakenOff>, AttachmentError> {
+        // Whoever is just making an attachment has the lock.
         let _lock = self.lock()?;
-        let attachment = self.attachment(name, "detach")?;
-        let links = attachment.unpin_dead().map_err(failed("detach", name))?;
+        let is_off = |name: &AttachmentName| off.is_none_or(|off| Off::covers(off, name));
+        Ok(self.names()?.into_iter().filter(is_off).map(|name| self.take_one_off(name)).collect())
+    }
+
+    fn take_one_off(&self, name: AttachmentName) -> TakenOff {
         let mut taken =
-            TakenOff { from: BTreeMap::new(), is_gone: false, not_detached: None, failed: Vec::new() };
-        for link in &links {
-            match take_away(&attachment, link) {
-                Ok(not_detached) => {
-                    *taken.from.entry(link.origin.source).or_default() += 1;
-                    taken.not_detached = taken.not_detached.or(not_detached);
-                }
-                Err(error) => taken.failed.push(error),
-            }
-        }
-        if taken.failed.is_empty() {
-            match attachment.program() {
-                Ok(Some(_)) => {}
-                Ok(None) => match self.pins.remove(name) {
-                    Ok(()) => taken.is_gone = true,
+            TakenOff { name, from: BTreeMap::new(), is_gone: false, not_detached: None, failed: Vec::new() };
+        let taken_off = self.pins.attachment(&taken.name).and_then(|attachment| {
+            for link in &attachment.unpin_dead()? {
+                match take_away(&attachment, link) {
+                    Ok(not_detached) => {
+                        *taken.from.entry(link.origin.source).or_default() += 1;
+                        taken.not_detached = taken.not_detached.take().or(not_detached);
+                    }
                     Err(error) => taken.failed.push(error),
-                },
-                Err(error) => taken.failed.push(error),
+                }
             }
-        }
-        Ok(taken)
+            if taken.failed.is_empty() && attachment.program()?.is_none() {
+                self.pins.remove(&taken.name)?;
+                taken.is_gone = true;
+            }
+            Ok(())
+        });
+        taken.failed.extend(taken_off.err());
+        taken
     }
 
     /// Detaches an attachment from one cgroup, if its link there is of this source, or its cgroup is gone. The attachment stays, even

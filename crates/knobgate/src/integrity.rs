@@ -126,13 +126,27 @@ impl Integrity {
     ///
     /// [`AttachmentError`]; [`Survey`](AttachmentError::Survey) if cgroups or programs cannot be read.
     pub fn pass(&mut self, attachments: &Attachments) -> Result<&[Finding], AttachmentError> {
+        self.pass_with(attachments, &mut || {})
+    }
+
+    /// The same; `between` is called often, so that the caller can do what cannot wait. It may change attachments, which it cannot when
+    /// the pass has the lock, and so it is not called then.
+    ///
+    /// # Errors
+    ///
+    /// As [`pass`](Self::pass).
+    pub fn pass_with(
+        &mut self,
+        attachments: &Attachments,
+        between: &mut dyn FnMut(),
+    ) -> Result<&[Finding], AttachmentError> {
         let before = self.pins.clone();
-        let mut findings = self.look(attachments)?;
+        let mut findings = self.look(attachments, between)?;
         let known: HashSet<&Finding> = self.findings.iter().collect();
         if findings.iter().any(|finding| !known.contains(finding)) {
             let _lock = attachments.lock()?;
             self.pins = before;
-            findings = self.look(attachments)?;
+            findings = self.look(attachments, &mut || {})?;
         }
         self.findings = findings;
         Ok(&self.findings)
@@ -143,13 +157,18 @@ impl Integrity {
         self.pins.retain(|(other, id), _| *id != cgroup_id || **other != *name);
     }
 
-    fn look(&mut self, attachments: &Attachments) -> Result<Vec<Finding>, AttachmentError> {
+    fn look(
+        &mut self,
+        attachments: &Attachments,
+        between: &mut dyn FnMut(),
+    ) -> Result<Vec<Finding>, AttachmentError> {
         let hierarchy = Hierarchy::find().map_err(unreadable)?;
         let mut findings = Vec::new();
         let mut pins = HashMap::new();
         let mut guarded: BTreeMap<u64, Vec<Guarding>> = BTreeMap::new();
         let mut ours: HashSet<u32> = HashSet::new();
         for name in attachments.names()? {
+            between();
             let read = |attachment: Attachment| Ok((attachment.links()?, attachment.program_ids()?));
             let (links, programs) = match attachments.pins.attachment(&name).and_then(read) {
                 // It was detached in the meantime.
@@ -185,7 +204,7 @@ impl Integrity {
             }
         }
         self.pins = pins;
-        self.look_at_cgroups(&hierarchy, &guarded, &ours, &mut findings)?;
+        self.look_at_cgroups(&hierarchy, &guarded, &ours, &mut findings, between)?;
         findings.sort();
         Ok(findings)
     }
@@ -208,6 +227,7 @@ impl Integrity {
         guarded: &BTreeMap<u64, Vec<Guarding>>,
         ours: &HashSet<u32>,
         findings: &mut Vec<Finding>,
+        between: &mut dyn FnMut(),
     ) -> Result<(), AttachmentError> {
         // For each directory: its id, its mode, and the programs that are not ours.
         let mut levels: HashMap<PathBuf, Level> = HashMap::new();
@@ -215,6 +235,7 @@ impl Integrity {
         let mut foreign = HashMap::new();
         let mut links: Option<HashMap<(u64, u32), u32>> = None;
         for (&id, guarding) in guarded {
+            between();
             let Some(path) = hierarchy.path_by_handle(id).map_err(unreadable)? else { continue };
             let Some(cgroup) = unless_removed(Cgroup::open(&path))? else { continue };
             let Some(effective) = unless_removed(cgroup.effective())? else { continue };

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use knobgate_kernel::AttachmentName;
+use rustix::io::Errno;
 use rustix::process::{geteuid, getuid};
 
 use crate::policy_version::{name_of_versions, versions_of};
@@ -291,10 +292,13 @@ fn io(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> OffError {
     move |source| OffError::Io { doing, path: path.to_owned(), source }
 }
 
-/// Fails if others than root, or this user, can change the directory.
+/// Fails if it is no directory, or if others than root, or this user, can change it.
 fn check(directory: &Path, found: &fs::Metadata) -> Result<(), OffError> {
+    if !found.is_dir() {
+        return Err(io("list", directory)(Errno::NOTDIR.into()));
+    }
     let is_ours = found.uid() == 0 || found.uid() == geteuid().as_raw();
-    if found.is_dir() && is_ours && found.mode() & 0o022 == 0 {
+    if is_ours && found.mode() & 0o022 == 0 {
         Ok(())
     } else {
         Err(OffError::Untrusted { path: directory.to_owned() })
@@ -452,6 +456,15 @@ mod tests {
         Off::set_in(&directory, None, None).unwrap();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(Off::read_from(&directory), Err(OffError::Untrusted { .. })));
+        // Nor what is no directory, wherever it leads.
+        let link = directory.with_file_name("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        for path in [&*link, Path::new("/dev/null")] {
+            let Err(OffError::Io { doing: "list", source, .. }) = Off::read_from(path) else {
+                panic!("{path:?}")
+            };
+            assert_eq!(source.kind(), ErrorKind::NotADirectory);
+        }
     }
 
     #[test]

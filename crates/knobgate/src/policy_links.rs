@@ -131,6 +131,22 @@ impl PolicyLinks {
         }
     }
 
+    /// Makes the link of a version on a cgroup hold the program of the version again.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError`].
+    pub fn restore(&self, name: &AttachmentName, cgroup: &Cgroup) -> Result<(), AttachmentError> {
+        let _lock = self.attachments.lock()?;
+        let attachment = self.attachments.attachment(name, "restore")?;
+        let program = attachment.program().map_err(failed("restore", name))?;
+        let program = program.ok_or_else(|| AttachmentError::Empty { name: name.clone() })?;
+        let mut transaction = Transaction::begin(&attachment, &program).map_err(failed("restore", name))?;
+        transaction.replace(cgroup).map_err(failed("restore", name))?;
+        transaction.commit();
+        Ok(())
+    }
+
     /// On which cgroups the versions of policies are, and what each link says about itself. Links are not opened, so some may be dead.
     ///
     /// # Errors

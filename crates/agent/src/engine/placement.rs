@@ -138,8 +138,12 @@ impl super::Engine {
         for (&place, linked) in places.iter().zip(linked) {
             let policy = &policies[place];
             match linked {
-                Ok(PolicyLink::New { origin, .. }) => {
+                Ok(PolicyLink::New { origin, limits }) => {
                     is_new = true;
+                    // Where its version was removed meanwhile.
+                    let limits: Vec<String> =
+                        limits.iter().map(|limit| format!("{}: {limit}", policy.name())).collect();
+                    self.report_limits(&limits);
                     self.table.add(id, policy.version().name(), origin);
                     if let Some(latency) = latency {
                         self.journal.attached(latency);
@@ -215,6 +219,7 @@ impl super::Engine {
     /// interrupted is finished by that.
     pub(super) fn settle_all(&mut self) -> Result<Settled, AgentError> {
         self.table = LinkTable::of(self.links.origins()?);
+        self.unpin_removed();
         self.undecided.clear();
         self.retries = Retries::default();
         let mut settled = Settled::default();
@@ -250,9 +255,15 @@ impl super::Engine {
             let is_unknown =
                 place.is_some_and(|place| decisions.unknown.iter().any(|(one, _)| *one == place));
             let policy = place.map(|place| &policies[place]);
+            // A hook may have put another version on a container that the agent has seen before. That one stays.
+            let has_other = self
+                .table
+                .on(id)
+                .iter()
+                .any(|record| record.is_of(versions) && record.origin.source != LinkSource::Agent);
             match policy {
                 // Its engine may have forgotten the name that it had.
-                Some(policy) if applies || is_unknown => {
+                Some(policy) if (applies || is_unknown) && !has_other => {
                     if *policy.version().name() == *name {
                         continue;
                     }

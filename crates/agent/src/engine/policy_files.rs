@@ -60,6 +60,10 @@ impl PolicyFiles {
     fn read_once(&self) -> (Result<PolicySet, ContainerError>, BTreeSet<PathBuf>) {
         let config = self.options.config.as_deref().unwrap_or(Path::new(AgentConfig::PATH));
         let mut files = BTreeSet::from([config.to_owned(), self.options.policies.clone()]);
+        // Without it there are no policies to hooks. Here, all would be taken away while it is replaced.
+        if let Err(source) = self.options.policies.metadata() {
+            return (Err(ContainerError::Read { path: self.options.policies.clone(), source }), files);
+        }
         let read = AgentConfig::read_or_default(self.options.config.as_deref()).and_then(|config| {
             let (check_interval, repair) = (config.check_interval, config.repair);
             let policies = ContainerPolicies::read_with(&self.options.policies, config, &mut files)?;

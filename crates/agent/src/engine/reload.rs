@@ -43,6 +43,7 @@ impl Engine {
         );
         self.notice(Notice::new(NoticeKind::Reloaded, text).with(NoticeField::Count, count));
         self.report_limits(&limits);
+        self.report_outdated();
         Ok(())
     }
 
@@ -79,6 +80,26 @@ impl Engine {
     /// Removes the versions that are on no cgroup any more. What cannot be removed is left to the next time.
     pub(super) fn remove_unused_versions(&mut self) {
         let _ = self.links.attachments().remove_unused_versions();
+    }
+
+    /// Says which policies are in force in another version than that of the file, because somebody else has put them there.
+    pub(super) fn report_outdated(&mut self) {
+        let statuses = self.policy_statuses();
+        for status in statuses.into_iter().filter(|status| status.outdated > 0) {
+            let count = status.outdated;
+            let text = format!(
+                "{count} {} an older version of the policy \"{}\", which the agent has not put there; {} it until {} removed",
+                plural(count, "cgroup has", "cgroups have"),
+                status.name,
+                plural(count, "it keeps", "they keep"),
+                plural(count, "it is", "they are"),
+            );
+            let notice = Notice::new(NoticeKind::Outdated, text)
+                .with(NoticeField::Policy, &status.name)
+                .with(NoticeField::Attachment, &status.attachment)
+                .with(NoticeField::Count, count);
+            self.notice(notice);
+        }
     }
 
     pub(super) fn report_limits(&mut self, limits: &[String]) {

@@ -1,9 +1,11 @@
 //! How things are.
 
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
+use knobgate::kernel::AttachmentName;
 use knobgate::policy::Mode;
-use knobgate::{ContainerPolicy, Off, OffBy, name_of_versions};
+use knobgate::{ContainerPolicy, Off, OffBy, name_of_versions, versions_of};
 
 use super::{Engine, escaped};
 use crate::status::{LateCgroup, OffPolicy, PolicyStatus, Status, UndecidedCgroup};
@@ -18,7 +20,7 @@ impl Engine {
             pid: std::process::id(),
             started_at: self.started_at,
             directory: self.files.directory().display().to_string(),
-            policies: self.set.policies.policies().iter().map(|policy| self.policy_status(policy)).collect(),
+            policies: self.policy_statuses(),
             off: Off::read().unwrap_or_else(|_| self.off.clone()).reasons().iter().map(off_policy).collect(),
             last_reload: self.last_reload.clone(),
             cgroups: self.cgroups.len(),
@@ -28,23 +30,37 @@ impl Engine {
         }
     }
 
-    fn policy_status(&self, policy: &ContainerPolicy) -> PolicyStatus {
-        let (versions, name) = (name_of_versions(policy.name()), policy.version().name());
-        let links =
-            self.table.iter().filter(|(id, record)| record.is_of(&versions) && self.cgroups.contains(*id));
-        let (mut cgroups, mut outdated) = (0, 0);
-        for (_, record) in links {
-            if *record.name == *name { cgroups += 1 } else { outdated += 1 }
+    pub(super) fn policy_statuses(&self) -> Vec<PolicyStatus> {
+        let counts = self.counts();
+        let status = |policy: &ContainerPolicy| {
+            let name = policy.version().name();
+            let counts = counts.get(&*name_of_versions(policy.name()));
+            let links = |is_current: bool| {
+                let versions =
+                    counts.into_iter().flatten().filter(|(other, _)| (**other == name) == is_current);
+                versions.map(|(_, count)| count).sum()
+            };
+            PolicyStatus {
+                name: policy.name().to_owned(),
+                path: policy.path().display().to_string(),
+                attachment: name.to_string(),
+                audit: policy.mode() == Mode::Audit,
+                cgroups: links(true),
+                outdated: links(false),
+                memory: 0,
+            }
+        };
+        self.set.policies.policies().iter().map(status).collect()
+    }
+
+    /// How many cgroups have each version of each policy, by the name of its attachments before the hash.
+    fn counts(&self) -> HashMap<&str, HashMap<&AttachmentName, usize>> {
+        let mut counts: HashMap<&str, HashMap<&AttachmentName, usize>> = HashMap::new();
+        for (_, record) in self.table.iter().filter(|(id, _)| self.cgroups.contains(*id)) {
+            let versions = versions_of(&record.name).unwrap_or_default();
+            *counts.entry(versions).or_default().entry(&record.name).or_default() += 1;
         }
-        PolicyStatus {
-            name: policy.name().to_owned(),
-            path: policy.path().display().to_string(),
-            attachment: name.to_string(),
-            audit: policy.mode() == Mode::Audit,
-            cgroups,
-            outdated,
-            memory: 0,
-        }
+        counts
     }
 
     fn late_cgroups(&self) -> Vec<LateCgroup> {

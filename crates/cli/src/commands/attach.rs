@@ -26,7 +26,7 @@ use crate::target::{TARGETS, Target, TargetArgs};
 /// old policy or by the new one. You can add more cgroups at the same time. If you name only some of the cgroups, or
 /// others, the policy must be exactly the attached one; new cgroups then share its program.
 ///
-/// If the policy cannot be attached to one of the cgroups, nothing changes on any.
+/// If the policy cannot be attached to one of the cgroups, nothing changes on any. What is off (`knobgate off`) is not attached.
 ///
 /// --cgroup, --pid, --container, --unit and --pod can be repeated. A container, a unit or a pod means the topmost cgroup that
 /// it has for itself. When the container ends, the cgroup is removed, and the policy is gone with it: one for all containers

@@ -21,7 +21,7 @@ use crate::target::TargetArgs;
 /// With --cgroup, --pid, --container, --unit or --pod, which can be repeated, it is detached only from these cgroups. Detaching
 /// from the last cgroup removes the attachment.
 ///
-/// Only what was attached by hand is detached, with `knobgate attach`. What the agent, a hook of an OCI runtime or the NRI plugin
+/// Only what was attached by hand, with `knobgate attach`, is detached. What the agent, a hook of an OCI runtime or the NRI plugin
 /// has put on a cgroup stays, unless --source says otherwise. They may put it back: `knobgate off` keeps them from it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -30,7 +30,7 @@ pub(crate) struct Detach {
     name: String,
     #[command(flatten)]
     targets: TargetArgs,
-    /// Detach what this has put there
+    /// Detach what was attached by this
     #[arg(long, value_name = "SOURCE", default_value = "hand")]
     source: SourceArgument,
 }

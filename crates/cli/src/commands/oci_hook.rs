@@ -25,7 +25,8 @@ use crate::printable::printable;
 /// A policy is compiled when it is first needed after the machine was started, or edited. Then a start only opens its program. An
 /// edited policy applies to containers that start from then on.
 ///
-/// If no policy applies, it does nothing. Policies that are off (`knobgate off`) do not apply. At the stage poststop, it cleans up, and never fails.
+/// If no policy applies, it does nothing. Policies that are off (`knobgate off`) do not apply. At the stage poststop, it cleans up,
+/// and never fails.
 ///
 /// Exit status: 0; 1 if the container must not start: then there is one line on standard error, which runtimes print, and the same
 /// in the journal; 2 if the arguments are wrong.

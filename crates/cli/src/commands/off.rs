@@ -54,13 +54,9 @@ impl TurnOff {
         let already = if is_new { "" } else { " already" };
         output.done(format_args!("{what} off{already}, until `{on}` or a restart of the machine"));
         let Some(attachments) = open()? else { return Ok(ExitCode::SUCCESS) };
-        let mut is_whole = true;
-        for attachment in attachments.names()? {
-            if name.as_ref().is_none_or(|name| Off::covers(name, &attachment)) {
-                is_whole &= take_off(&attachments, &attachment, output);
-            }
-        }
-        Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(MACHINE) })
+        let taken = attachments.take_off(name.as_ref())?;
+        let are_off: Vec<bool> = taken.into_iter().map(|taken| say(taken, output)).collect();
+        Ok(if are_off.contains(&false) { ExitCode::from(MACHINE) } else { ExitCode::SUCCESS })
     }
 }
 
@@ -72,17 +68,9 @@ fn open() -> Result<Option<Attachments>, Failure> {
     }
 }
 
-/// Takes one attachment off, and says what became of it. Returns whether it is on no cgroup now.
-fn take_off(attachments: &Attachments, name: &AttachmentName, output: &Output) -> bool {
-    let TakenOff { from, is_gone, not_detached, failed, .. } = match attachments.take_off(name) {
-        Ok(taken) => taken,
-        // Somebody else has detached it.
-        Err(AttachmentError::NotFound { .. }) => return true,
-        Err(error) => {
-            output.failure(&error.into());
-            return false;
-        }
-    };
+/// Says what became of an attachment. Returns whether it is on no cgroup now.
+fn say(taken: TakenOff, output: &Output) -> bool {
+    let TakenOff { name, from, is_gone, not_detached, failed, .. } = taken;
     if !from.is_empty() {
         let again = if is_gone { "; attach it again when it is on" } else { "" };
         output.done(format_args!("{name}: detached; it was attached {}{again}", by_all(&from)));

@@ -42,8 +42,8 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 /// At the end, `run` says what was denied, rewritten or could not be evaluated, as far as the policy's rules log.
 ///
 /// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot
-/// be executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy. In
-/// these cases nothing was started. If knobgate can no longer supervise the command, it kills it: 137.
+/// be executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy, or the
+/// policy is off (`knobgate off`). In these cases nothing was started. If knobgate can no longer supervise the command, it kills it: 137.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     #[command(flatten)]

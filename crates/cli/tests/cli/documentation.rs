@@ -1,7 +1,7 @@
-//! The commands in docs/import.md, docs/presets.md, docs/replay.md and docs/report.md, and what they print.
+//! The commands in some pages of docs/, and what they print.
 //!
-//! ```` ```LANGUAGE,file=NAME ```` begins a file, and ```` ```console ```` commands with their output. To rewrite the output:
-//! `SNAPSHOTS=overwrite`, as for the snapshots.
+//! ```` ```LANGUAGE,file=NAME ```` begins a file, and ```` ```console ```` commands with their output. Commands after the prompt of
+//! root are left out. To rewrite the output: `SNAPSHOTS=overwrite`, as for the snapshots.
 
 use std::fs;
 use std::path::Path;
@@ -24,6 +24,11 @@ fn printed(command: &str, directory: &Path) -> String {
         .output()
         .unwrap();
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn commands_print_what_the_page_on_diffs_says() {
+    commands_print_what_the_page_says("diff.md", &tempfile::tempdir().unwrap());
 }
 
 #[test]
@@ -50,6 +55,19 @@ fn commands_print_what_the_page_on_reports_says() {
     commands_print_what_the_page_says("report.md", &directory);
 }
 
+#[test]
+fn commands_print_what_the_page_on_scenarios_says() {
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(format!("{TESTS}/../../../examples"), directory.path().join("examples"))
+        .unwrap();
+    commands_print_what_the_page_says("simulate.md", &directory);
+}
+
+#[test]
+fn commands_print_what_the_page_on_tests_says() {
+    commands_print_what_the_page_says("testing.md", &tempfile::tempdir().unwrap());
+}
+
 #[track_caller]
 fn commands_print_what_the_page_says(page: &str, directory: &TempDir) {
     let path = format!("{TESTS}/../../../docs/{page}");
@@ -59,7 +77,7 @@ fn commands_print_what_the_page_says(page: &str, directory: &TempDir) {
         let (info, content) = block.split_once('\n').unwrap_or((block, ""));
         let is_block = index % 2 == 1;
         actual += if index == 0 { "" } else { "```" };
-        if is_block && info == "console" {
+        if is_block && info == "console" && !content.starts_with("# ") {
             actual += "console\n";
             for command in content.lines().filter_map(|line| line.strip_prefix("$ ")) {
                 commands += 1;

@@ -17,6 +17,7 @@ mod hostile;
 mod import;
 mod includes;
 mod learn;
+mod links;
 mod lint;
 mod packaging;
 mod presets;
@@ -26,6 +27,7 @@ mod sarif;
 mod simulate;
 mod test;
 mod top;
+mod troubleshooting;
 mod verify;
 mod watch;
 

@@ -193,7 +193,7 @@ fn without_agent() -> Result<(), Failed> {
     let links = machine.on("g2");
     assert_eq!(machine.end(Signal::TERM)?.code(), Some(0), "{}", machine.log());
     assert!(
-        machine.log().ends_with("stopped: the agent ends; the policies stay in force\n"),
+        machine.log().contains("stopped: the agent ends; the policies stay in force\n"),
         "{}",
         machine.log()
     );

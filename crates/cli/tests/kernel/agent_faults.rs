@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use knobgate_kernel::Signal;
+use knobgate_bpf::{Insn, Program, Reg, Width};
+use knobgate_kernel::{Link, LoadOptions, LoadedProgram, Signal, load};
 use knobgate_testing::{Suite, Test, deny_inotify_watches, eventually};
 use libtest_mimic::Failed;
 
@@ -21,6 +22,7 @@ pub(crate) fn with_agents() -> Suite {
         ("without_inotify_watches_cgroups_are_looked_for", no_watches),
         ("a_policy_that_is_taken_away_is_put_back", repaired),
         ("without_repair_it_is_only_said", not_repaired),
+        ("what_somebody_does_to_links_is_said_and_undone", meddled_with),
         ("what_is_off_is_not_put_back", off),
         ("a_read_only_bpffs_is_said_and_waited_for", read_only),
         ("a_bpffs_that_is_mounted_anew_gets_everything", mounted_anew),
@@ -38,13 +40,13 @@ fn machine() -> Result<AgentMachine, Failed> {
 
 fn overflow() -> Result<(), Failed> {
     let machine = machine()?;
-    machine.make("other");
+    // Its cgroup is watched.
     machine.signal(Signal::STOP);
     // The kernel keeps fs.inotify.max_queued_events, 16384 by default.
     let most: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")?.trim().parse()?;
     for _ in 0..most {
-        fs::create_dir(machine.at("other/x"))?;
-        fs::remove_dir(machine.at("other/x"))?;
+        fs::create_dir(machine.at("g1/x"))?;
+        fs::remove_dir(machine.at("g1/x"))?;
     }
     machine.make("g2/x/y");
     fs::remove_dir(machine.at("g1"))?;
@@ -243,4 +245,46 @@ fn mounted_anew() -> Result<(), Failed> {
     eventually("both cgroups have it", || links() == 2);
     assert!(machine.is_running());
     Ok(())
+}
+
+fn meddled_with() -> Result<(), Failed> {
+    let machine = machine()?;
+    let attachment = machine.on("g1")[0].0.clone();
+    let link = || {
+        let pins = pins().into_iter().find(|(_, pin)| pin.starts_with("cgroup-"));
+        let (attachment, pin) = pins.expect("a link");
+        Link::from_pin(format!("/sys/fs/bpf/knobgate/{attachment}/{pin}")).expect("a link")
+    };
+    link().detach()?;
+    machine.expect_said(&format!("link-vanished: somebody has detached the link of {attachment}"));
+    machine.expect_said("repaired: put web@");
+    let runs =
+        |program: u32| machine.open("g1").effective().is_ok_and(|effective| effective.contains(&program));
+    let ours = link().program()?;
+    eventually("it is on the cgroup again", || link().info().is_ok_and(|info| info.cgroup_id.is_some()));
+
+    let program = foreign().program;
+    link().update(&ours, &program)?;
+    machine.expect_said(&format!("link-replaced: somebody has replaced the program of {attachment}"));
+    machine.expect_said("put the program of web@");
+    eventually("its own program runs", || runs(ours.info().expect("a program").id));
+
+    let above = machine.open("");
+    let _link = Link::create(&program, &above)?;
+    machine.expect_said("foreign-program: program ");
+    assert!(machine.log().contains("(foreign), loaded by uid 0"), "{}", machine.log());
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(machine.log().matches("foreign-program: ").count(), 1, "{}", machine.log());
+    machine.expect_whole();
+    Ok(())
+}
+
+/// A program that allows everything.
+fn foreign() -> LoadedProgram {
+    let program = Program {
+        name: "foreign".to_owned(),
+        insns: vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()],
+        ..Program::default()
+    };
+    load(&program, &LoadOptions::default()).expect("it loads")
 }

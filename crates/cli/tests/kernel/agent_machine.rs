@@ -68,27 +68,32 @@ impl AgentMachine {
 
     /// Writes agent.toml, with a short interval.
     pub(crate) fn configure(&self, text: &str) {
-        let text = format!("check-interval = \"1s\"\n{text}");
+        let text = format!("check-interval = \"1s\"\n{text}[log]\nformat = \"text\"\nlevel = \"debug\"\n");
         fs::write(self.path("agent.toml"), text).expect("agent.toml");
     }
 
     /// The agent's command line, in its namespaces.
     pub(crate) fn command(&self) -> Command {
-        self.command_of(&[])
+        self.command_of(&[], &["agent", "--config"])
+    }
+
+    /// The hook's command line, in the same namespaces.
+    pub(crate) fn hook_command(&self) -> Command {
+        self.command_of(&[], &["oci-hook", "--agent-config"])
     }
 
     /// The same, run by a role of this program.
     pub(crate) fn command_through(&self, program: &OsStr, role: &str) -> Command {
-        self.command_of(&[program, OsStr::new(role)])
+        self.command_of(&[program, OsStr::new(role)], &["agent", "--config"])
     }
 
-    fn command_of(&self, through: &[&OsStr]) -> Command {
+    fn command_of(&self, through: &[&OsStr], arguments: &[&str]) -> Command {
         let hierarchy = Hierarchy::find().expect("a hierarchy");
         let script = "umount \"$1\" && mount -t cgroup2 cgroup2 \"$1\" && shift && exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["--mount", "--cgroup", "--", "sh", "-c", script, "sh"]).arg(hierarchy.path());
-        command.args(through).args([KNOBGATE, "agent"]);
-        command.arg("--policies").arg(self.policies()).arg("--config").arg(self.path("agent.toml"));
+        command.args(through).arg(KNOBGATE).args(arguments).arg(self.path("agent.toml"));
+        command.arg("--policies").arg(self.policies());
         start_inside(&mut command, &self.top).expect("cgroup.procs");
         command
     }

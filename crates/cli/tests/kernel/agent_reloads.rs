@@ -15,6 +15,7 @@ pub(crate) fn with_agents() -> Suite {
         ("an_edited_policy_replaces_the_older_version", edited),
         ("a_policy_with_an_error_changes_nothing", wrong),
         ("a_removed_policy_is_taken_away", removed),
+        ("without_the_directory_policies_stay", without_directory),
         ("what_a_policy_includes_is_read_again", included),
         ("the_configuration_is_read_again", configured),
         ("the_whole_directory_can_be_replaced", replaced),
@@ -77,6 +78,19 @@ fn removed() -> Result<(), Failed> {
     machine.write("web.knob", &policy_for("web", "g"));
     machine.expect_on("g1", &["web:agent"]);
     machine.expect_on("g2", &["web:agent"]);
+    Ok(())
+}
+
+fn without_directory() -> Result<(), Failed> {
+    let machine = machine()?;
+    fs::rename(machine.policies(), machine.path("away"))?;
+    machine.expect_said("reload-rejected: ");
+    assert!(machine.log().contains("cannot read "), "{}", machine.log());
+    machine.make("g2");
+    machine.expect_on("g2", &["web:agent"]);
+    machine.expect_on("g1", &["web:agent"]);
+    fs::rename(machine.path("away"), machine.policies())?;
+    machine.expect_said("reloaded: read 1 policy");
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 mod agent;
 mod agent_faults;
+mod agent_kills;
 mod agent_machine;
 mod agent_reloads;
 mod agent_service;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         .and(readers::with_their_own_bpffs())
         .and(agent::with_agents())
         .and(agent_faults::with_agents())
+        .and(agent_kills::with_agents())
         .and(agent_reloads::with_agents())
         .and(containers::with_runc())
         .and(engine_changes::with_engines())

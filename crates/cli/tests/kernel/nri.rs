@@ -219,7 +219,7 @@ fn page() -> Result<(), Failed> {
         blocks.iter().filter(|(said, _)| *said == kind).map(|(_, text)| *text).collect()
     };
     let ([policy], [says, errors @ ..], [running, gone]) =
-        (&of("knob")[..], &of("text")[..], &of("console")[..])
+        (&of("knob,file=/etc/knobgate/policies.d/web.knob")[..], &of("text")[..], &of("console")[..])
     else {
         return Err("the page has one policy, what the plugin says, errors, and two transcripts".into());
     };

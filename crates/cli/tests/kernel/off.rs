@@ -264,10 +264,13 @@ fn meanwhile() -> Result<(), Failed> {
             (new, off)
         });
         for _ in 0..20 {
-            expect(0, ["off", "web"]);
-            let links = attachments.links(web.name()).expect("it is there");
+            expect(0, ["off"]);
+            // It may not have been there at all.
+            let links = attachments.links(web.name()).unwrap_or_default();
             assert!(links.is_empty(), "{links:?}");
-            expect(0, ["on", "web"]);
+            // The next time, its attachment may be made just when all are listed.
+            let _ = Command::new(KNOBGATE).args(["detach", "web", "--source", "any"]).output();
+            expect(0, ["on"]);
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         ended.store(true, Ordering::Relaxed);

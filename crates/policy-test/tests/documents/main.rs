@@ -25,7 +25,7 @@ fn the_document_has_the_code_of_the_test() {
 
 #[test]
 fn the_test_has_the_policy_of_the_document_with_a_denial_first() {
-    let policy = first_block(&read("docs/testing.md"), "```text");
+    let policy = first_block(&read("docs/testing.md"), "```knob,fails-its-tests,file=web-tier.knob");
     let (head, rules) = policy.split_once("allow write kernel.core_*\n").expect("its first rule");
     let corrected = format!("{head}deny write kernel.core_pattern\nallow write kernel.core_*\n{rules}");
     assert_eq!(corrected, read("crates/policy-test/tests/documents/web-tier.knob"));
