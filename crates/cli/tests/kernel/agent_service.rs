@@ -33,6 +33,7 @@ pub(crate) fn with_their_own_agent() -> Suite {
         ("without_an_agent_status_says_what_is_in_force", no_agent),
         ("status_says_that_the_files_have_an_error", rejected),
         ("what_is_off_is_in_the_status_and_in_the_metrics", off),
+        ("an_agent_that_is_stopped_does_not_answer", stopped),
         ("the_socket_of_a_killed_agent_is_replaced", killed),
         ("metrics_can_be_read_over_tcp", over_tcp),
     ];
@@ -428,6 +429,17 @@ fn off() -> Result<(), Failed> {
     assert!(!metrics()?.contains_key("knobgate_attached_cgroups{policy=\"t.off\",source=\"agent\"}"));
     expect(0, ["on", "t.off"]);
     eventually("it is on", || is_off() == 0.0);
+    agent.stop()
+}
+
+fn stopped() -> Result<(), Failed> {
+    let machine = Machine::new("")?;
+    let agent = machine.start()?;
+    agent.signal(Signal::STOP)?;
+    let status = stdout(&expect(3, ["status"]));
+    assert!(status.starts_with("no answer: the agent has not answered for 10 s"), "{status}");
+    agent.signal(Signal::CONT)?;
+    expect(0, ["status"]);
     agent.stop()
 }
 
