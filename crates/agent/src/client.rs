@@ -9,8 +9,8 @@ use crate::lock::RUN_DIRECTORY;
 use crate::service::Service;
 use crate::status::Status;
 
-/// How long the agent may take: it says itself if its engine does not answer.
-const WITHIN: Duration = Duration::from_secs(20);
+/// How long the agent may take, which says itself after 5 seconds that its engine does not answer.
+const WITHIN: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
 const ANSWER_MAX: u64 = 64 << 20;
 
@@ -29,6 +29,9 @@ pub enum AskError {
         /// What went wrong.
         source: io::Error,
     },
+    /// The agent is there, and does not answer.
+    #[error("the agent has not answered for {} s: it hangs, or somebody has stopped it", WITHIN.as_secs())]
+    Silent,
     /// The agent says that it cannot tell.
     #[error("the agent says: {0}")]
     Refused(String),
@@ -59,8 +62,10 @@ impl Status {
             _ => AskError::Socket { path: path.to_owned(), source },
         };
         let mut stream = UnixStream::connect(path).map_err(failed)?;
-        let answer =
-            exchange(&mut stream).map_err(|source| AskError::Socket { path: path.to_owned(), source })?;
+        let answer = exchange(&mut stream).map_err(|source| match source.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => AskError::Silent,
+            _ => AskError::Socket { path: path.to_owned(), source },
+        })?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or(AskError::Answer(None))?;
         match head.split(' ').nth(1) {
             Some("200") => serde_json::from_str(body).map_err(|error| AskError::Answer(Some(error))),

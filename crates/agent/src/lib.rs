@@ -42,6 +42,6 @@ pub use lock::RUN_DIRECTORY;
 pub use metrics::Metrics;
 pub use notice::{Notice, NoticeField, NoticeKind, Severity};
 pub use reporter::Reporter;
-pub use service::{SIGNALS, Service};
+pub use service::Service;
 pub use service_error::ServiceError;
 pub use status::{LateCgroup, OffPolicy, PolicyStatus, ReloadStatus, Status, UndecidedCgroup};

@@ -42,9 +42,6 @@ pub struct Service {
     systemd: Arc<Systemd>,
 }
 
-/// The signals that the service reads, which are to be blocked before the agent is started.
-pub const SIGNALS: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
-
 impl Default for Service {
     fn default() -> Self {
         Self::new()
@@ -52,6 +49,9 @@ impl Default for Service {
 }
 
 impl Service {
+    /// The signals that it obeys, which are to be blocked before the agent is started.
+    pub const SIGNALS: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
+
     /// The name of the socket in [`RUN_DIRECTORY`](crate::RUN_DIRECTORY).
     pub const SOCKET: &str = "agent.sock";
 

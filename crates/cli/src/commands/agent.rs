@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use knobgate::{AgentConfig, ContainerPolicies};
-use knobgate_agent::{Agent, AgentError, AgentOptions, RUN_DIRECTORY, SIGNALS, Service};
+use knobgate_agent::{Agent, AgentError, AgentOptions, RUN_DIRECTORY, Service};
 use knobgate_kernel::BlockedSignals;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -46,8 +47,9 @@ Examples:
 
 impl AgentCommand {
     pub(crate) fn run(self, _: &Output) -> Result<ExitCode, Failure> {
+        allow_descriptors();
         // Before there are threads.
-        let signals = BlockedSignals::block(&SIGNALS);
+        let signals = BlockedSignals::block(&Service::SIGNALS);
         let signals = signals.map_err(|error| Failure::machine("cannot block signals").because(error))?;
         let config = AgentConfig::read_or_default(self.config.as_deref());
         let config = config.map_err(|error| failure(error.into()))?;
@@ -60,6 +62,14 @@ impl AgentCommand {
         written.finish();
         ended
     }
+}
+
+/// Raises the limit of open descriptors as far as this process may: each policy takes about ten, and the usual limit of 1024 is for
+/// programs that use select(2).
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // If that fails, the agent says later what it cannot open.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Runs the agent until it ends.

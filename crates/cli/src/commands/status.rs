@@ -232,7 +232,7 @@ fn print_without_agent(error: &AskError, attached: &[Attached], output: &Output)
     let consequence = "no policy is put on new cgroups, unless a hook does that";
     match error {
         AskError::NoAgent => output.line(format_args!("{DENY}no agent runs{DENY:#}: {consequence}"))?,
-        error => output.line(format_args!("{DENY}agent{DENY:#}: {}", printable(&chain(error))))?,
+        error => output.line(format_args!("{DENY}no answer{DENY:#}: {}", printable(&chain(error))))?,
     }
     for off in off_lines() {
         output.line(format_args!("{REWRITE}off{REWRITE:#}: {}", printable(&off)))?;

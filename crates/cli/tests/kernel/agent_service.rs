@@ -24,6 +24,7 @@ use crate::watching::{run, sends_events};
 pub(crate) fn with_their_own_agent() -> Suite {
     let tests: &[Test] = &[
         ("only_root_is_answered", only_root),
+        ("the_agent_may_open_as_many_files_as_it_needs", descriptors),
         ("counts_go_on_when_a_policy_is_replaced_and_stay_when_it_is_detached", counted),
         ("a_denial_is_a_line_of_json", json),
         ("a_denial_is_an_entry_of_the_journal_with_its_fields", journal),
@@ -32,6 +33,7 @@ pub(crate) fn with_their_own_agent() -> Suite {
         ("without_an_agent_status_says_what_is_in_force", no_agent),
         ("status_says_that_the_files_have_an_error", rejected),
         ("what_is_off_is_in_the_status_and_in_the_metrics", off),
+        ("an_agent_that_is_stopped_does_not_answer", stopped),
         ("the_socket_of_a_killed_agent_is_replaced", killed),
         ("metrics_can_be_read_over_tcp", over_tcp),
     ];
@@ -132,6 +134,19 @@ fn metrics() -> Result<BTreeMap<String, f64>, Failed> {
 }
 
 const POLICY: &str = "policy t-agent\nallow write net.ipv4.ip_default_ttl if new < 100\ndeny(EACCES) write net.ipv4.ip_forward\n";
+
+fn descriptors() -> Result<(), Failed> {
+    let agent = Machine::new("")?.start()?;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.0.0.id()))?;
+    let files: Vec<&str> = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .ok_or("a limit")?
+        .split_whitespace()
+        .collect();
+    assert_eq!(files[3], files[4]);
+    agent.stop()
+}
 
 fn only_root() -> Result<(), Failed> {
     let machine = Machine::new("")?;
@@ -414,6 +429,17 @@ fn off() -> Result<(), Failed> {
     assert!(!metrics()?.contains_key("knobgate_attached_cgroups{policy=\"t.off\",source=\"agent\"}"));
     expect(0, ["on", "t.off"]);
     eventually("it is on", || is_off() == 0.0);
+    agent.stop()
+}
+
+fn stopped() -> Result<(), Failed> {
+    let machine = Machine::new("")?;
+    let agent = machine.start()?;
+    agent.signal(Signal::STOP)?;
+    let status = stdout(&expect(3, ["status"]));
+    assert!(status.starts_with("no answer: the agent has not answered for 10 s"), "{status}");
+    agent.signal(Signal::CONT)?;
+    expect(0, ["status"]);
     agent.stop()
 }
 
