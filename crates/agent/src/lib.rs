@@ -13,10 +13,35 @@
 //! from there.
 #![forbid(unsafe_code)]
 
+mod agent;
+mod agent_error;
+mod cgroup_watch;
+mod client;
+mod control;
+mod engine;
+mod file_watch;
+mod kept_value;
+mod knob_watch;
+mod lock;
+mod metrics;
 mod notice;
 mod reporter;
+mod rfc_3339;
+mod service;
+mod service_error;
+mod service_reporter;
 mod status;
+mod systemd;
 
+pub use agent::{Agent, AgentHandle, AgentOptions};
+pub use agent_error::AgentError;
+pub use client::AskError;
+pub use kept_value::{KnobFinding, KnobWriter};
+pub use knob_watch::{KnobWatch, NotObserved};
+pub use lock::RUN_DIRECTORY;
+pub use metrics::Metrics;
 pub use notice::{Notice, NoticeField, NoticeKind, Severity};
 pub use reporter::Reporter;
+pub use service::Service;
+pub use service_error::ServiceError;
 pub use status::{LateCgroup, OffPolicy, PolicyStatus, ReloadStatus, Status, UndecidedCgroup};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 pub struct Notice {
     /// When.
+    #[serde(with = "crate::rfc_3339")]
     pub at: SystemTime,
     /// What.
     pub kind: NoticeKind,
@@ -38,6 +39,8 @@ pub enum NoticeKind {
     Reloaded,
     /// The policies were read again, and have errors. Nothing changed.
     ReloadRejected,
+    /// A program is stricter than its policy, because of what this kernel cannot do.
+    Stricter,
     /// A link is gone, and its cgroup is not.
     LinkVanished,
     /// A link has a program that is not the one of its attachment.
@@ -132,6 +135,44 @@ impl Notice {
     }
 }
 
+impl Severity {
+    /// All of them, the most severe first.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Warning, Self::Info, Self::Debug];
+
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+impl NoticeField {
+    /// Its name as a field of the journal. systemd-networkd, which reports who changes its knobs, calls them the same.
+    pub fn journal_name(self) -> &'static str {
+        match self {
+            Self::Policy => "KNOBGATE_POLICY",
+            Self::Attachment => "KNOBGATE_ATTACHMENT",
+            Self::Cgroup => "KNOBGATE_CGROUP",
+            Self::OtherCgroup => "KNOBGATE_OTHER_CGROUP",
+            Self::Workload => "KNOBGATE_WORKLOAD",
+            Self::ProgramId => "KNOBGATE_PROGRAM_ID",
+            Self::ProgramName => "KNOBGATE_PROGRAM_NAME",
+            Self::Knob => "SYSCTL",
+            Self::OldValue => "OLDVALUE",
+            Self::NewValue => "NEWVALUE",
+            Self::Pid => "OBJECT_PID",
+            Self::Comm => "OBJECT_COMM",
+            Self::Uid => "OBJECT_UID",
+            Self::Path => "KNOBGATE_PATH",
+            Self::Count => "KNOBGATE_COUNT",
+        }
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -139,6 +180,29 @@ impl fmt::Display for Notice {
 }
 
 impl NoticeKind {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::Started,
+        Self::Stopped,
+        Self::Attached,
+        Self::AttachFailed,
+        Self::Stricter,
+        Self::Undecided,
+        Self::Reloaded,
+        Self::ReloadRejected,
+        Self::LinkVanished,
+        Self::LinkReplaced,
+        Self::ForeignProgram,
+        Self::Outdated,
+        Self::ProcessLeft,
+        Self::KnobChanged,
+        Self::Repaired,
+        Self::RepairFailed,
+        Self::Off,
+        Self::On,
+        Self::EventsLost,
+    ];
+
     /// How much it matters.
     pub fn severity(self) -> Severity {
         match self {
@@ -147,6 +211,7 @@ impl NoticeKind {
             }
             Self::ReloadRejected
             | Self::Undecided
+            | Self::Stricter
             | Self::ForeignProgram
             | Self::Outdated
             | Self::ProcessLeft
@@ -155,6 +220,32 @@ impl NoticeKind {
             | Self::EventsLost => Severity::Warning,
             Self::Started | Self::Stopped | Self::Reloaded | Self::Repaired | Self::On => Severity::Info,
             Self::Attached => Severity::Debug,
+        }
+    }
+
+    /// The id of such notices in the journal, which is always the same, and that of their entry in the catalogue
+    /// (packaging/journald/knobgate.catalog).
+    pub fn message_id(self) -> &'static str {
+        match self {
+            Self::Started => "d454651382ac412fab945660d6826cac",
+            Self::Stopped => "365c2d6f3c93459f903db2f08530a79b",
+            Self::Attached => "68d46519ddca4bc3b813de351b47d897",
+            Self::AttachFailed => "49299e676304428d9e5e833cd242859a",
+            Self::Stricter => "946f22f9d64240af890479341b43b0ab",
+            Self::Undecided => "cda86b41418e4f5ea22a763c9a0df91a",
+            Self::Reloaded => "b5f53b06bf684166a385ef77a8730c65",
+            Self::ReloadRejected => "648fe4dc999c4256919587740aa46bff",
+            Self::LinkVanished => "7fe21c70700b4cbba6226fa498a4bee4",
+            Self::LinkReplaced => "ca92ab6a40d54f9f885f6500be29773d",
+            Self::ForeignProgram => "3ab947e0d6544354a30adf8dd05c3083",
+            Self::Outdated => "9990fd5a771948b293602a383ba9bb6a",
+            Self::ProcessLeft => "f16d24c9a467403abf820f41fcf1f942",
+            Self::KnobChanged => "ae9565ae5f9343ea820f50444a504813",
+            Self::Repaired => "7e0c73a6d08a4c7bac863ce864d2e306",
+            Self::RepairFailed => "db9c4de524f545ae9d756aa29ccc67ae",
+            Self::Off => "175a9fcc303b4130ae85695cdd3762ac",
+            Self::On => "c0bf5f7ad4624b30808940f674dbbd23",
+            Self::EventsLost => "1f0c35d7bf3441b3a7950cb78768b688",
         }
     }
 
@@ -168,6 +259,7 @@ impl NoticeKind {
             Self::Undecided => "undecided",
             Self::Reloaded => "reloaded",
             Self::ReloadRejected => "reload-rejected",
+            Self::Stricter => "stricter",
             Self::LinkVanished => "link-vanished",
             Self::LinkReplaced => "link-replaced",
             Self::ForeignProgram => "foreign-program",

@@ -15,6 +15,7 @@ pub struct Status {
     /// Its process.
     pub pid: u32,
     /// When it was started.
+    #[serde(with = "crate::rfc_3339")]
     pub started_at: SystemTime,
     /// The directory of the policies.
     pub directory: String,
@@ -28,7 +29,7 @@ pub struct Status {
     pub cgroups: usize,
     /// The cgroups in which processes ran before a policy was on them.
     pub late: Vec<LateCgroup>,
-    /// The cgroups for which it cannot be told whether a policy applies.
+    /// The cgroups for which it cannot be told whether a policy applies: the first thousand, with each policy.
     pub undecided: Vec<UndecidedCgroup>,
     /// The last notices that are more than a step, the newest last.
     pub notices: Vec<Notice>,
@@ -50,7 +51,8 @@ pub struct PolicyStatus {
     pub cgroups: usize,
     /// How many cgroups have an older one.
     pub outdated: usize,
-    /// How many bytes the kernel has set aside for the program of the version in the file and its maps.
+    /// How many bytes of kernel memory its programs and their maps take, those of other versions that are attached included. The
+    /// [`Service`](crate::Service) knows, and the engine says 0.
     pub memory: u64,
 }
 
@@ -69,6 +71,7 @@ pub struct OffPolicy {
 #[non_exhaustive]
 pub struct ReloadStatus {
     /// When.
+    #[serde(with = "crate::rfc_3339")]
     pub at: SystemTime,
     /// What was wrong; `None` if they are in force.
     pub error: Option<String>,

@@ -1,5 +1,6 @@
 //! The subcommands, one module each.
 
+mod agent;
 mod attach;
 mod check;
 mod compile;
@@ -27,6 +28,7 @@ mod run;
 mod runtime;
 mod show;
 mod simulate;
+mod status;
 mod test;
 mod top;
 mod verify;
@@ -61,6 +63,7 @@ pub(crate) enum Command {
     TurnOn(on::TurnOn),
     List(list::List),
     Show(show::Show),
+    Status(status::StatusCommand),
     Top(top::Top),
     Watch(watch::Watch),
     Log(log::Log),
@@ -69,6 +72,7 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     Run(run::Run),
     Runtime(runtime::Runtime),
+    Agent(agent::AgentCommand),
     Learn(learn::Learn),
     OciHook(oci_hook::OciHook),
     Nri(nri::Nri),
@@ -97,6 +101,7 @@ impl Command {
             Self::TurnOn(on) => on.run(output),
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
+            Self::Status(status) => status.run(output),
             Self::Top(top) => top.run(output),
             Self::Watch(watch) => watch.run(output),
             Self::Log(log) => log.run(output),
@@ -104,6 +109,7 @@ impl Command {
             Self::Report(report) => report.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Agent(agent) => agent.run(output),
             Self::Runtime(runtime) => Ok(runtime.run(output)),
             Self::Learn(learn) => learn.run(output),
             Self::OciHook(hook) => Ok(hook.run(output)),

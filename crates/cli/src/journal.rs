@@ -1,11 +1,14 @@
 //! The journal of systemd: what a program says that nobody watches.
 //!
 //! A datagram in the journal's native protocol, which systemd documents for programs without its library
-//! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL>). That is a few lines; a crate for it would bring `tracing`, which nothing
-//! else here uses.
+//! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL>). That is a few lines. The crates for it want `tracing`, whose events have the
+//! fields that their place in the code names, and not those that a notice has; and they wait for a journal that is stuck.
 
+use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+
+use rustix::fs::fstat;
 
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -15,19 +18,26 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 pub(crate) enum Priority {
     Error = 3,
     Warning = 4,
+    Info = 6,
+    Debug = 7,
 }
 
-/// Sends a message to the journal, with more fields. Where there is no journal, or it does not take the message at once, nothing
-/// happens: nobody waits for it.
-pub(crate) fn send(priority: Priority, message: &str, fields: &[(&str, &str)]) {
-    send_to(Path::new(SOCKET), &datagram(priority, message, fields));
+/// Sends a message to the journal, with more fields. Returns whether the journal has it: where there is none, or it does not take the
+/// message at once, nobody waits for it.
+pub(crate) fn send(priority: Priority, message: &str, fields: &[(&str, &str)]) -> bool {
+    send_to(Path::new(SOCKET), &datagram(priority, message, fields)).is_ok()
 }
 
-fn send_to(socket: &Path, datagram: &[u8]) {
-    let Ok(from) = UnixDatagram::unbound() else { return };
-    if from.set_nonblocking(true).is_ok() {
-        let _ = from.send_to(datagram, socket);
-    }
+/// Whether standard error goes to the journal, as systemd tells the processes that it starts (`$JOURNAL_STREAM`, systemd.exec(5)).
+pub(crate) fn is_standard_error() -> bool {
+    let Ok(stat) = fstat(io::stderr()) else { return false };
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+fn send_to(socket: &Path, datagram: &[u8]) -> io::Result<usize> {
+    let from = UnixDatagram::unbound()?;
+    from.set_nonblocking(true)?;
+    from.send_to(datagram, socket)
 }
 
 fn datagram(priority: Priority, message: &str, fields: &[(&str, &str)]) -> Vec<u8> {
@@ -61,9 +71,9 @@ mod tests {
     fn the_journal_gets_what_is_sent_and_need_not_be_there() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("socket");
-        send_to(&socket, b"nobody listens");
+        send_to(&socket, b"nobody listens").unwrap_err();
         let journal = UnixDatagram::bind(&socket).unwrap();
-        send_to(&socket, b"one");
+        send_to(&socket, b"one").unwrap();
         let mut buffer = [0; 8];
         assert_eq!(journal.recv(&mut buffer).unwrap(), 3);
     }

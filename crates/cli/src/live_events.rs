@@ -55,6 +55,18 @@ impl LiveEvents {
     /// # Errors
     /// [`Failure::Usage`] if there is no such attachment; [`Failure::Machine`].
     pub(crate) fn open(names: Vec<AttachmentName>, observer: Option<Observer>) -> Result<Self, Failure> {
+        Self::open_with(names, observer, EventReader::DEFAULT_BYTES)
+    }
+
+    /// The same with a buffer of so many bytes, as [`EventReader::open`] takes them. It counts as memory of this process.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_with(
+        names: Vec<AttachmentName>,
+        observer: Option<Observer>,
+        bytes: u32,
+    ) -> Result<Self, Failure> {
         let cannot = || Failure::machine("cannot read events");
         let attachments = match Attachments::create() {
             Ok(attachments) => Some(attachments),
@@ -96,8 +108,7 @@ impl LiveEvents {
         if let Some(observer) = &observer {
             readers.extend(observer.readers().map_err(|error| cannot().because(error))?);
         }
-        let reader = EventReader::open(readers, EventReader::DEFAULT_BYTES)
-            .map_err(|error| cannot().because(error))?;
+        let reader = EventReader::open(readers, bytes).map_err(|error| cannot().because(error))?;
         let known = Known {
             names: wanted,
             observing: observer.map(Observing::new),

@@ -6,7 +6,7 @@ use knobgate_bpf::uapi::{BPF_F_ALLOW_MULTI, BPF_F_ALLOW_OVERRIDE};
 
 /// Which programs a cgroup and those below can have. The first attached program sets it, until the last one is
 /// detached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttachMode {
     /// One program, and none on the cgroups below. (No flag.)
     Single,

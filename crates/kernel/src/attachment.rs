@@ -99,6 +99,32 @@ impl Attachment {
         self.pinned_links(self.link_pins_on(cgroup_id)?)
     }
 
+    /// From where its links come, each with the id of its cgroup. They are not opened, so they may be dead.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn link_origins(&self) -> Result<Vec<(u64, LinkOrigin)>, BpffsError> {
+        Ok(self.link_pins()?.into_iter().map(|pin| (pin.cgroup_id, pin.origin)).collect())
+    }
+
+    /// Where its link on this cgroup comes from; `None` if there is none, or one of an [unknown](crate::LinkSource::Unknown) source. It
+    /// is not opened, so it may be dead.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn link_origin(&self, cgroup_id: u64) -> Result<Option<LinkOrigin>, BpffsError> {
+        for pin in LinkPin::known(cgroup_id) {
+            match statat(&self.dir, pin.name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => return Ok(Some(pin.origin)),
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(failed("examine", &self.path.join(pin.name()))(error)),
+            }
+        }
+        Ok(None)
+    }
+
     /// The link that holds the program on this cgroup.
     ///
     /// # Errors
@@ -140,6 +166,15 @@ impl Attachment {
     /// [`BpffsError::Io`].
     pub fn unpin(&self, link: &PinnedLink) -> Result<(), BpffsError> {
         self.unlink(link.pin.name())
+    }
+
+    /// Unpins the link of a cgroup that was removed, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn unpin_removed(&self, cgroup_id: u64, origin: LinkOrigin) -> Result<(), BpffsError> {
+        self.unlink(LinkPin::new(cgroup_id, origin).name())
     }
 
     /// Unpins the dead links, and returns the others.

@@ -6,32 +6,29 @@
 
 mod layout;
 mod programs;
-mod start_time;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
+use knobgate_bpf::MapKind;
 use knobgate_bpf::uapi::TASK_COMM_LEN;
-use knobgate_bpf::{AsmError, LayoutError, MapKind};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::cgroup::Cgroup;
-use crate::load_error::LoadError;
 use crate::map::Map;
 use crate::object::BpfObjectError;
 use crate::process_id::ProcessId;
 use crate::spawn::ProcessFd;
+use crate::start_time::StartTime;
 use crate::traced_records::{TracedRecords, create, skipped};
+use crate::traced_tasks::pid_namespace;
 use crate::tracepoint::Tracepoint;
+use crate::tracking_error::{KERNEL_BTF, TrackingError};
 use layout::Layout;
 use programs::{Context, KEY, LEFT, OUTSIDE, RECORD, VALUE};
-use start_time::StartTime;
 
-/// Where the kernel's BTF is.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// What errors name.
 const OWNER: &str = "descendants";
 /// How many processes are tracked at the same time.
@@ -92,74 +89,27 @@ impl Departed {
     }
 }
 
-/// Why processes cannot be tracked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DescendantsError {
-    /// The kernel has no BTF of its own (`CONFIG_DEBUG_INFO_BTF`).
-    #[error("cannot read the kernel's BTF ({BTF}): {error}")]
-    NoBtf {
-        /// What went wrong.
-        error: io::Error,
-    },
-    /// A structure or a field is missing.
-    #[error("the kernel's BTF ({BTF}) is not as expected: {error}")]
-    Layout {
-        /// What is missing.
-        error: LayoutError,
-    },
-    /// The pid namespace of this process is unknown.
-    #[error("cannot determine the pid namespace of this process: {error}")]
-    Namespace {
-        /// What went wrong.
-        error: io::Error,
-    },
-    /// A map cannot be created. Before Linux 5.8, there are no ring buffers.
-    #[error(transparent)]
-    Map(#[from] LoadError),
-    /// A map cannot be used.
-    #[error(transparent)]
-    Object(#[from] BpfObjectError),
-    /// A program is rejected, or its tracepoint does not exist.
-    #[error("the kernel rejects the program for its tracepoint {tracepoint}: {error}")]
-    Tracepoint {
-        /// Its name.
-        tracepoint: String,
-        /// What went wrong.
-        error: io::Error,
-    },
-    /// A program cannot be assembled.
-    #[error(transparent)]
-    Program(#[from] AsmError),
-}
-
-impl From<LayoutError> for DescendantsError {
-    fn from(error: LayoutError) -> Self {
-        Self::Layout { error }
-    }
-}
-
 impl Descendants {
     /// Tracks what is started in `cgroup` from now on. [`take`](Self::take) reports each process that leaves. With
     /// `all`, it also reports what these processes start.
     ///
     /// # Errors
     ///
-    /// Every [`DescendantsError`]. It takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
-    pub fn of(cgroup: &Cgroup, all: bool) -> Result<Self, DescendantsError> {
+    /// Every [`TrackingError`]. It takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
+    pub fn of(cgroup: &Cgroup, all: bool) -> Result<Self, TrackingError> {
         // The cache must not decide when processes are killed: whoever can write it could mislead the programs.
         let layout = match Layout::cached().filter(|_| !all) {
             Some(layout) => layout,
             None => {
-                let btf = fs::read(BTF).map_err(|error| DescendantsError::NoBtf { error })?;
+                let btf = fs::read(KERNEL_BTF).map_err(|error| TrackingError::NoBtf { error })?;
                 let layout = Layout::of(&btf)?;
                 layout.store();
                 layout
             }
         };
-        let namespace = pid_namespace().map_err(|error| DescendantsError::Namespace { error })?;
+        let namespace = pid_namespace().map_err(|error| TrackingError::Namespace { error })?;
         let processes = create(OWNER, "processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
-        let records = TracedRecords::create::<DescendantsError>(OWNER, RECORDS_MAX)?;
+        let records = TracedRecords::create::<TrackingError>(OWNER, RECORDS_MAX)?;
         let context = Context {
             layout,
             processes: processes.as_fd(),
@@ -240,20 +190,8 @@ impl AsFd for Descendants {
     }
 }
 
-fn attach(tracepoint: &CStr, insns: &[u8]) -> Result<Tracepoint, DescendantsError> {
-    Tracepoint::attach(tracepoint, "knobgate_leave", insns).map_err(|error| DescendantsError::Tracepoint {
-        tracepoint: tracepoint.to_string_lossy().into_owned(),
-        error: error.into(),
-    })
-}
-
-/// The id of our pid namespace, provided that `/proc` belongs to it.
-fn pid_namespace() -> io::Result<u32> {
-    let ours = fs::read_link("/proc/self")?;
-    if ours.to_str() != Some(&ProcessId::this().to_string()) {
-        return Err(io::Error::other("/proc belongs to another one"));
-    }
-    Ok(fs::metadata("/proc/self/ns/pid")?.ino() as u32)
+fn attach(tracepoint: &CStr, insns: &[u8]) -> Result<Tracepoint, TrackingError> {
+    Tracepoint::attach(tracepoint, "knobgate_leave", insns).map_err(TrackingError::on(tracepoint))
 }
 
 /// Decodes a record of the programs.

@@ -32,6 +32,11 @@ impl FdInfo {
         self.text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
     }
 
+    /// How many bytes of kernel memory a program or map has, without what the kernel needs to manage it (`memlock`).
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.get("memlock")?.parse().ok()
+    }
+
     /// Whether it was opened for writing.
     pub fn is_writable(&self) -> bool {
         const ACCESS_MODE: u32 = 0o3;

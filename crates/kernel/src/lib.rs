@@ -20,6 +20,8 @@
 //! - A **guard** ([`guard()`]) is a process that kills a command if its parent dies.
 //! - **Descendants** ([`Descendants`]) of a command are tracked by programs on tracepoints, to notice those that leave
 //!   its cgroup.
+//! - **Guarded cgroups** ([`GuardedCgroups`]) are those whose processes should stay there and below: each that leaves is
+//!   reported, with who moved it.
 //! - A **probe** ([`probe()`]) finds out what the kernel supports by trying it. A version number proves nothing.
 //!
 //! Errors say what failed, on what, and what to do. Their `source()` is the kernel's answer.
@@ -82,6 +84,7 @@ mod cgroup_type;
 mod descendants;
 mod fdinfo;
 mod guard;
+mod guarded_cgroups;
 mod hierarchy;
 mod identity;
 mod link;
@@ -109,6 +112,8 @@ mod ring_buffer;
 mod scratch;
 mod signals;
 mod spawn;
+mod start_time;
+mod started_process;
 #[allow(unsafe_code)]
 mod sys;
 mod syscall_results;
@@ -119,7 +124,9 @@ mod teardown;
 pub mod test_util;
 mod threads;
 mod traced_records;
+mod traced_tasks;
 mod tracepoint;
+mod tracking_error;
 mod transaction;
 mod verifier_log;
 mod verifier_stats;
@@ -139,9 +146,10 @@ pub use cgroup::Cgroup;
 pub use cgroup_error::CgroupError;
 pub use cgroup_name::name_in_its_namespace;
 pub use cgroup_type::CgroupType;
-pub use descendants::{Departed, Departure, Descendants, DescendantsError, LostEvents};
+pub use descendants::{Departed, Departure, Descendants, LostEvents};
 pub use fdinfo::FdInfo;
 pub use guard::{Guard, GuardError, guard};
+pub use guarded_cgroups::{GuardedCgroups, GuardedDeparture, GuardingError, HowItLeft, Mover};
 pub use hierarchy::Hierarchy;
 pub use link::{Link, LinkInfo};
 pub use link_error::LinkError;
@@ -170,8 +178,10 @@ pub use signals::{BlockedSignals, SignalInfo};
 pub use spawn::{
     Namespaces, ProcessFd, keep_closed_streams, spawn_inside, start_inside, with_private_namespaces,
 };
+pub use started_process::StartedProcess;
 pub use syscall_results::{SyscallRecord, SyscallResults, SyscallResultsError};
 pub use threads::ThreadCount;
+pub use tracking_error::TrackingError;
 pub use transaction::{Lateness, Transaction};
 pub use verifier_log::{LogLevel, SourceLine, VerifierLog};
 pub use verifier_stats::VerifierStats;

@@ -237,11 +237,24 @@ impl Map {
     ///
     /// [`BpfObjectError::Failed`] if `/proc` cannot be read.
     pub fn is_frozen(&self) -> Result<bool, BpfObjectError> {
-        let info = FdInfo::of(self.as_fd()).map_err(|error| BpfObjectError::Failed {
+        Ok(self.fdinfo()?.get("frozen") == Some("1"))
+    }
+
+    /// How many bytes of kernel memory it takes, from the descriptor's `fdinfo`: on Linux 6.4 and later what it has now, before
+    /// that what it may have when it is full. `None` if the kernel does not say.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::Failed`] if `/proc` cannot be read.
+    pub fn memory(&self) -> Result<Option<u64>, BpfObjectError> {
+        Ok(self.fdinfo()?.memory())
+    }
+
+    fn fdinfo(&self) -> Result<FdInfo, BpfObjectError> {
+        FdInfo::of(self.as_fd()).map_err(|error| BpfObjectError::Failed {
             doing: format!("read the fdinfo of map {}", self.info().id),
             error,
-        })?;
-        Ok(info.get("frozen") == Some("1"))
+        })
     }
 
     fn error(&self, doing: &str, error: Errno) -> BpfObjectError {

@@ -109,6 +109,17 @@ impl PinDir {
         Err(owned_by(path, last_owner))
     }
 
+    /// Whether this is the same directory.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn is_same_as(&self, other: &Self) -> Result<bool, BpffsError> {
+        let of = |pins: &Self| fstat(&pins.dir).map_err(failed("examine", &pins.path));
+        let (one, other) = (of(self)?, of(other)?);
+        Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+    }
+
     /// What was moved away when this was [created](Self::create).
     pub fn moved_away(&self) -> &[MovedAway] {
         &self.moved_away
@@ -147,6 +158,20 @@ impl PinDir {
         match BadOwnership::of_directory(&stat) {
             Some(why) => Err(untrusted_pin(path, why)),
             None => Ok(attachment),
+        }
+    }
+
+    /// Whether an attachment that was opened is still there under its name. It may have been removed, and made again.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn is_current(&self, name: &AttachmentName, attachment: &Attachment) -> Result<bool, BpffsError> {
+        let opened = fstat(attachment.directory()).map_err(failed("examine", attachment.path()))?;
+        match statat(&self.dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok((found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(failed("examine", attachment.path())(error)),
         }
     }
 

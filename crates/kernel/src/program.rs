@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use knobgate_bpf::uapi::BPF_PROG_TYPE_CGROUP_SYSCTL;
 
+use crate::fdinfo::FdInfo;
 use crate::map::Map;
 use crate::object::{BpfObjectError, ids, name_text, open_by_id};
 use crate::sys::bpf::{self, Object};
@@ -115,6 +116,19 @@ impl ProgramFd {
                 found => Some(found),
             })
             .collect()
+    }
+
+    /// How many bytes of kernel memory it takes without its maps, from the descriptor's `fdinfo`. `None` if the kernel does not say.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::Failed`] if `/proc` cannot be read.
+    pub fn memory(&self) -> Result<Option<u64>, BpfObjectError> {
+        let info = FdInfo::of(self.as_fd()).map_err(|error| BpfObjectError::Failed {
+            doing: "read the fdinfo of a program".to_owned(),
+            error,
+        })?;
+        Ok(info.memory())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use knobgate_bpf::{AluOp, Assembler, Cond, Imm64, Insn, MapDef, MapKind, Reg, Size, helper_ids};
+use knobgate_bpf::{AluOp, Assembler, Cond, Imm64, Insn, Label, MapDef, MapKind, Reg, Size, helper_ids};
 
 use crate::load::create_map;
 use crate::load_error::LoadError;
@@ -95,6 +95,12 @@ impl RecordDestination<'_> {
     /// Sends the `size` bytes on the stack at `at`.
     pub(crate) fn send(self, asm: &mut Assembler, at: i16, size: usize) {
         let sent = asm.new_label();
+        self.send_then(asm, at, size, sent);
+        asm.bind(sent);
+    }
+
+    /// The same, and goes to `sent` if there was room.
+    pub(crate) fn send_then(self, asm: &mut Assembler, at: i16, size: usize, sent: Label) {
         load_map(asm, Reg::R1, self.ring);
         load_stack_address(asm, Reg::R2, at);
         asm.mov(Reg::R3, size as i32);
@@ -102,7 +108,6 @@ impl RecordDestination<'_> {
         asm.call_helper(helper_ids::RINGBUF_OUTPUT);
         asm.jump_if(Cond::Eq, Reg::R0, 0, sent);
         self.count_lost(asm);
-        asm.bind(sent);
     }
 
     pub(crate) fn count_lost(self, asm: &mut Assembler) {

@@ -155,6 +155,11 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// The cgroups to which it was newly attached, and where its links come from.
+    pub fn attached(&self) -> &[(u64, LinkOrigin)] {
+        &self.attached
+    }
+
     /// The ids of the replaced programs.
     pub fn replaced_programs(&self) -> BTreeSet<u32> {
         self.replaced.iter().map(|replaced| replaced.old_id).collect()

@@ -83,6 +83,13 @@ pub struct KeptKnob {
     pub repair: bool,
 }
 
+impl KeptKnob {
+    /// A knob with its value.
+    pub fn new(name: KnobName, value: impl Into<String>, repair: bool) -> Self {
+        Self { name, value: value.into(), repair }
+    }
+}
+
 /// What it says about a policy.
 #[derive(Debug)]
 pub(crate) struct Binding {

@@ -105,7 +105,7 @@ fn value(maps: &[Map], name: &str) -> Result<Option<Vec<u8>>, BpfObjectError> {
 }
 
 /// Whether a map has this name. A map from an object has the name of a data section, shortened to what the kernel keeps.
-fn is_called(map: &str, name: &str) -> bool {
+pub(crate) fn is_called(map: &str, name: &str) -> bool {
     const KEPT: usize = BPF_OBJ_NAME_LEN - 1;
     let of_section = |prefix: &str| format!("{prefix}.{name}").bytes().take(KEPT).eq(map.bytes());
     map == name || of_section(".rodata") || of_section(".data")

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use knobgate_compiler::CompileError;
-use knobgate_kernel::{AttachmentName, BpfObjectError, BpffsError, LinkSource, LoadError};
+use knobgate_kernel::{AttachmentName, BpfObjectError, BpffsError, LinkSource, LoadError, SurveyError};
 
 use crate::cgroup_ref::CgroupRef;
 use crate::off::{OffBy, OffError};
@@ -23,6 +23,9 @@ pub enum AttachmentError {
     /// A map of the program cannot be used.
     #[error("cannot use the memory of events")]
     Memory(#[from] BpfObjectError),
+    /// Cgroups, or the programs and links on them, cannot be read.
+    #[error("cannot read what is attached")]
+    Survey(#[from] SurveyError),
     /// The lock on the directory cannot be taken.
     #[error("cannot lock {}", path.display())]
     Lock {

@@ -46,6 +46,15 @@ impl Attachments {
         self.pins.path()
     }
 
+    /// Whether this is the same directory. It is not if another bpffs was mounted in between.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::Directory`].
+    pub fn is_same_as(&self, other: &Self) -> Result<bool, AttachmentError> {
+        Ok(self.pins.is_same_as(&other.pins)?)
+    }
+
     /// What was moved away when the directory was [created](Self::create).
     pub fn moved_away(&self) -> &[MovedAway] {
         self.pins.moved_away()

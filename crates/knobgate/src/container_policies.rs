@@ -1,5 +1,7 @@
 //! The policies for containers: files in a directory, each with the containers that it applies to.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -9,14 +11,18 @@ use std::path::{Path, PathBuf};
 use knobgate_kernel::Cgroup;
 use knobgate_policy::selector::{Selector, SelectorFields};
 use knobgate_policy::{
-    AccessKind, CheckOptions, FallbackAction, Mode, PolicyFile, Source, Span, limits, parse,
+    AccessKind, CheckOptions, FallbackAction, IncludeError, IncludeLoader, IncludedText, Mode, PolicyFile,
+    Source, Span, limits, parse,
 };
 
 use crate::agent_config::{AgentConfig, Binding};
 use crate::attachments::Attachments;
 use crate::container_error::ContainerError;
 use crate::included_files::IncludedFiles;
+use crate::kernel_limit::KernelLimit;
+use crate::policy_links::PolicyLinks;
 use crate::policy_version::{PolicyVersion, name_of_versions};
+use crate::starting_container::not_compiled;
 
 /// The policies for containers, sorted by the names of their files.
 ///
@@ -62,18 +68,26 @@ impl ContainerPolicies {
     ///
     /// [`ContainerError`]: a file that cannot be read, or what is wrong, with its file and line.
     pub fn read(directory: &Path, config: Option<&Path>) -> Result<Self, ContainerError> {
-        Self::read_with(directory, AgentConfig::read_or_default(config)?)
+        Self::read_with(directory, AgentConfig::read_or_default(config)?, &mut BTreeSet::new())
     }
 
-    /// The same with a configuration that was read already.
+    /// The same with a configuration that was read already. Adds to `files` what else was opened, or looked for, also if that fails: a
+    /// change there can make a difference.
     ///
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub fn read_with(directory: &Path, config: AgentConfig) -> Result<Self, ContainerError> {
+    pub fn read_with(
+        directory: &Path,
+        config: AgentConfig,
+        files: &mut BTreeSet<PathBuf>,
+    ) -> Result<Self, ContainerError> {
         let mut policies: Vec<ContainerPolicy> = Vec::new();
         let mut bindings = config.into_bindings();
-        for (path, file) in read_unchanged(|| files(directory), read_policies, directory)? {
+        let noted = RefCell::default();
+        let read = read_unchanged(|| list(directory), |files| read_policies(files, &noted), directory);
+        files.append(&mut noted.into_inner());
+        for (path, file) in read? {
             let name = file.policy().name();
             let is_it = |binding: &Binding| binding.name() == name;
             let binding = bindings.iter().position(is_it).map(|place| bindings.remove(place));
@@ -200,13 +214,22 @@ impl ContainerPolicy {
         Ok(attachments.is_linked(&self.version, cgroup)?)
     }
 
+    /// Makes the attachment of its version, if there is none: compiles the policy, and loads its program.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::NotCompiled`], [`Attachment`](ContainerError::Attachment).
+    pub fn prepare(&self, links: &mut PolicyLinks) -> Result<Vec<KernelLimit>, ContainerError> {
+        links.prepare(&self.version).map_err(|error| not_compiled(&[self], error))
+    }
+
     fn versions(&self) -> String {
         name_of_versions(self.name())
     }
 }
 
 /// The files `*.knob` in a directory, sorted. None if it is the usual directory, and is not there.
-fn files(directory: &Path) -> Result<Vec<PathBuf>, ContainerError> {
+fn list(directory: &Path) -> Result<Vec<PathBuf>, ContainerError> {
     let failed = |source| ContainerError::Read { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {
         Err(error)
@@ -256,14 +279,37 @@ fn read_unchanged<T>(
     Err(ContainerError::Read { path: directory.to_owned(), source })
 }
 
-fn read_policies(files: &[PathBuf]) -> Result<Vec<(PathBuf, PolicyFile)>, ContainerError> {
-    files.iter().map(|path| Ok((path.clone(), read_policy(path)?))).collect()
+fn read_policies(files: &[PathBuf], noted: &Noted) -> Result<Vec<(PathBuf, PolicyFile)>, ContainerError> {
+    files.iter().map(|path| Ok((path.clone(), read_policy(path, noted)?))).collect()
 }
 
-fn read_policy(path: &Path) -> Result<PolicyFile, ContainerError> {
+fn read_policy(path: &Path, noted: &Noted) -> Result<PolicyFile, ContainerError> {
+    noted.borrow_mut().insert(path.to_owned());
     let bytes = read_limited(path, limits::FILE_MAX)?;
     let source = Source::from_bytes(path.display().to_string(), &bytes);
-    Ok(parse(source, &CheckOptions::default().includes(&IncludedFiles::of(path)))?)
+    let includes = NotedIncludes { files: IncludedFiles::of(path), noted };
+    Ok(parse(source, &CheckOptions::default().includes(&includes))?)
+}
+
+/// The files that were opened, or looked for.
+type Noted = RefCell<BTreeSet<PathBuf>>;
+
+/// The files that a policy includes, which it notes.
+#[derive(Debug)]
+struct NotedIncludes<'a> {
+    files: IncludedFiles,
+    noted: &'a Noted,
+}
+
+impl IncludeLoader for NotedIncludes<'_> {
+    fn policy_id(&self) -> Option<PathBuf> {
+        self.files.policy_id()
+    }
+
+    fn load(&self, name: &str, from: Option<&Path>, most: usize) -> Result<IncludedText, IncludeError> {
+        self.noted.borrow_mut().insert(self.files.path(name, from));
+        self.files.load(name, from, most)
+    }
 }
 
 /// The bytes of a file.

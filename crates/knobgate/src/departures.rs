@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use knobgate_kernel::{
-    BpfObjectError, Cgroup, Departed, Departure, Descendants, DescendantsError, Hierarchy, LostEvents,
+    BpfObjectError, Cgroup, Departed, Departure, Descendants, Hierarchy, LostEvents, TrackingError,
 };
 
 use crate::supervisor::RunEvent;
@@ -44,7 +44,7 @@ pub(crate) struct Departures {
 }
 
 impl Departures {
-    pub(crate) fn of(cgroup: &Cgroup, on_departure: OnDeparture) -> Result<Self, DescendantsError> {
+    pub(crate) fn of(cgroup: &Cgroup, on_departure: OnDeparture) -> Result<Self, TrackingError> {
         Ok(Self {
             descendants: Descendants::of(cgroup, on_departure == OnDeparture::Kill)?,
             on_departure,

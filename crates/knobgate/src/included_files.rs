@@ -29,6 +29,11 @@ impl IncludedFiles {
     pub fn of(policy: impl Into<PathBuf>) -> Self {
         Self { policy: policy.into() }
     }
+
+    /// The path of the file that is included as `name`.
+    pub(crate) fn path(&self, name: &str, from: Option<&Path>) -> PathBuf {
+        from.unwrap_or(&self.policy).parent().unwrap_or(Path::new("")).join(name)
+    }
 }
 
 impl IncludeLoader for IncludedFiles {
@@ -37,8 +42,7 @@ impl IncludeLoader for IncludedFiles {
     }
 
     fn load(&self, name: &str, from: Option<&Path>, most: usize) -> Result<IncludedText, IncludeError> {
-        let directory = from.unwrap_or(&self.policy).parent().unwrap_or(Path::new(""));
-        let path = directory.join(name);
+        let path = self.path(name, from);
         let name = path.display().to_string();
         match read(&path, most) {
             Ok((bytes, _)) if bytes.len() > most => Err(IncludeError::TooLarge { name }),

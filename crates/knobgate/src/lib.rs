@@ -17,6 +17,7 @@
 //! - Who put a program on a cgroup is the **source** of its link ([`kernel::LinkSource`]). Nobody takes away another's: [`LinksOf`].
 //! - What is [`Off`] is out of force, and nothing puts it in force.
 //! - A [`Survey`] shows which programs run for which cgroup, ours and others'.
+//! - [`Integrity`] finds what somebody else has done to attachments and their cgroups, and a [`PinWatch`] notices that pins go.
 //! - A [`Supervisor`] runs one command under a policy, in a cgroup that exists only for it.
 //! - An [`Observation`] records what the processes of a cgroup do, and which of it succeeds.
 //!
@@ -84,6 +85,7 @@ mod attached_policy;
 mod attachment_error;
 mod attachment_state;
 mod attachments;
+mod bpf_memory;
 mod cgroup_ref;
 mod compiled_policy;
 mod confinement;
@@ -97,6 +99,7 @@ mod departures;
 mod detach;
 mod events;
 mod included_files;
+mod integrity;
 mod kernel_limit;
 mod link_version;
 mod object_origin;
@@ -106,7 +109,11 @@ mod observed_run;
 mod oci_state;
 mod off;
 #[cfg(feature = "containers")]
+mod outdated;
+mod pin_watch;
+#[cfg(feature = "containers")]
 mod planned_workload;
+mod policy_links;
 mod policy_version;
 mod run_error;
 #[cfg(feature = "containers")]
@@ -138,6 +145,7 @@ pub use attached_policy::{AttachedPolicy, RuleCounters};
 pub use attachment_error::AttachmentError;
 pub use attachment_state::{AttachedCgroup, AttachmentState};
 pub use attachments::Attachments;
+pub use bpf_memory::BpfMemory;
 pub use cgroup_ref::CgroupRef;
 pub use compiled_policy::CompiledPolicy;
 #[cfg(feature = "containers")]
@@ -153,6 +161,7 @@ pub use events::{
     ObserverError,
 };
 pub use included_files::IncludedFiles;
+pub use integrity::{Finding, FindingKind, ForeignBy, ForeignProgram, Integrity};
 pub use kernel_limit::{KernelLimit, TargetKernel};
 pub use link_version::{Linked, LinkedVersion, Moved};
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
@@ -162,7 +171,11 @@ pub use observed_run::ObservedRunError;
 pub use oci_state::{OciBundle, OciState, OciStatus};
 pub use off::{Off, OffBy, OffError, OffNote};
 #[cfg(feature = "containers")]
+pub use outdated::OutdatedLink;
+pub use pin_watch::PinWatch;
+#[cfg(feature = "containers")]
 pub use planned_workload::planned_workload;
+pub use policy_links::{PolicyLink, PolicyLinks};
 pub use policy_version::{PolicyVersion, name_of_versions, versions_of};
 pub use run_error::RunError;
 #[cfg(feature = "containers")]

@@ -183,7 +183,7 @@ impl Attachments {
 
     /// The attachment of a version, with its program; `None` if there is none, or another one of this name that is on no cgroup. The
     /// name has only a part of a hash. So the program has to be that of this text.
-    fn pinned_program(
+    pub(crate) fn pinned_program(
         &self,
         policy: &PolicyVersion,
     ) -> Result<Option<(Attachment, ProgramFd)>, AttachmentError> {
@@ -206,7 +206,7 @@ impl Attachments {
     }
 
     /// Makes the attachment of a version, on no cgroup yet: whole, or not at all.
-    fn make(
+    pub(crate) fn make(
         &self,
         policy: &PolicyVersion,
     ) -> Result<(Attachment, ProgramFd, Vec<KernelLimit>), AttachmentError> {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use knobgate_kernel::{BpfObjectError, CgroupError, DescendantsError, GuardError, LinkError};
+use knobgate_kernel::{BpfObjectError, CgroupError, GuardError, LinkError, TrackingError};
 
 /// Why a command cannot be run under a policy.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum RunError {
     Guard(#[from] GuardError),
     /// Processes that leave are to be killed, and cannot be tracked.
     #[error("cannot kill processes that leave the policy")]
-    Departures(#[from] DescendantsError),
+    Departures(#[from] TrackingError),
     /// The command cannot be started, in its cgroup or at all.
     #[error("cannot start the command")]
     Start(#[source] io::Error),

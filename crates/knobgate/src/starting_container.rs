@@ -193,7 +193,7 @@ fn process(id: &str, pid: Option<u32>) -> Result<u32, ContainerError> {
 }
 
 /// The error, with the place in the file if a policy cannot be compiled.
-fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> ContainerError {
+pub(crate) fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> ContainerError {
     let (name, source) = match error {
         AttachmentError::Compile { name, source } => (name, source),
         error => return error.into(),

@@ -9,8 +9,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 
 use knobgate_kernel::{
-    BlockedSignals, BpfObjectError, Cgroup, CgroupError, Departure, DescendantsError, LoadedProgram,
-    ProcessId, Signal, SignalInfo, SyscallResultsError,
+    BlockedSignals, BpfObjectError, Cgroup, CgroupError, Departure, LoadedProgram, ProcessId, Signal,
+    SignalInfo, SyscallResultsError, TrackingError,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -41,7 +41,7 @@ pub enum RunEvent<'a> {
     /// The cgroup of the command exists. Nothing runs in it, and the policy is not on it yet.
     Created(&'a Cgroup),
     /// Processes that leave the policy cannot be tracked.
-    NotTracked(&'a DescendantsError),
+    NotTracked(&'a TrackingError),
     /// System calls cannot be traced, so it is not known which accesses succeed. Only for commands under
     /// [observation](Supervisor::observe).
     NotTraced(&'a SyscallResultsError),

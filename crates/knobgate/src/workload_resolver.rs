@@ -148,6 +148,21 @@ impl WorkloadResolver {
         workload_search::find(name, &self.hierarchy, &mut self.state, started)
     }
 
+    /// The same as it is known now, of the cgroup with this id and directory; `None` if that is not in the mounted part of the hierarchy.
+    /// Asks the engine's state each time, and remembers nothing.
+    pub fn look_up(&mut self, cgroup_id: u64, directory: &Path) -> Option<Workload> {
+        let now = Instant::now();
+        let name = self.hierarchy.name(directory)?;
+        let started = self.started.memory(now);
+        let started = started.and_then(|memory| started_at_or_above(memory, cgroup_id, directory));
+        Some(Known::new(&name, started.as_ref(), &mut self.state, now).workload).map(Arc::unwrap_or_clone)
+    }
+
+    /// The hierarchy.
+    pub fn hierarchy(&self) -> &Hierarchy {
+        &self.hierarchy
+    }
+
     /// The directory of a cgroup.
     fn directory(&mut self, id: u64, now: Instant) -> Option<PathBuf> {
         if let Ok(found) = self.hierarchy.path_by_handle(id) {

@@ -49,4 +49,4 @@ pub use processes::{Reaped, eventually, is_running};
 pub use random::Random;
 pub use requirements::{Missing, process_tracking};
 pub use runc::{Bundle, Container, remove_cgroups_of_v1, without_runc};
-pub use seccomp::{deny_bpf, deny_clone3};
+pub use seccomp::{deny_bpf, deny_clone3, deny_inotify_watches};

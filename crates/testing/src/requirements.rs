@@ -69,7 +69,8 @@ pub(crate) fn prepare() -> Option<Missing> {
     (!hook.is_yes()).then_some(Missing::Hook(hook))
 }
 
-/// The [`Requirement`](crate::Requirement) of tests with [`Descendants`](knobgate_kernel::Descendants).
+/// The [`Requirement`](crate::Requirement) of tests with [`Descendants`](knobgate_kernel::Descendants) or
+/// [`GuardedCgroups`](knobgate_kernel::GuardedCgroups).
 pub fn process_tracking(_: &Profile) -> Option<String> {
     let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
     let ringbuf = probe_cached().ringbuf.is_yes();

@@ -16,6 +16,15 @@ pub fn deny_clone3(errno: i32) {
     deny([(libc::SYS_clone3, Vec::new())].into(), errno);
 }
 
+/// The same for inotify_add_watch(2).
+///
+/// # Panics
+///
+/// The filter cannot be installed.
+pub fn deny_inotify_watches(errno: i32) {
+    deny([(libc::SYS_inotify_add_watch, Vec::new())].into(), errno);
+}
+
 /// The same for a command of bpf(2).
 ///
 /// # Panics

@@ -1,10 +1,12 @@
 //! `knobgate doctor`: what this machine can enforce, and how a workload could get around it.
 
+mod agent;
 mod detaching;
 mod finding;
 mod leaving;
 mod machine;
 mod process_mounts;
+mod sandboxes;
 mod visible_cgroups;
 mod workload;
 

@@ -17,7 +17,7 @@ use crate::json;
 use crate::link_source;
 use crate::off::{self, OffReason};
 use crate::output::Output;
-use crate::plural::count;
+use crate::plural::{count, kib};
 use crate::printable::{printable, printable_lines};
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
@@ -75,6 +75,8 @@ struct Shown {
     program_name: String,
     loaded_by_uid: u32,
     loaded_at: String,
+    /// How many bytes of the kernel's memory the program and its maps take; `null` if it was detached just now.
+    memory: Option<u64>,
     policy: Option<String>,
     mode: Option<&'static str>,
     /// The rules, then the default for reads and that for writes.
@@ -142,6 +144,7 @@ impl From<RuleCounters> for ShownRule {
 
 impl Shown {
     fn new(name: &AttachmentName, state: AttachmentState, off: Option<OffBy>) -> Self {
+        let memory = state.memory().ok().map(|memory| memory.bytes());
         let AttachmentState { cgroups, is_pinned, program, policy, origin, maps, .. } = state;
         let (origin, maps) = match policy {
             Some(_) => (None, Vec::new()),
@@ -158,6 +161,7 @@ impl Shown {
             program_name: program.name,
             loaded_by_uid: program.created_by_uid,
             loaded_at: timestamp::since_boot(program.loaded_at),
+            memory,
             policy: meaning.map(|policy| policy.name().to_owned()),
             mode: meaning.map(|policy| match policy.mode() {
                 Mode::Enforce => "enforce",
@@ -193,6 +197,9 @@ impl Shown {
             self.loaded_by_uid,
             self.loaded_at
         ))?;
+        if let Some(memory) = self.memory {
+            output.line(format_args!("  memory {}", kib(memory)))?;
+        }
         match &self.text {
             Some(text) => self.print_rules(text, output)?,
             None => maps::print(&self.maps, output)?,

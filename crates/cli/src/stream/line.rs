@@ -43,6 +43,14 @@ pub(crate) fn pieces(item: &StreamItem, length: Length, about: About) -> Vec<Pie
     line.pieces
 }
 
+/// The same as text that is not in columns.
+pub(crate) fn sentence(item: &StreamItem) -> String {
+    let pieces = pieces(item, Length::Full, About::All);
+    let texts: Vec<String> =
+        pieces.into_iter().map(|piece| piece.text).filter(|text| !text.trim().is_empty()).collect();
+    texts.join(" ")
+}
+
 /// A part of a line, of one style.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {

@@ -2,6 +2,13 @@
 //!
 //! The tests write only in their own network, UTS and IPC namespaces, and attach no program to the root of the hierarchy.
 
+mod agent;
+mod agent_faults;
+mod agent_kills;
+mod agent_machine;
+mod agent_reloads;
+mod agent_service;
+mod agent_watches;
 mod attachments;
 mod containers;
 mod departures;
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [role, arguments @ ..] = arguments.as_slice()
         && let Some(ended) = [
+            agent_faults::play,
             departures::play,
             lacking::play,
             no_process::play,
@@ -99,7 +107,13 @@ fn main() -> ExitCode {
         .requiring(watching::tells_outcomes, watching::OBSERVED)
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
+        .and(agent_service::with_their_own_agent())
         .and(readers::with_their_own_bpffs())
+        .and(agent::with_agents())
+        .and(agent_faults::with_agents())
+        .and(agent_kills::with_agents())
+        .and(agent_reloads::with_agents())
+        .and(agent_watches::with_agents())
         .and(containers::with_runc())
         .and(engine_changes::with_engines())
         .and(engine_documents::with_engines())

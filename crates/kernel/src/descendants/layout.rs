@@ -1,6 +1,7 @@
 //! Offsets of the kernel structures that the programs read.
 
 use crate::cached_layout::cached_layout;
+use crate::traced_tasks::NumberOffsets;
 
 cached_layout! {
     /// Offsets and sizes in bytes. Each is named after what it leads to.
@@ -31,6 +32,20 @@ cached_layout! {
     namespace = offset "upid.ns",
     number_size = size "upid",
     namespace_id = offset "pid_namespace.ns.inum",
+}
+
+impl Layout {
+    pub(super) fn numbers(&self) -> NumberOffsets {
+        NumberOffsets {
+            thread_id: self.thread_id,
+            level: self.level,
+            numbers: self.numbers,
+            number: self.number,
+            namespace: self.namespace,
+            number_size: self.number_size,
+            namespace_id: self.namespace_id,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 //!
 //! They share one hash, from the process id in the initial pid namespace to a
 //! `struct { u32 location; u32 id; u64 start; }`: whether the process is [`INSIDE`] or [`OUTSIDE`], its id in the
-//! observer's pid namespace, and when it was started, in nanoseconds since boot. They read kernel memory by
-//! `bpf_probe_read_kernel`, which returns zeros on a fault.
+//! observer's pid namespace, and when it was started, in nanoseconds since boot.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,6 +10,7 @@ use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Label, Reg, Size, encode, h
 
 use super::layout::Layout;
 use crate::traced_records::{RecordDestination, load_map, load_stack_address};
+use crate::traced_tasks::{self, INITIAL_PID_NAMESPACE};
 
 /// In the cgroup or below it.
 pub(super) const INSIDE: u32 = 0;
@@ -31,10 +31,6 @@ pub(super) const RECORD: usize = 48;
 /// How many ancestors of a cgroup are compared with the tracked one. Deeper cgroups count as outside. (The verifier
 /// simulates every iteration, and compares it with all previous ones.)
 const LEVELS: i32 = 128;
-/// `MAX_PID_NS_LEVEL` in include/linux/pid_namespace.h
-const PID_NAMESPACES: i32 = 32;
-/// The id of the initial pid namespace: `PROC_PID_INIT_INO` in include/linux/proc_ns.h
-const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
 
 /// Stack slots of the main functions.
 const KEY_AT: i16 = -8;
@@ -184,19 +180,12 @@ impl<'a> Emitter<'a> {
         self.asm.new_label()
     }
 
-    /// Reads `size` bytes of kernel memory at `base + offset` to the stack. Clobbers R0 to R5.
     fn read(&mut self, size: i32, at: i16, base: Reg, offset: u32) {
-        self.asm.mov(Reg::R3, base);
-        self.asm.alu(AluOp::Add, Reg::R3, offset as i32);
-        load_stack_address(&mut self.asm, Reg::R1, at);
-        self.asm.mov(Reg::R2, size);
-        self.asm.call_helper(helper_ids::PROBE_READ_KERNEL);
+        traced_tasks::read(&mut self.asm, size, at, base, offset);
     }
 
-    /// Loads a pointer.
     fn follow(&mut self, dst: Reg, base: Reg, offset: u32) {
-        self.read(8, SCRATCH_AT, base, offset);
-        self.asm.load(Size::U64, dst, Reg::R10, SCRATCH_AT);
+        traced_tasks::follow(&mut self.asm, dst, base, offset, SCRATCH_AT);
     }
 
     /// Loads the v2 cgroup of a task.
@@ -305,7 +294,6 @@ impl<'a> Emitter<'a> {
 
     fn id_of(&mut self) {
         let layout = self.context.layout;
-        let (next, found, none) = (self.label(), self.label(), self.label());
         self.asm.begin_function("id_of");
         self.asm.bind(self.id_of);
         if self.context.namespace == INITIAL_PID_NAMESPACE {
@@ -316,27 +304,6 @@ impl<'a> Emitter<'a> {
             return;
         }
         self.follow(Reg::R6, Reg::R1, layout.leader);
-        self.follow(Reg::R6, Reg::R6, layout.thread_id);
-        self.read(4, VALUE_AT, Reg::R6, layout.level);
-        self.asm.load(Size::U32, Reg::R8, Reg::R10, VALUE_AT);
-        self.asm.alu(AluOp::Add, Reg::R6, layout.numbers as i32);
-        self.asm.mov(Reg::R7, 0);
-        self.asm.bind(next);
-        self.asm.jump_if(Cond::Gt, Reg::R7, Reg::R8, none);
-        self.follow(Reg::R0, Reg::R6, layout.namespace);
-        self.read(4, VALUE_AT, Reg::R0, layout.namespace_id);
-        self.asm.load(Size::U32, Reg::R0, Reg::R10, VALUE_AT);
-        self.asm.mov32(Reg::R1, self.context.namespace.cast_signed());
-        self.asm.jump_if(Cond::Eq, Reg::R0, Reg::R1, found);
-        self.asm.alu(AluOp::Add, Reg::R6, layout.number_size as i32);
-        self.asm.alu(AluOp::Add, Reg::R7, 1);
-        self.asm.jump_if(Cond::Le, Reg::R7, PID_NAMESPACES, next);
-        self.asm.bind(none);
-        self.asm.mov(Reg::R0, 0);
-        self.asm.exit();
-        self.asm.bind(found);
-        self.read(4, VALUE_AT, Reg::R6, layout.number);
-        self.asm.load(Size::U32, Reg::R0, Reg::R10, VALUE_AT);
-        self.asm.exit();
+        layout.numbers().return_number(&mut self.asm, self.context.namespace, VALUE_AT, SCRATCH_AT);
     }
 }

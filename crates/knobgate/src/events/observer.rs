@@ -2,7 +2,7 @@
 
 use knobgate_compiler::{CompileError, EVENT_STATE_MAP};
 use knobgate_kernel::{BpfObjectError, Cgroup, Link, LinkError, LoadError, LoadedProgram, ProgramFd};
-use knobgate_policy::{CheckOptions, ParseError, Source, parse};
+use knobgate_policy::{CheckOptions, KnobName, ParseError, Source, parse};
 
 use super::memory::prepare;
 use super::readers::EventReaders;
@@ -48,7 +48,11 @@ pub enum ObserverError {
 /// Loads the program of an observer, with places for readers of its own. It reports writes, and with `reads` also reads.
 pub(crate) fn load_observer(reads: bool) -> Result<LoadedProgram, ObserverError> {
     let read = if reads { "allow log(all)" } else { "allow" };
-    let text = format!("policy observer\n\ndefault read {read}\ndefault write allow log(all)\n");
+    load_observing(format!("policy observer\n\ndefault read {read}\ndefault write allow log(all)\n"))
+}
+
+/// Loads the program of a policy that allows everything.
+fn load_observing(text: String) -> Result<LoadedProgram, ObserverError> {
     let policy = parse(Source::new("observer", text), &CheckOptions::default())?;
     let compiled = CompiledPolicy::observer(&policy)?;
     if !compiled.program().maps.iter().any(|map| map.name == EVENT_STATE_MAP) {
@@ -64,7 +68,26 @@ impl Observer {
     ///
     /// See [`ObserverError`].
     pub fn attach(cgroup: Cgroup, reads: bool) -> Result<Self, ObserverError> {
-        let loaded = load_observer(reads)?;
+        Self::attach_program(load_observer(reads)?, cgroup, reads)
+    }
+
+    /// Starts to observe the writes to these knobs alone.
+    ///
+    /// # Errors
+    ///
+    /// See [`ObserverError`].
+    pub fn attach_to_writes_of<'a>(
+        cgroup: Cgroup,
+        knobs: impl IntoIterator<Item = &'a KnobName>,
+    ) -> Result<Self, ObserverError> {
+        let mut text = "policy observer\n\ndefault read allow\ndefault write allow\n\n".to_owned();
+        for knob in knobs {
+            text.push_str(&format!("allow write {knob} log(all)\n"));
+        }
+        Self::attach_program(load_observing(text)?, cgroup, false)
+    }
+
+    fn attach_program(loaded: LoadedProgram, cgroup: Cgroup, reads: bool) -> Result<Self, ObserverError> {
         prepare(&loaded, [(cgroup.id(), cgroup.path())])?;
         let link = Link::create(&loaded.program, &cgroup)?;
         Ok(Self { loaded, _link: link, cgroup, reads })

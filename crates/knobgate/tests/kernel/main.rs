@@ -3,6 +3,7 @@
 //! The tests write only in their own network, UTS and IPC namespaces, with processes in their own cgroups.
 
 mod events;
+mod integrity;
 mod observations;
 
 use std::error::Error;
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
     }
     match knobgate_testing::in_private_mount_namespace() {
         Some(ended) => ended,
-        None => Suite::new(TESTS)
+        None => Suite::new(&[TESTS, integrity::TESTS].concat())
             .requiring(no_events, EVENTS)
             .requiring(observations::threads_of_events, observations::TESTS)
             .requiring(observations::io_uring, observations::IO_URING)

@@ -5,6 +5,7 @@ mod attachments;
 mod cgroups;
 mod descendants;
 mod fixtures;
+mod guarded;
 mod guards;
 mod links;
 mod loads;
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
         [role, cgroup] if role == descendants::THREADED => {
             return descendants::leave_with_threads(cgroup.as_ref());
         }
+        [role, without_first] if role == guarded::THREADS => {
+            return guarded::start_threads(&without_first.to_string_lossy());
+        }
         [role, parent] if role == cgroups::CLEARER => return cgroups::clear_stale(parent.as_ref()),
         [role, parent] if role == cgroups::HOLDER => return cgroups::hold_scratch(parent.as_ref()),
         [role, pid] if role == cgroups::FIND => return cgroups::find(&pid.to_string_lossy()),
@@ -48,7 +52,7 @@ fn main() -> ExitCode {
         spawns::TESTS,
     ];
     Suite::new(&tests.concat())
-        .requiring(knobgate_testing::process_tracking, descendants::TESTS)
-        .requiring(descendants::version_one_too, descendants::VERSION_ONE)
+        .requiring(knobgate_testing::process_tracking, &[descendants::TESTS, guarded::TESTS].concat())
+        .requiring(descendants::version_one_too, &[descendants::VERSION_ONE, guarded::VERSION_ONE].concat())
         .run()
 }

@@ -7,6 +7,7 @@ use knobgate_kernel::{
 };
 
 use super::finding::Finding;
+use super::{agent, sandboxes};
 use crate::off::describe;
 use crate::output::chain;
 
@@ -25,6 +26,8 @@ pub(super) fn examine() -> Vec<Finding> {
     findings.extend(attached());
     findings.extend(off());
     findings.extend(settings(&machine));
+    findings.extend(agent::examine());
+    findings.extend(sandboxes::examine());
     findings
 }
 

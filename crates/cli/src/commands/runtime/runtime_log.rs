@@ -45,6 +45,8 @@ impl RuntimeLog {
         let level = match priority {
             Priority::Warning => "warning",
             Priority::Error => "error",
+            Priority::Info => "info",
+            Priority::Debug => "debug",
         };
         let (time, message) = (timestamp::rfc_3339(time), printable(message));
         if self.is_json {

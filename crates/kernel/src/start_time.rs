@@ -8,16 +8,24 @@ use crate::process_id::ProcessId;
 
 /// In nanoseconds since boot, in the initial time namespace: `start_boottime` in `struct task_struct`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct StartTime(pub(super) u64);
+pub(crate) struct StartTime(pub(crate) u64);
 
 impl StartTime {
     /// Whether the process with this id is alive and was started then.
-    pub(super) fn matches(self, process: ProcessId) -> bool {
-        let stat = fs::read(format!("/proc/{process}/stat")).unwrap_or_default();
-        let nanoseconds = i128::from(self.0) + i128::from(offset_of_time_namespace());
-        let ticks = nanoseconds / (1_000_000_000 / i128::from(clock_ticks_per_second()));
-        ticks_in(&stat).map(i128::from) == Some(ticks)
+    pub(crate) fn matches(self, process: ProcessId) -> bool {
+        ticks_of(process).is_some_and(|ticks| Some(ticks) == self.ticks())
     }
+
+    /// The same in ticks, as `/proc` says it in our time namespace.
+    pub(crate) fn ticks(self) -> Option<u64> {
+        let nanoseconds = i128::from(self.0) + i128::from(offset_of_time_namespace());
+        u64::try_from(nanoseconds / i128::from(nanoseconds_per_tick())).ok()
+    }
+}
+
+/// When a live process was started, in ticks.
+pub(crate) fn ticks_of(process: ProcessId) -> Option<u64> {
+    ticks_in(&fs::read(format!("/proc/{process}/stat")).ok()?)
 }
 
 /// The start of a live process in ticks, from its `/proc/PID/stat` (proc_pid_stat(5)). The state there is that of the
@@ -32,8 +40,13 @@ fn ticks_in(stat: &[u8]) -> Option<u64> {
     (!has_ended || threads > 1).then_some(start)
 }
 
+/// The length of a tick.
+pub(crate) fn nanoseconds_per_tick() -> u64 {
+    1_000_000_000 / clock_ticks_per_second()
+}
+
 /// The offset of our time namespace in nanoseconds, which `/proc` adds.
-fn offset_of_time_namespace() -> i64 {
+pub(crate) fn offset_of_time_namespace() -> i64 {
     let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
     let offset = offsets.lines().find_map(|line| {
         let mut fields = line.strip_prefix("boottime")?.split_ascii_whitespace();

@@ -1,0 +1,133 @@
+//! The periodic check of what no event reports.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use knobgate::kernel::AttachmentName;
+use knobgate::{AttachmentError, Attachments, Off, PinWatch, PolicyLinks, versions_of};
+
+use super::link_table::LinkTable;
+use super::{Engine, escaped};
+use crate::agent_error::AgentError;
+use crate::notice::{Notice, NoticeField, NoticeKind};
+
+/// How long after pins have gone the links are looked at. Whoever removes one often removes several.
+const PIN_PAUSE: Duration = Duration::from_millis(50);
+/// How often the links are looked at if pins go all the time: they also do when cgroups are removed.
+const PIN_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Engine {
+    pub(super) fn check(&mut self) -> Result<(), AgentError> {
+        if self.changed.is_none() && self.files.have_changed() {
+            self.files_changed();
+        }
+        if Off::read().is_ok_and(|off| off != self.off) {
+            self.off_changed()?;
+        }
+        if self.cgroups.lacking().is_some() {
+            self.rescan()?;
+            self.report_lacking();
+        }
+        self.failed_before = std::mem::take(&mut self.failing);
+        match self.check_links() {
+            Ok(()) => self.check_integrity()?,
+            Err(error) => self.cannot_look(&error),
+        }
+        for id in self.failed_before.clone() {
+            if let Some(path) = self.cgroups.path(id) {
+                self.put(id, &path, None);
+            }
+        }
+        self.check_watches();
+        Ok(())
+    }
+
+    /// Compares the links with those that there were, and puts back what is gone.
+    pub(super) fn check_links(&mut self) -> Result<(), AttachmentError> {
+        (self.links_at, self.links_checked) = (None, Some(Instant::now()));
+        let attachments = Attachments::create()?;
+        // The bpffs may have been mounted anew.
+        if !attachments.is_same_as(self.links.attachments())? {
+            self.links = PolicyLinks::new(attachments);
+            self.watch_pins();
+        }
+        let now = LinkTable::of(self.links.origins()?);
+        let before = std::mem::replace(&mut self.table, now);
+        self.unpin_removed();
+        let gone = before.iter().filter(|(id, record)| {
+            let is_there = |versions| self.table.on(*id).iter().any(|other| other.is_of(versions));
+            self.cgroups.contains(*id)
+                && self.off.of(&record.name).is_none()
+                && !versions_of(&record.name).is_some_and(is_there)
+        });
+        let gone: Vec<_> = gone.map(|(id, record)| (id, Arc::clone(&record.name))).collect();
+        gone.into_iter().for_each(|(id, name)| self.vanished(id, &name));
+        Ok(())
+    }
+
+    /// Begins to watch the pins.
+    pub(super) fn watch_pins(&mut self) {
+        // Without, the check sees what happens to them.
+        self.pin_watch = PinWatch::new(self.links.attachments()).ok();
+    }
+
+    /// Reads what has happened to pins. The links are looked at soon, and not for each of many.
+    pub(super) fn read_pin_events(&mut self) {
+        let Some(watch) = &mut self.pin_watch else { return };
+        match watch.read() {
+            Ok(true) if self.links_at.is_none() => {
+                let now = Instant::now();
+                let soon = now + PIN_PAUSE;
+                self.links_at = Some(self.links_checked.map_or(soon, |at| soon.max(at + PIN_INTERVAL)));
+            }
+            Ok(_) => {}
+            Err(_) => self.pin_watch = None,
+        }
+    }
+
+    /// Unpins what is left of cgroups that are gone.
+    pub(super) fn unpin_removed(&mut self) {
+        let hierarchy = self.workloads.hierarchy();
+        let is_gone = |id: u64| !self.cgroups.contains(id) && hierarchy.was_removed(id).unwrap_or(false);
+        let gone: Vec<u64> = self.table.cgroups().filter(|&id| is_gone(id)).collect();
+        gone.into_iter().for_each(|id| self.forget(id));
+    }
+
+    /// A link is gone, and its cgroup is not.
+    fn vanished(&mut self, id: u64, name: &AttachmentName) {
+        let Some(path) = self.cgroups.path(id) else { return };
+        let shown = escaped(path.as_os_str().as_bytes());
+        let about = |kind, text| {
+            Notice::new(kind, text)
+                .with(NoticeField::Attachment, name)
+                .with(NoticeField::Cgroup, path.display())
+        };
+        let text = format!("somebody has taken {name} away from {shown}");
+        self.notice(about(NoticeKind::LinkVanished, text));
+        if self.set.repair {
+            self.put_again(id, &path, name);
+        }
+    }
+
+    /// Puts a policy on a cgroup again that somebody has taken away from it.
+    pub(super) fn put_again(&mut self, id: u64, path: &Path, name: &AttachmentName) {
+        let shown = escaped(path.as_os_str().as_bytes());
+        let about = |kind, text| {
+            Notice::new(kind, text)
+                .with(NoticeField::Attachment, name)
+                .with(NoticeField::Cgroup, path.display())
+        };
+        self.put(id, path, None);
+        let versions = versions_of(name).unwrap_or_default();
+        let put = self.table.on(id).iter().find(|record| record.is_of(versions)).cloned();
+        if let Some(record) = put {
+            let text = format!("put {} back on {shown}", record.name);
+            self.notice(about(NoticeKind::Repaired, text));
+        } else if self.failing.contains(&id) {
+            let text = format!("cannot put {name} back on {shown}; this is tried again");
+            self.notice(about(NoticeKind::RepairFailed, text));
+        }
+    }
+}

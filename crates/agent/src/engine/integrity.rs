@@ -1,0 +1,147 @@
+//! What somebody else has done to the links of policies.
+
+use std::collections::BTreeSet;
+use std::mem;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use knobgate::kernel::{AttachmentName, Cgroup};
+use knobgate::{AttachmentError, Attachments, Finding, FindingKind, ForeignBy, versions_of};
+
+use super::{Engine, chain, escaped};
+use crate::agent_error::AgentError;
+use crate::notice::{Notice, NoticeField, NoticeKind};
+
+impl Engine {
+    /// Looks at all links, reports what is new, and repairs what can be.
+    pub(super) fn check_integrity(&mut self) -> Result<(), AgentError> {
+        let mut integrity = mem::take(&mut self.integrity);
+        let mut attended = Ok(());
+        let found = Attachments::create().and_then(|attachments| {
+            let between = &mut || {
+                if attended.is_ok() {
+                    attended = self.attend();
+                }
+            };
+            let findings = integrity.pass_with(&attachments, between)?;
+            Ok(findings.iter().cloned().collect::<BTreeSet<Finding>>())
+        });
+        self.integrity = integrity;
+        attended?;
+        let found: BTreeSet<Finding> = match found {
+            Ok(found) => found,
+            Err(error) => {
+                self.cannot_look(&error);
+                return Ok(());
+            }
+        };
+        let before = mem::take(&mut self.findings);
+        for finding in found.difference(&before) {
+            self.found(finding);
+        }
+        self.findings = found;
+        Ok(())
+    }
+
+    pub(super) fn cannot_look(&mut self, error: &AttachmentError) {
+        let text = format!("cannot look at the attachments: {}", chain(error));
+        self.notice(Notice::new(NoticeKind::RepairFailed, text));
+    }
+
+    fn found(&mut self, finding: &Finding) {
+        let Finding { cgroup_id, cgroup: Some(path), attachments, kind, .. } = finding else { return };
+        let [name, ..] = &attachments[..] else { return };
+        let shown = escaped(path.as_os_str().as_bytes());
+        let about = |kind, text| {
+            Notice::new(kind, text)
+                .with(NoticeField::Attachment, name)
+                .with(NoticeField::Cgroup, path.display())
+        };
+        match kind {
+            FindingKind::Detached { .. } => {
+                let text = format!("somebody has detached the link of {name} from {shown}");
+                self.notice(about(NoticeKind::LinkVanished, text));
+                self.put_back(*cgroup_id, path, name);
+            }
+            FindingKind::Replaced { program, .. } => {
+                let text = format!(
+                    "somebody has replaced the program of {name} on {shown} with program {} ({}), loaded by uid {}",
+                    program.id,
+                    escaped(&program.name),
+                    program.loaded_by
+                );
+                let notice = about(NoticeKind::LinkReplaced, text)
+                    .with(NoticeField::ProgramId, program.id)
+                    .with(NoticeField::ProgramName, &program.name)
+                    .with(NoticeField::Uid, program.loaded_by);
+                self.notice(notice);
+                self.restore(path, name);
+            }
+            FindingKind::NotEffective { program_id, .. } => {
+                let text = format!("the program of {name} is on {shown}, and does not run there");
+                let notice = about(NoticeKind::LinkReplaced, text).with(NoticeField::ProgramId, program_id);
+                self.notice(notice);
+            }
+            FindingKind::Foreign { program, attached_to, by } => {
+                let how = match by {
+                    ForeignBy::Link(id) => format!("by link {id}"),
+                    ForeignBy::Mode(mode) => format!("in {mode} mode"),
+                };
+                let text = format!(
+                    "program {} ({}), loaded by uid {}, is attached to {} {how}, and can overrule {name} on {shown}",
+                    program.id,
+                    escaped(&program.name),
+                    program.loaded_by,
+                    escaped(attached_to.as_os_str().as_bytes()),
+                );
+                let notice = about(NoticeKind::ForeignProgram, text)
+                    .with(NoticeField::OtherCgroup, attached_to.display())
+                    .with(NoticeField::ProgramId, program.id)
+                    .with(NoticeField::ProgramName, &program.name)
+                    .with(NoticeField::Uid, program.loaded_by);
+                self.notice(notice);
+            }
+            // The table has these, too, with what is off.
+            _ => {}
+        }
+    }
+
+    /// Puts a policy back whose link was detached, and is pinned still.
+    fn put_back(&mut self, id: u64, path: &Path, name: &Arc<AttachmentName>) {
+        let is_ours = versions_of(name).is_some_and(|versions| self.is_policy(versions));
+        if !self.set.repair || !is_ours || self.off.of(name).is_some() {
+            return;
+        }
+        let record = self.table.on(id).iter().find(|record| record.name == *name).cloned();
+        if let Some(record) = record
+            && self.links.unpin_removed(name, id, record.origin).is_ok()
+        {
+            self.table.remove(id, name);
+            self.put_again(id, path, name);
+        }
+    }
+
+    fn restore(&mut self, path: &Path, name: &AttachmentName) {
+        if !self.set.repair || !versions_of(name).is_some_and(|versions| self.is_policy(versions)) {
+            return;
+        }
+        let shown = escaped(path.as_os_str().as_bytes());
+        let restored = match Cgroup::open(path) {
+            Ok(cgroup) => self.links.restore(name, &cgroup),
+            // It is gone.
+            Err(_) => return,
+        };
+        let (kind, text) = match restored {
+            Ok(()) => (NoticeKind::Repaired, format!("put the program of {name} back on {shown}")),
+            Err(error) => {
+                let text = format!("cannot put the program of {name} back on {shown}: {}", chain(&error));
+                (NoticeKind::RepairFailed, text)
+            }
+        };
+        let notice = Notice::new(kind, text)
+            .with(NoticeField::Attachment, name)
+            .with(NoticeField::Cgroup, path.display());
+        self.notice(notice);
+    }
+}

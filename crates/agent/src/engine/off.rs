@@ -1,0 +1,66 @@
+//! What is taken out of force by `knobgate off`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use knobgate::{Off, OffBy};
+
+use super::{Engine, chain, escaped};
+use crate::agent_error::AgentError;
+use crate::notice::{Notice, NoticeField, NoticeKind};
+
+impl Engine {
+    /// Begins to watch what is off.
+    pub(super) fn watch_off(&mut self) {
+        // Without, the check sees it.
+        let _ = self.off_watch.watch(Path::new(Off::DIRECTORY), []);
+        match Off::read() {
+            Ok(off) => self.report_off(off),
+            Err(error) => {
+                let text = format!(
+                    "cannot find out what is off, so no policy is put on a cgroup: {}",
+                    chain(&error)
+                );
+                self.notice(Notice::new(NoticeKind::AttachFailed, text));
+            }
+        }
+    }
+
+    /// Looks at what is off again, and puts in force what is on again.
+    pub(super) fn off_changed(&mut self) -> Result<(), AgentError> {
+        let before = self.off.clone();
+        self.watch_off();
+        if self.off != before {
+            // What is off was taken away by whoever did that.
+            self.settle_all()?;
+        }
+        Ok(())
+    }
+
+    fn report_off(&mut self, off: Off) {
+        let key = |by: &OffBy| match by {
+            OffBy::Name(name, _) => Some(name.to_string()),
+            _ => None,
+        };
+        let names = |off: &Off| off.reasons().iter().map(key).collect::<BTreeSet<_>>();
+        let (before, now) = (names(&self.off), names(&off));
+        for by in off.reasons().iter().filter(|by| !before.contains(&key(by))) {
+            let notice = Notice::new(NoticeKind::Off, escaped(&by.to_string()));
+            self.notice(with_policy(notice, key(by)));
+        }
+        for name in before.difference(&now) {
+            let what =
+                name.as_ref().map_or_else(|| "all policies are".to_owned(), |name| format!("\"{name}\" is"));
+            let notice = Notice::new(NoticeKind::On, format!("{what} on again"));
+            self.notice(with_policy(notice, name.clone()));
+        }
+        self.off = off;
+    }
+}
+
+fn with_policy(notice: Notice, name: Option<String>) -> Notice {
+    match name {
+        Some(name) => notice.with(NoticeField::Policy, name),
+        None => notice,
+    }
+}

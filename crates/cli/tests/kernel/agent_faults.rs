@@ -1,0 +1,290 @@
+//! `knobgate agent` while something goes wrong.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use knobgate_bpf::{Insn, Program, Reg, Width};
+use knobgate_kernel::{Link, LoadOptions, LoadedProgram, Signal, load};
+use knobgate_testing::{Suite, Test, deny_inotify_watches, eventually};
+use libtest_mimic::Failed;
+
+use crate::agent_machine::{AgentMachine, pins, policy_for, suite};
+use crate::setting::expect;
+
+pub(crate) fn with_agents() -> Suite {
+    let tests: &[Test] = &[
+        ("events_that_are_lost_are_made_up_for", overflow),
+        ("cgroups_that_are_gone_at_once_leave_nothing", short_lived),
+        ("two_thousand_cgroups_have_their_policies", many),
+        ("without_inotify_watches_cgroups_are_looked_for", no_watches),
+        ("a_policy_that_is_taken_away_is_put_back", repaired),
+        ("without_repair_it_is_only_said", not_repaired),
+        ("what_somebody_does_to_links_is_said_and_undone", meddled_with),
+        ("what_is_off_is_not_put_back", off),
+        ("a_read_only_bpffs_is_said_and_waited_for", read_only),
+        ("a_bpffs_that_is_mounted_anew_gets_everything", mounted_anew),
+    ];
+    suite(tests)
+}
+
+fn machine() -> Result<AgentMachine, Failed> {
+    let mut machine = AgentMachine::new(&[("web.knob", &policy_for("web", "g"))])?;
+    machine.start()?;
+    machine.make("g1");
+    machine.expect_on("g1", &["web:agent"]);
+    Ok(machine)
+}
+
+fn overflow() -> Result<(), Failed> {
+    let machine = machine()?;
+    // Its cgroup is watched.
+    machine.signal(Signal::STOP);
+    // The kernel keeps fs.inotify.max_queued_events, 16384 by default.
+    let most: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")?.trim().parse()?;
+    for _ in 0..most {
+        fs::create_dir(machine.at("g1/x"))?;
+        fs::remove_dir(machine.at("g1/x"))?;
+    }
+    machine.make("g2/x/y");
+    fs::remove_dir(machine.at("g1"))?;
+    machine.signal(Signal::CONT);
+    machine.expect_said("events-lost: the kernel had too many events; looking at all cgroups again");
+    machine.expect_on("g2", &["web:agent"]);
+    // It sees what comes after that.
+    machine.make("g3");
+    machine.expect_on("g3", &["web:agent"]);
+    fs::remove_dir(machine.at("g3"))?;
+    eventually("only one pin is there", || links() == 1);
+    machine.expect_whole();
+    Ok(())
+}
+
+/// How many links are pinned.
+fn links() -> usize {
+    pins().iter().filter(|(_, pin)| pin.starts_with("cgroup-")).count()
+}
+
+fn short_lived() -> Result<(), Failed> {
+    let machine = machine()?;
+    for round in 0..1000 {
+        machine.make(&format!("g-{round}/below"));
+        if round % 3 == 0 {
+            std::thread::sleep(Duration::from_micros(round % 7 * 200));
+        }
+        fs::remove_dir(machine.at(&format!("g-{round}/below")))?;
+        fs::remove_dir(machine.at(&format!("g-{round}")))?;
+    }
+    machine.make("g-last");
+    machine.expect_on("g-last", &["web:agent"]);
+    eventually("only two pins are there", || links() == 2);
+    machine.expect_whole();
+    assert!(!machine.log().contains("failed"), "{}", machine.log());
+    Ok(())
+}
+
+fn many() -> Result<(), Failed> {
+    const CGROUPS: usize = 2000;
+    let mut machine = machine()?;
+    for cgroup in 0..CGROUPS {
+        fs::create_dir(machine.at(&format!("g-{cgroup}")))?;
+    }
+    let all = |expected: usize| links() == expected;
+    let wait = |what: &str, expected: usize| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while !all(expected) {
+            assert!(std::time::Instant::now() < deadline, "{what}: {} links", links());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    wait("new ones", CGROUPS + 1);
+    machine.end(Signal::KILL)?;
+    for cgroup in 0..CGROUPS / 2 {
+        fs::remove_dir(machine.at(&format!("g-{cgroup}")))?;
+    }
+    machine.start()?;
+    wait("what is left of the removed ones is gone", CGROUPS / 2 + 1);
+    machine.write("web.knob", &format!("{}allow write vm.swappiness\n", policy_for("web", "g")));
+    let moved = format!("{} moved to a new version", CGROUPS / 2 + 1);
+    machine.expect_said(&moved);
+    wait("moved", CGROUPS / 2 + 1);
+    machine.expect_whole();
+    Ok(())
+}
+
+/// Runs the agent where inotify gives no watches, as where there are too many.
+pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
+    if role != "--without-inotify-watches" {
+        return None;
+    }
+    deny_inotify_watches(libc::ENOSPC);
+    let [program, arguments @ ..] = arguments else { return None };
+    eprintln!("{}", Command::new(program).args(arguments).exec());
+    Some(ExitCode::FAILURE)
+}
+
+fn no_watches() -> Result<(), Failed> {
+    let mut machine = AgentMachine::new(&[("web.knob", &policy_for("web", "g"))])?;
+    let command = machine.command_through(std::env::current_exe()?.as_os_str(), "--without-inotify-watches");
+    machine.start_command(command)?;
+    machine.expect_said("raise the sysctl fs.inotify.max_user_watches");
+    machine.make("g1/below");
+    machine.expect_on("g1", &["web:agent"]);
+    machine.write("web.knob", &policy_for("web", "h"));
+    machine.make("h1");
+    machine.expect_on("h1", &["web:agent"]);
+    machine.expect_on("g1", &[]);
+    Ok(())
+}
+
+/// Takes the policy away from a cgroup.
+fn take_away(machine: &AgentMachine, cgroup: &str) {
+    for (attachment, _) in machine.on(cgroup) {
+        let path = machine.at(cgroup).display().to_string();
+        expect(0, ["detach", &attachment, "--source", "agent", "--cgroup", &path]);
+    }
+}
+
+fn repaired() -> Result<(), Failed> {
+    let machine = machine()?;
+    machine.make("g2");
+    machine.expect_on("g2", &["web:agent"]);
+    take_away(&machine, "g1");
+    machine.expect_said("link-vanished: somebody has taken web@");
+    machine.expect_said("repaired: put web@");
+    machine.expect_on("g1", &["web:agent"]);
+    // All of it, with the program.
+    let attachment = machine.on("g1")[0].0.clone();
+    fs::remove_dir_all(format!("/sys/fs/bpf/knobgate/{attachment}"))?;
+    machine.expect_on("g1", &["web:agent"]);
+    machine.expect_on("g2", &["web:agent"]);
+    machine.expect_whole();
+    Ok(())
+}
+
+fn not_repaired() -> Result<(), Failed> {
+    let mut machine = AgentMachine::new(&[("web.knob", &policy_for("web", "g"))])?;
+    machine.configure("repair = false\n");
+    machine.start()?;
+    machine.make("g1");
+    machine.expect_on("g1", &["web:agent"]);
+    take_away(&machine, "g1");
+    machine.expect_said("link-vanished: somebody has taken web@");
+    std::thread::sleep(Duration::from_millis(2500));
+    machine.expect_on("g1", &[]);
+    assert_eq!(machine.log().matches("link-vanished").count(), 1, "{}", machine.log());
+    Ok(())
+}
+
+fn off() -> Result<(), Failed> {
+    let machine = machine()?;
+    machine.write("other.knob", &policy_for("other", "g"));
+    machine.expect_on("g1", &["other:agent", "web:agent"]);
+    expect(0, ["off", "web"]);
+    machine.expect_said("off: \"web\" is off");
+    machine.make("g2");
+    machine.expect_on("g2", &["other:agent"]);
+    std::thread::sleep(Duration::from_millis(2500));
+    machine.expect_on("g1", &["other:agent"]);
+    machine.signal(Signal::HUP);
+    machine.expect_said("reloaded: read 2 policies");
+    machine.expect_on("g1", &["other:agent"]);
+    assert!(!machine.log().contains("vanished"), "{}", machine.log());
+    expect(0, ["on", "web"]);
+    for cgroup in ["g1", "g2"] {
+        machine.expect_on(cgroup, &["other:agent", "web:agent"]);
+    }
+    machine.expect_said("on: \"web\" is on again");
+    expect(0, ["off"]);
+    machine.expect_on("g1", &[]);
+    expect(0, ["on"]);
+    machine.expect_on("g1", &["other:agent", "web:agent"]);
+    Ok(())
+}
+
+fn run(command: &str, arguments: &[&str]) {
+    let status = Command::new(command).args(arguments).status().expect("it runs");
+    assert!(status.success(), "{command} {arguments:?}: {status}");
+}
+
+fn read_only() -> Result<(), Failed> {
+    let machine = machine()?;
+    let inside = ["-m", "-t", &machine.pid().to_string()].map(str::to_owned);
+    let remount = |options: &str| {
+        let mut arguments: Vec<&str> = inside.iter().map(String::as_str).collect();
+        arguments.extend(["mount", "-o", options, "/sys/fs/bpf"]);
+        run("nsenter", &arguments);
+    };
+    remount("remount,ro");
+    machine.make("g2");
+    machine.expect_said("attach-failed: cannot put ");
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(machine.log().matches("attach-failed").count(), 1, "{}", machine.log());
+    remount("remount,rw");
+    machine.expect_on("g2", &["web:agent"]);
+    machine.expect_on("g1", &["web:agent"]);
+    Ok(())
+}
+
+fn mounted_anew() -> Result<(), Failed> {
+    let machine = machine()?;
+    let pid = machine.pid().to_string();
+    run("nsenter", &["-m", "-t", &pid, "umount", "-l", "/sys/fs/bpf"]);
+    machine.make("g2");
+    machine.expect_said("failed: ");
+    run("nsenter", &["-m", "-t", &pid, "mount", "-t", "bpf", "bpf", "/sys/fs/bpf"]);
+    machine.expect_said("put web@");
+    let inside = format!("/proc/{pid}/root/sys/fs/bpf/knobgate");
+    let links = || {
+        let directories = fs::read_dir(&inside).into_iter().flatten().flatten();
+        let pins = directories.flat_map(|entry| fs::read_dir(entry.path()).into_iter().flatten().flatten());
+        pins.filter(|pin| pin.file_name().to_string_lossy().starts_with("cgroup-")).count()
+    };
+    eventually("both cgroups have it", || links() == 2);
+    assert!(machine.is_running());
+    Ok(())
+}
+
+fn meddled_with() -> Result<(), Failed> {
+    let machine = machine()?;
+    let attachment = machine.on("g1")[0].0.clone();
+    let link = || {
+        let pins = pins().into_iter().find(|(_, pin)| pin.starts_with("cgroup-"));
+        let (attachment, pin) = pins.expect("a link");
+        Link::from_pin(format!("/sys/fs/bpf/knobgate/{attachment}/{pin}")).expect("a link")
+    };
+    link().detach()?;
+    machine.expect_said(&format!("link-vanished: somebody has detached the link of {attachment}"));
+    machine.expect_said("repaired: put web@");
+    let runs =
+        |program: u32| machine.open("g1").effective().is_ok_and(|effective| effective.contains(&program));
+    let ours = link().program()?;
+    eventually("it is on the cgroup again", || link().info().is_ok_and(|info| info.cgroup_id.is_some()));
+
+    let program = foreign().program;
+    link().update(&ours, &program)?;
+    machine.expect_said(&format!("link-replaced: somebody has replaced the program of {attachment}"));
+    machine.expect_said("put the program of web@");
+    eventually("its own program runs", || runs(ours.info().expect("a program").id));
+
+    let above = machine.open("");
+    let _link = Link::create(&program, &above)?;
+    machine.expect_said("foreign-program: program ");
+    assert!(machine.log().contains("(foreign), loaded by uid 0"), "{}", machine.log());
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(machine.log().matches("foreign-program: ").count(), 1, "{}", machine.log());
+    machine.expect_whole();
+    Ok(())
+}
+
+/// A program that allows everything.
+fn foreign() -> LoadedProgram {
+    let program = Program {
+        name: "foreign".to_owned(),
+        insns: vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()],
+        ..Program::default()
+    };
+    load(&program, &LoadOptions::default()).expect("it loads")
+}

@@ -1,0 +1,266 @@
+//! A machine for one agent: a bpffs, a `/run`, and a cgroup that it takes for the root of all.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use knobgate_kernel::{Cgroup, Hierarchy, ProcessId, ScratchCgroup, Signal, start_inside};
+use knobgate_testing::{Reaped, Suite, Test, TestNamespaces, eventually, is_running, scratch};
+use libtest_mimic::Failed;
+use tempfile::TempDir;
+
+use crate::setting::KNOBGATE;
+
+/// The namespaces of a test with an agent. Knobs are written in its own.
+const NAMESPACES: TestNamespaces = &["--mount", "--net", "--uts", "--ipc"];
+
+/// Tests with agents.
+pub(crate) fn suite(tests: &[Test]) -> Suite {
+    Suite::new(tests).isolated(NAMESPACES)
+}
+
+/// A policy for the cgroups whose names start so.
+pub(crate) fn policy_for(name: &str, start: &str) -> String {
+    format!("policy {name}\napply if cgroup starts with \"/{start}\"\ndefault write deny\n")
+}
+
+/// A machine on which an agent can run. It sees only the cgroups below one, which is in a cgroup namespace for it.
+pub(crate) struct AgentMachine {
+    files: TempDir,
+    top: ScratchCgroup,
+    agent: Option<Reaped>,
+    /// How often an agent was started.
+    starts: usize,
+}
+
+impl AgentMachine {
+    pub(crate) fn new(policies: &[(&str, &str)]) -> Result<Self, Failed> {
+        for (fs_type, point) in [("bpf", "/sys/fs/bpf"), ("tmpfs", "/run"), ("tmpfs", "/var/lib")] {
+            let mounted = Command::new("mount").args(["-t", fs_type, fs_type, point]).status()?;
+            assert!(mounted.success(), "{point}: {mounted}");
+        }
+        let machine = Self { files: tempfile::tempdir()?, top: scratch(), agent: None, starts: 0 };
+        fs::create_dir(machine.policies())?;
+        for (name, text) in policies {
+            machine.write(name, text);
+        }
+        machine.configure("");
+        Ok(machine)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    pub(crate) fn policies(&self) -> PathBuf {
+        self.path("policies.d")
+    }
+
+    /// Writes a policy, as editors do.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let new = self.policies().join(format!("{name}~"));
+        fs::write(&new, text).expect("a policy");
+        fs::rename(new, self.policies().join(name)).expect("a policy");
+    }
+
+    /// Writes agent.toml, with a short interval.
+    pub(crate) fn configure(&self, text: &str) {
+        let text = format!("check-interval = \"1s\"\n{text}[log]\nformat = \"text\"\nlevel = \"debug\"\n");
+        fs::write(self.path("agent.toml"), text).expect("agent.toml");
+    }
+
+    /// The agent's command line, in its namespaces.
+    pub(crate) fn command(&self) -> Command {
+        self.command_of(&[], &["agent", "--config"])
+    }
+
+    /// The hook's command line, in the same namespaces.
+    pub(crate) fn hook_command(&self) -> Command {
+        self.command_of(&[], &["oci-hook", "--agent-config"])
+    }
+
+    /// The same, run by a role of this program.
+    pub(crate) fn command_through(&self, program: &OsStr, role: &str) -> Command {
+        self.command_of(&[program, OsStr::new(role)], &["agent", "--config"])
+    }
+
+    fn command_of(&self, through: &[&OsStr], arguments: &[&str]) -> Command {
+        let hierarchy = Hierarchy::find().expect("a hierarchy");
+        let script = "umount \"$1\" && mount -t cgroup2 cgroup2 \"$1\" && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--cgroup", "--", "sh", "-c", script, "sh"]).arg(hierarchy.path());
+        command.args(through).arg(KNOBGATE).args(arguments).arg(self.path("agent.toml"));
+        command.arg("--policies").arg(self.policies());
+        start_inside(&mut command, &self.top).expect("cgroup.procs");
+        command
+    }
+
+    /// Starts the agent, and waits until it watches.
+    pub(crate) fn start(&mut self) -> Result<(), Failed> {
+        let command = self.command();
+        self.start_command(command)
+    }
+
+    pub(crate) fn start_command(&mut self, command: Command) -> Result<(), Failed> {
+        self.start_unready(command)?;
+        eventually(&format!("it has started: {}", self.log()), || {
+            self.log().contains("started: ") || !self.is_running()
+        });
+        assert!(self.is_running(), "{}", self.log());
+        Ok(())
+    }
+
+    /// Starts the agent, and does not wait.
+    pub(crate) fn start_unready(&mut self, mut command: Command) -> io::Result<()> {
+        assert!(self.agent.is_none(), "one at a time");
+        self.starts += 1;
+        let log = File::create(self.log_path())?;
+        self.agent = Some(Reaped(command.stderr(log).spawn()?));
+        Ok(())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.path(&format!("log.{}", self.starts))
+    }
+
+    /// What the agent that was started last has said.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Waits until it has said this.
+    pub(crate) fn expect_said(&self, text: &str) {
+        let said = || self.log().contains(text);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !said() {
+            assert!(std::time::Instant::now() < deadline, "not said: {text}\n{}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.agent.as_ref().map_or(0, |agent| agent.0.id())
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        is_running(self.pid())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let agent = self.agent.as_ref().expect("an agent");
+        ProcessId::of_child(&agent.0).send(signal).expect("a signal");
+    }
+
+    /// Sends it a signal that ends it, and waits for that.
+    pub(crate) fn end(&mut self, signal: Signal) -> Result<ExitStatus, Failed> {
+        self.signal(signal);
+        let mut agent = self.agent.take().ok_or("an agent")?;
+        Ok(agent.0.wait()?)
+    }
+
+    /// The directory of a cgroup.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.top.path().join(name)
+    }
+
+    /// Makes a cgroup, and those above it.
+    pub(crate) fn make(&self, name: &str) -> PathBuf {
+        let path = self.at(name);
+        fs::create_dir_all(&path).expect("a cgroup");
+        path
+    }
+
+    pub(crate) fn open(&self, name: &str) -> Cgroup {
+        Cgroup::open(self.at(name)).expect("a cgroup")
+    }
+
+    /// The pins of links on a cgroup: each attachment, with what the name of the pin says after the cgroup's id.
+    pub(crate) fn on(&self, name: &str) -> Vec<(String, String)> {
+        let Ok(found) = fs::metadata(self.at(name)) else { return Vec::new() };
+        let of_cgroup = |(attachment, pin): (String, String)| {
+            let (id, origin) = split(&pin)?;
+            (id == found.ino()).then(|| (attachment, origin.to_owned()))
+        };
+        pins().into_iter().filter_map(of_cgroup).collect()
+    }
+
+    /// Waits until these policies, and no others, are on a cgroup: each as `NAME` and the origin, such as `web:agent`.
+    pub(crate) fn expect_on(&self, name: &str, expected: &[&str]) {
+        let on = || {
+            let on = self.on(name).into_iter();
+            let mut on: Vec<String> = on
+                .map(|(attachment, origin)| {
+                    format!("{}{origin}", attachment.split('@').next().unwrap_or_default())
+                })
+                .collect();
+            on.sort();
+            on
+        };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while on() != expected {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{name} has {:?}, not {expected:?}\n{}",
+                on(),
+                self.log()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Fails unless each link is on a cgroup that is there, runs there, and is the only one of its policy there.
+    pub(crate) fn expect_whole(&self) {
+        let ids: std::collections::BTreeMap<u64, PathBuf> =
+            self.top.descendants().expect("cgroups").into_iter().collect();
+        let mut seen = std::collections::BTreeSet::new();
+        for (attachment, pin) in pins() {
+            assert!(!attachment.starts_with('+'), "half an attachment: {attachment}");
+            let Some((id, origin)) = split(&pin) else { continue };
+            let path = ids.get(&id).unwrap_or_else(|| panic!("{attachment}/{pin} is left over"));
+            let policy = attachment.split('@').next().unwrap_or_default().to_owned();
+            assert!(seen.insert((policy, id)), "{attachment}{origin}: twice on {}", path.display());
+            let attached = Cgroup::open(path).and_then(|cgroup| {
+                cgroup.attached().map_err(|error| knobgate_kernel::CgroupError::Io {
+                    doing: "query",
+                    path: path.clone(),
+                    error: io::Error::other(error),
+                })
+            });
+            assert!(!attached.expect("programs").program_ids.is_empty(), "{} has no program", path.display());
+        }
+    }
+}
+
+/// The pins below each attachment.
+pub(crate) fn pins() -> Vec<(String, String)> {
+    let entries = |path: &Path| {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
+    };
+    let top = Path::new("/sys/fs/bpf/knobgate");
+    let attachments = entries(top).into_iter().filter(|name| !name.starts_with('_'));
+    attachments
+        .flat_map(|name| {
+            let pins = entries(&top.join(&name)).into_iter();
+            pins.map(|pin| (name.clone(), pin)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The names of the attachments.
+pub(crate) fn attachments() -> Vec<String> {
+    let mut names: Vec<String> = pins().into_iter().map(|(attachment, _)| attachment).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The id of the cgroup and the origin of a pinned link.
+fn split(pin: &str) -> Option<(u64, &str)> {
+    let rest = pin.strip_prefix("cgroup-")?;
+    let (id, origin) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+    Some((id.parse().ok()?, origin))
+}

@@ -1,0 +1,62 @@
+//! Offsets of the kernel structures that the programs read.
+
+use crate::cached_layout::cached_layout;
+use crate::traced_tasks::NumberOffsets;
+
+cached_layout! {
+    /// Offsets and sizes in bytes. Each is named after what it leads to.
+    pub(super) struct Layout in "guarded-layout", format 1;
+
+    thread = offset "task_struct.pid",
+    leader = offset "task_struct.group_leader",
+    name = offset "task_struct.comm",
+    signals = offset "task_struct.signal",
+    cgroups = offset "task_struct.cgroups",
+    thread_id = offset "task_struct.thread_pid",
+    start = offset "task_struct.start_boottime",
+    /// The number of live threads.
+    live = offset "signal_struct.live.counter",
+    /// The v2 cgroup.
+    default_cgroup = offset "css_set.dfl_cgrp",
+    /// The root of its hierarchy.
+    root = offset "cgroup.root",
+    node = offset "cgroup.kn",
+    state = offset "cgroup.self",
+    /// From a cgroup to the state of its parent.
+    above = offset "cgroup.self.parent",
+    node_id = offset "kernfs_node.id",
+    /// The depth of the pid namespace, and the ids in it and in all its ancestors.
+    level = offset "pid.level",
+    numbers = offset "pid.numbers",
+    number = offset "upid.nr",
+    namespace = offset "upid.ns",
+    number_size = size "upid",
+    namespace_id = offset "pid_namespace.ns.inum",
+}
+
+impl Layout {
+    pub(super) fn numbers(&self) -> NumberOffsets {
+        NumberOffsets {
+            thread_id: self.thread_id,
+            level: self.level,
+            numbers: self.numbers,
+            number: self.number,
+            namespace: self.namespace,
+            number_size: self.number_size,
+            namespace_id: self.namespace_id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_is_cached_until_the_next_boot() {
+        let layout = Layout::example();
+        let text = layout.render("a");
+        assert_eq!(Layout::parse("a", &text), Some(layout));
+        assert_eq!(Layout::parse("b", &text), None);
+    }
+}

@@ -1,0 +1,424 @@
+//! Processes that leave guarded cgroups.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use knobgate_kernel::{
+    Cgroup, GuardedCgroups, GuardedDeparture, HowItLeft, ProcessId, ScratchCgroup, StartedProcess,
+    start_inside,
+};
+use knobgate_testing::{Reaped, eventually, scratch};
+use libtest_mimic::Failed;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::descendants::STARTER;
+
+pub(crate) const TESTS: &[super::Test] = &[
+    ("a_process_that_moves_out_of_a_guarded_cgroup_is_noticed_with_both_ends", moves),
+    ("who_moved_a_process_out_is_known", moved_by_another),
+    ("a_process_that_was_there_before_the_guard_is_noticed", there_before),
+    ("moves_within_a_guarded_cgroup_or_outside_are_not_noticed", not_noticed),
+    ("a_process_that_leaves_several_guarded_cgroups_has_a_departure_for_each", nested),
+    ("a_process_that_is_cloned_out_of_a_guarded_cgroup_is_noticed_once", cloned),
+    ("a_process_with_threads_leaves_once_and_without_its_first_thread_too", with_threads),
+    ("a_thread_that_leaves_alone_is_named", one_thread),
+    ("deep_cgroups_are_compared_and_too_deep_ones_counted", deep),
+    ("departures_that_find_no_room_are_counted_and_found_by_a_rescan", lost),
+    ("a_guard_within_another_can_come_and_go", within_another),
+    ("processes_that_are_started_while_a_guard_is_set_up_are_tracked", busy),
+];
+
+pub(crate) const VERSION_ONE: &[super::Test] =
+    &[("a_process_that_is_moved_in_a_v1_hierarchy_stays_in_its_guarded_cgroup", version_one)];
+
+/// Two cgroups side by side.
+struct Setup {
+    top: ScratchCgroup,
+    held: Cgroup,
+    other: Cgroup,
+}
+
+impl Setup {
+    fn new() -> Result<Self, Failed> {
+        let top = scratch();
+        let (held, other) = (top.create("held")?, top.create("other")?);
+        Ok(Self { top, held, other })
+    }
+
+    /// A command inside, with the cgroups in `$HELD`, `$OTHER` and `$TOP`.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Result<Command, Failed> {
+        let mut command = Command::new(program);
+        command.env("HELD", self.held.path()).env("OTHER", self.other.path()).env("TOP", self.top.path());
+        start_inside(&mut command, &self.held)?;
+        Ok(command)
+    }
+
+    /// Runs this in a shell inside, which then waits.
+    fn start(&self, script: &str) -> Result<Waiting, Failed> {
+        let mut command = self.command("sh")?;
+        command.args(["-c", &format!("{script}\necho done\nread line")]);
+        Waiting::start(command)
+    }
+}
+
+/// A process that has said that it is done, and waits for a line.
+struct Waiting(Reaped);
+
+impl Waiting {
+    fn start(mut command: Command) -> Result<Self, Failed> {
+        let mut process = Reaped(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+        let mut line = String::new();
+        BufReader::new(process.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+        assert_eq!(line, "done\n");
+        Ok(Self(process))
+    }
+
+    fn child(&mut self) -> &mut Child {
+        &mut self.0.0
+    }
+
+    fn id(&self) -> u32 {
+        self.0.0.id()
+    }
+
+    fn finish(mut self) -> Result<(), Failed> {
+        self.child().stdin.take().ok_or("no input")?.write_all(b"\n")?;
+        self.child().wait()?;
+        Ok(())
+    }
+}
+
+fn id(process: StartedProcess) -> u32 {
+    process.id().get()
+}
+
+/// The guarded cgroup that was left, the new cgroup, and the guarded cgroup in which that is.
+fn ends(departures: &[GuardedDeparture]) -> Vec<(u64, Option<u64>, Option<u64>)> {
+    departures.iter().map(|departure| (departure.guarded, departure.to, departure.entered)).collect()
+}
+
+/// Moves a process.
+fn enter(cgroup: &Cgroup, process: u32) -> Result<(), Failed> {
+    Ok(std::fs::write(cgroup.path().join("cgroup.procs"), process.to_string())?)
+}
+
+fn moves() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.held)?;
+    let ready = |guards: &GuardedCgroups| {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&guards.as_fd(), PollFlags::IN)], Some(&at_once))
+    };
+    assert_eq!(ready(&guards)?, 0);
+    let shell = setup.start("echo 0 >\"$OTHER/cgroup.procs\"")?;
+    assert_eq!(ready(&guards)?, 1);
+    let departures = guards.take();
+    assert_eq!(ready(&guards)?, 0);
+    let [departure] = departures.as_slice() else { return Err(format!("{departures:?}").into()) };
+    assert_eq!(ends(&departures), [(setup.held.id(), Some(setup.other.id()), None)]);
+    let process = departure.process;
+    assert_eq!((process.id().get(), process.is_running(), &*departure.name), (shell.id(), true, &b"sh"[..]));
+    assert_eq!(departure.thread, None);
+    let HowItLeft::Moved(mover) = &departure.how else { return Err(format!("{departure:?}").into()) };
+    assert_eq!((mover.process, &*mover.name, mover.uid), (Some(process), &b"sh"[..], 0));
+    assert_eq!(mover.cgroup, setup.other.id());
+    assert_eq!(guards.lost()?.dropped, 0);
+    shell.finish()?;
+    assert!(!process.is_running());
+    Ok(())
+}
+
+fn moved_by_another() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.held)?;
+    let shell = setup.start("true")?;
+    enter(&setup.top, shell.id())?;
+    let departures = guards.take();
+    let [departure] = departures.as_slice() else { return Err(format!("{departures:?}").into()) };
+    assert_eq!(id(departure.process), shell.id());
+    let HowItLeft::Moved(mover) = &departure.how else { return Err(format!("{departure:?}").into()) };
+    assert_eq!(mover.process.map(id), Some(std::process::id()));
+    assert_eq!(mover.cgroup, Cgroup::of_this_process()?.id());
+    shell.finish()
+}
+
+fn there_before() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let mut guards = GuardedCgroups::new()?;
+    let shell = setup.start("true")?;
+    guards.add(&setup.held)?;
+    enter(&setup.other, shell.id())?;
+    assert_eq!(guards.take().len(), 1);
+    // Not guarded any more.
+    enter(&setup.held, shell.id())?;
+    guards.remove(setup.held.id())?;
+    enter(&setup.other, shell.id())?;
+    assert_eq!(guards.take(), []);
+    shell.finish()
+}
+
+fn not_noticed() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let below = setup.held.create("below")?;
+    let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.held)?;
+    let shell = setup.start("(true; true) & wait")?;
+    for cgroup in [&below, &setup.held, &setup.held, &below] {
+        enter(cgroup, shell.id())?;
+    }
+    let status = setup.command(std::env::current_exe()?)?.arg(STARTER).arg(below.path()).status()?;
+    assert!(status.success(), "{status}");
+    let mut outside = Command::new("true");
+    start_inside(&mut outside, &setup.other)?;
+    assert!(outside.status()?.success());
+    let mut from_outside = Command::new(std::env::current_exe()?);
+    assert!(from_outside.arg(STARTER).arg(setup.held.path()).status()?.success());
+    assert_eq!((guards.take(), guards.lost()?.dropped), (Vec::new(), 0));
+    shell.finish()
+}
+
+fn nested() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let inner = setup.held.create("inner")?;
+    let innermost = inner.create("innermost")?;
+    let mut guards = GuardedCgroups::new()?;
+    let (held, other) = (setup.held.id(), setup.other.id());
+    for guarded in [&setup.held, &inner, &setup.other] {
+        guards.add(guarded)?;
+    }
+    let shell = setup.start("true")?;
+    let expected: [(&Cgroup, &[_]); 5] = [
+        (&innermost, &[]),
+        (&setup.other, &[(inner.id(), Some(other), Some(other)), (held, Some(other), Some(other))]),
+        (&innermost, &[(other, Some(innermost.id()), Some(inner.id()))]),
+        (&setup.held, &[(inner.id(), Some(held), Some(held))]),
+        (&setup.top, &[(held, Some(setup.top.id()), None)]),
+    ];
+    for (to, expected) in expected {
+        enter(to, shell.id())?;
+        assert_eq!(ends(&guards.take()), expected, "to {}", to.path().display());
+    }
+    shell.finish()
+}
+
+fn cloned() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.held)?;
+    let mut starter = setup.command(std::env::current_exe()?)?;
+    let mut starter = starter.arg(STARTER).arg(setup.other.path()).spawn()?;
+    assert!(starter.wait()?.success());
+    let departures = guards.take();
+    let [departure] = departures.as_slice() else { return Err(format!("{departures:?}").into()) };
+    assert_eq!(ends(&departures), [(setup.held.id(), Some(setup.other.id()), None)]);
+    let HowItLeft::Started(parent) = &departure.how else { return Err(format!("{departure:?}").into()) };
+    assert_eq!((parent.process.map(id), parent.cgroup), (Some(starter.id()), setup.held.id()));
+    assert_ne!(id(departure.process), starter.id());
+    Ok(())
+}
+
+/// The argument that makes this program start two threads, and end its first one if asked to.
+pub(crate) const THREADS: &str = "--with-threads";
+
+pub(crate) fn start_threads(without_first: &str) -> ExitCode {
+    let finish = || -> ! {
+        println!("done");
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0)
+    };
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let _sender = sender;
+        loop {
+            std::thread::park();
+        }
+    });
+    if without_first == "yes" {
+        std::thread::spawn(move || {
+            let leader = format!("/proc/{}/stat", std::process::id());
+            while !std::fs::read_to_string(&leader).is_ok_and(|stat| stat.contains(") Z ")) {
+                std::thread::yield_now();
+            }
+            finish()
+        });
+        knobgate_kernel::test_util::exit_thread()
+    }
+    drop(receiver);
+    finish()
+}
+
+fn with_threads() -> Result<(), Failed> {
+    for without_first in ["no", "yes"] {
+        let setup = Setup::new()?;
+        let mut guards = GuardedCgroups::new()?;
+        guards.add(&setup.held)?;
+        let mut command = setup.command(std::env::current_exe()?)?;
+        command.args([THREADS, without_first]);
+        let process = Waiting::start(command)?;
+        enter(&setup.other, process.id())?;
+        // Within the outside.
+        enter(&setup.top, process.id())?;
+        let departures = guards.take();
+        assert_eq!(
+            ends(&departures),
+            [(setup.held.id(), Some(setup.other.id()), None)],
+            "without its first thread: {without_first}"
+        );
+        assert_eq!((id(departures[0].process), departures[0].thread), (process.id(), None));
+        process.finish()?;
+    }
+    Ok(())
+}
+
+fn one_thread() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    for cgroup in [&setup.held, &setup.other] {
+        std::fs::write(cgroup.path().join("cgroup.type"), "threaded")?;
+    }
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([THREADS, "no"]);
+    start_inside(&mut command, &setup.top)?;
+    let process = Waiting::start(command)?;
+    enter(&setup.held, process.id())?;
+    let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.held)?;
+    let task = |thread: &str| format!("/proc/{}/task/{thread}", process.id());
+    let threads = std::fs::read_dir(task(""))?
+        .map(|thread| Ok(thread?.file_name().to_string_lossy().parse()?))
+        .collect::<Result<BTreeSet<u32>, Failed>>()?;
+    let thread = threads.iter().copied().find(|&thread| thread != process.id()).ok_or("no second thread")?;
+    std::fs::write(setup.other.path().join("cgroup.threads"), thread.to_string())?;
+    enter(&setup.top, process.id())?;
+    let departures = guards.take();
+    let (held, other, top) = (setup.held.id(), setup.other.id(), setup.top.id());
+    assert_eq!(ends(&departures), [(held, Some(other), None), (held, Some(top), None)]);
+    let threads: Vec<_> = departures.iter().map(|departure| departure.thread.map(ProcessId::get)).collect();
+    assert_eq!(threads, [Some(thread), None]);
+    assert!(departures.iter().all(|departure| id(departure.process) == process.id()));
+    process.finish()
+}
+
+fn deep() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.held)?;
+    let script = |levels: u32| {
+        format!(
+            "cd \"$HELD\" && for i in $(seq {levels}); do mkdir x && cd x || exit 1; done; echo 0 >cgroup.procs"
+        )
+    };
+    let shell = setup.start(&script(100))?;
+    enter(&setup.other, shell.id())?;
+    let departures = guards.take();
+    assert_eq!(departures.iter().map(|departure| departure.guarded).collect::<Vec<_>>(), [setup.held.id()]);
+    assert_eq!(guards.lost()?.dropped, 0);
+    shell.finish()?;
+
+    let setup = Setup::new()?;
+    guards.add(&setup.held)?;
+    let shell = setup.start(&script(140))?;
+    assert_eq!((guards.take(), guards.lost()?.dropped), (Vec::new(), 1));
+    enter(&setup.other, shell.id())?;
+    assert_eq!((guards.take().len(), guards.lost()?.dropped), (1, 1));
+    shell.finish()
+}
+
+fn lost() -> Result<(), Failed> {
+    const DEPARTURES: usize = 6000;
+    let setup = Setup::new()?;
+    let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.held)?;
+    let (shell, staying) = (setup.start("true")?, setup.start("true")?);
+    assert_eq!(guards.rescan()?, []);
+    let mut process = setup.command("sh")?;
+    let status = process
+        .args(["-c", &format!("i=0; while [ $i -lt {DEPARTURES} ]; do echo 0 >\"$OTHER/cgroup.procs\"; echo 0 >\"$HELD/cgroup.procs\"; i=$((i + 1)); done")])
+        .status()?;
+    assert!(status.success());
+    enter(&setup.other, shell.id())?;
+    let taken = guards.take();
+    let dropped = usize::try_from(guards.lost()?.dropped)?;
+    assert!(dropped > 0 && !taken.is_empty() && taken.len() + dropped == DEPARTURES + 1, "{dropped}");
+    assert!(taken.iter().all(|departure| id(departure.process) != shell.id()));
+
+    let found = guards.rescan()?;
+    let [departure] = found.as_slice() else { return Err(format!("{found:?}").into()) };
+    assert_eq!((id(departure.process), &*departure.name), (shell.id(), &b"sh"[..]));
+    assert_eq!(ends(&found), [(setup.held.id(), Some(setup.other.id()), None)]);
+    assert_eq!(departure.how, HowItLeft::Found);
+    // Neither again, nor one that `take` has returned.
+    enter(&setup.other, staying.id())?;
+    assert_eq!(guards.take().len(), 1);
+    assert_eq!(guards.rescan()?, []);
+    shell.finish()?;
+    staying.finish()
+}
+
+fn within_another() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let inner = setup.held.create("inner")?;
+    let mut guards = GuardedCgroups::new()?;
+    let shell = setup.start("true")?;
+    enter(&inner, shell.id())?;
+    guards.add(&setup.held)?;
+    guards.add(&inner)?;
+    guards.add(&inner)?;
+    enter(&setup.held, shell.id())?;
+    assert_eq!(ends(&guards.take()), [(inner.id(), Some(setup.held.id()), Some(setup.held.id()))]);
+    enter(&inner, shell.id())?;
+    guards.remove(inner.id())?;
+    enter(&setup.held, shell.id())?;
+    assert_eq!(ends(&guards.take()), []);
+    enter(&setup.other, shell.id())?;
+    assert_eq!(ends(&guards.take()), [(setup.held.id(), Some(setup.other.id()), None)]);
+    assert_eq!(guards.ids().collect::<Vec<_>>(), [setup.held.id()]);
+    shell.finish()
+}
+
+fn busy() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let mut guards = GuardedCgroups::new()?;
+    // Each shell starts the next one and ends.
+    std::fs::write(
+        "/run/knobgate-test-chain",
+        "[ -e /run/knobgate-test-stop ] && { sleep 1000 & exit; }\nsh /run/knobgate-test-chain &\n",
+    )?;
+    let chains = 4;
+    for _ in 0..chains {
+        assert!(setup.command("sh")?.arg("/run/knobgate-test-chain").status()?.success());
+    }
+    guards.add(&setup.held)?;
+    std::fs::write("/run/knobgate-test-stop", "")?;
+    let sleeping = || -> Result<Vec<u32>, Failed> {
+        let mut all = setup.held.procs()?;
+        all.retain(|id| std::fs::read(format!("/proc/{id}/comm")).is_ok_and(|name| name == b"sleep\n"));
+        Ok(all)
+    };
+    eventually("the chains end", || sleeping().is_ok_and(|sleeping| sleeping.len() == chains));
+    let processes = sleeping()?;
+    processes.iter().try_for_each(|&process| enter(&setup.other, process))?;
+    let left: Vec<_> = guards.take().iter().map(|departure| id(departure.process)).collect();
+    assert_eq!((left, guards.lost()?.dropped), (processes, 0));
+    setup.other.kill()?;
+    assert!(setup.other.wait_until_empty(std::time::Duration::from_secs(10))?);
+    std::fs::remove_file("/run/knobgate-test-stop")?;
+    Ok(())
+}
+
+fn version_one() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.held)?;
+    // A hierarchy without controllers, which vanishes when it is empty.
+    let script = "at=$(mktemp -d) && mount -t cgroup -o none,name=knobgate-test none \"$at\" && mkdir \"$at/there\" && \
+        echo $$ >\"$at/there/cgroup.procs\" && (true; true) && echo $$ >\"$at/cgroup.procs\" && rmdir \"$at/there\" && \
+        umount \"$at\" && rmdir \"$at\"";
+    let status = setup.command("sh")?.args(["-c", script]).status()?;
+    assert!(status.success(), "{status}");
+    assert_eq!((guards.take(), guards.lost()?.dropped), (Vec::new(), 0));
+    Ok(())
+}
