@@ -10,6 +10,7 @@ mod policy_files;
 mod reload;
 mod retries;
 mod status;
+mod watches;
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
@@ -33,6 +34,7 @@ use journal::Journal;
 use link_table::LinkTable;
 use policy_files::{PolicyFiles, PolicySet};
 use retries::Retries;
+use watches::Watches;
 
 /// How long files have to be left alone before they are read.
 const SETTLING: Duration = Duration::from_millis(200);
@@ -52,6 +54,7 @@ pub(crate) struct Engine {
     workloads: WorkloadResolver,
     links: PolicyLinks,
     table: LinkTable,
+    watches: Watches,
     /// Reports that pins have gone.
     pin_watch: Option<PinWatch>,
     /// When links are looked at because of that, and when they were.
@@ -107,6 +110,7 @@ impl Engine {
             workloads,
             links: PolicyLinks::new(Attachments::create()?),
             table: LinkTable::default(),
+            watches: Watches::new(),
             pin_watch: None,
             links_at: None,
             links_checked: None,
@@ -154,6 +158,7 @@ impl Engine {
         self.report_outdated();
         self.report_unwatched_files();
         self.report_lacking();
+        self.begin_watches();
         Ok(())
     }
 
@@ -161,6 +166,8 @@ impl Engine {
     pub(crate) fn run(&mut self) -> Result<(), AgentError> {
         while !self.is_stop_asked {
             self.wait()?;
+            // Before a cgroup is forgotten from which a process has left.
+            self.attend_to_watches();
             self.attend()?;
             self.retry()?;
             if self.off_watch.read().map_err(wait_failed)? {
@@ -192,10 +199,11 @@ impl Engine {
 
     /// Waits until there is something to do.
     fn wait(&self) -> Result<(), AgentError> {
-        let next = [Some(self.check_at), self.retries.next(), self.read_at(), self.links_at]
-            .into_iter()
-            .flatten()
-            .min();
+        let next =
+            [Some(self.check_at), self.retries.next(), self.read_at(), self.links_at, self.watches.next()]
+                .into_iter()
+                .flatten()
+                .min();
         let pause = next.map(|at| at.saturating_duration_since(Instant::now()));
         let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
@@ -205,6 +213,7 @@ impl Engine {
             readable(self.files.as_fd()),
             readable(self.off_watch.as_fd()),
         ];
+        polled.extend(self.watches.fds().map(readable));
         polled.extend(self.pin_watch.as_ref().map(|watch| readable(watch.as_fd())));
         match poll(&mut polled, pause.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -274,6 +283,7 @@ impl Engine {
         self.late.remove(&id);
         self.before.remove(&id);
         self.failing.remove(&id);
+        self.watches.forget(id);
         for record in self.table.take(id) {
             // What cannot be unpinned is left to the check.
             let _ = self.links.unpin_removed(&record.name, id, record.origin);

@@ -10,6 +10,7 @@ use knobgate_kernel::{
 
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
+use crate::detach::unlink;
 use crate::events;
 use crate::kernel_limit::KernelLimit;
 use crate::off::{Off, OffBy};
@@ -168,22 +169,34 @@ impl PolicyLinks {
         Ok(found)
     }
 
-    /// What the link of a version on a cgroup says about itself; `None` if there is none. It is not opened, so it may be dead.
+    /// Puts a version of a policy on a cgroup instead of an older one that this source has put there, as [`Attachments::move_to`] does.
+    /// Returns what the new link says about itself; `None` if the older version is not there.
     ///
     /// # Errors
     ///
-    /// [`AttachmentError::Failed`].
-    pub fn origin(
-        &self,
-        name: &AttachmentName,
-        cgroup_id: u64,
+    /// [`AttachmentError`]. Then the older one is still there. So it is if the policy is [off](AttachmentError::Off).
+    pub fn move_to(
+        &mut self,
+        policy: &PolicyVersion,
+        older: &AttachmentName,
+        cgroup: &Cgroup,
+        source: LinkSource,
     ) -> Result<Option<LinkOrigin>, AttachmentError> {
-        match self.attachments.pins.attachment(name) {
-            Err(BpffsError::NotFound { .. }) => Ok(None),
-            opened => {
-                opened.and_then(|attachment| attachment.link_origin(cgroup_id)).map_err(failed("open", name))
-            }
+        let _lock = self.attachments.lock()?;
+        let name = policy.name();
+        if let Some(by) = Off::read()?.of(name) {
+            return Err(AttachmentError::Off { name: name.clone(), by });
         }
+        let older_attachment = match self.attachments.pins.attachment(older) {
+            Err(BpffsError::NotFound { .. }) => return Ok(None),
+            opened => opened.map_err(failed("open", older))?,
+        };
+        let origin = older_attachment.link_origin(cgroup.id()).map_err(failed("open", older))?;
+        let Some(origin) = origin.filter(|origin| origin.source == source) else { return Ok(None) };
+        self.open(policy)?;
+        let (new, _) = self.attach(policy, cgroup, source, Lateness::Known(origin.late))?;
+        unlink(&older_attachment, cgroup.id(), source).map_err(failed("detach", older))?;
+        Ok(Some(new))
     }
 
     fn link_one(
@@ -204,20 +217,34 @@ impl PolicyLinks {
             }
         }
         let limits = self.open(policy)?;
+        match self.attach(policy, cgroup, source, Lateness::IfOccupied { except: None })? {
+            (origin, true) => Ok(PolicyLink::New { origin, limits }),
+            (origin, false) => Ok(PolicyLink::Present { name: name.clone(), origin }),
+        }
+    }
+
+    /// Attaches a version that is open to a cgroup, unless it is there. Returns what the link says about itself, and whether it is new.
+    fn attach(
+        &mut self,
+        policy: &PolicyVersion,
+        cgroup: &Cgroup,
+        source: LinkSource,
+        lateness: Lateness,
+    ) -> Result<(LinkOrigin, bool), AttachmentError> {
+        let name = policy.name();
+        let failed = || failed("extend", name);
         let opened = self.opened.get_mut(name);
         let opened = opened.ok_or_else(|| AttachmentError::Empty { name: name.clone() })?;
         if let Some(origin) = opened.attachment.link_origin(cgroup.id()).map_err(failed())? {
-            return Ok(PolicyLink::Present { name: name.clone(), origin });
+            return Ok((origin, false));
         }
         if opened.added >= ADDED_MAX {
             let versions = self.attachments.versions(versions_of(name).unwrap_or_default())?;
             opened.make_room(versions.iter().map(|version| &version.program))?;
         }
-        let paths = [(cgroup.id(), cgroup.path())];
-        events::remember_cgroups(opened.cgroups.as_ref(), paths);
+        events::remember_cgroups(opened.cgroups.as_ref(), [(cgroup.id(), cgroup.path())]);
         opened.added += 1;
         let mut transaction = Transaction::begin(&opened.attachment, &opened.program).map_err(failed())?;
-        let lateness = Lateness::IfOccupied { except: None };
         if let Err(source) = transaction.attach(cgroup, source, lateness) {
             return Err(AttachmentError::Cgroup {
                 operation: "extend",
@@ -230,8 +257,7 @@ impl PolicyLinks {
         }
         let origin = transaction.attached().first().map(|(_, origin)| *origin);
         transaction.commit();
-        let origin = origin.unwrap_or(LinkOrigin { source, late: true });
-        Ok(PolicyLink::New { origin, limits })
+        Ok((origin.unwrap_or(LinkOrigin { source, late: true }), true))
     }
 
     /// Opens a version, unless it is open, and makes it if necessary.

@@ -40,6 +40,7 @@ impl Engine {
                 self.put(id, &path, None);
             }
         }
+        self.check_watches();
         Ok(())
     }
 

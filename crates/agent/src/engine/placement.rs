@@ -9,8 +9,8 @@ use std::time::Instant;
 use knobgate::kernel::{Cgroup, CgroupError, LinkSource};
 use knobgate::workload::{Engine, Workload};
 use knobgate::{
-    AttachmentError, CgroupRef, ContainerError, ContainerPolicy, PolicyLink, WorkloadFields,
-    name_of_versions, versions_of,
+    AttachmentError, ContainerError, ContainerPolicy, PolicyLink, WorkloadFields, name_of_versions,
+    versions_of,
 };
 
 use super::link_table::{LinkRecord, LinkTable};
@@ -145,6 +145,7 @@ impl super::Engine {
                         limits.iter().map(|limit| format!("{}: {limit}", policy.name())).collect();
                     self.report_limits(&limits);
                     self.table.add(id, policy.version().name(), origin);
+                    self.watches.guard(&cgroup);
                     if let Some(latency) = latency {
                         self.journal.attached(latency);
                     }
@@ -267,15 +268,12 @@ impl super::Engine {
                     if *policy.version().name() == *name {
                         continue;
                     }
-                    let Ok(cgroup) = CgroupRef::at(path) else { continue };
-                    match self.links.attachments().move_to(policy.version(), &cgroup, LinkSource::Agent) {
-                        Ok(moved) if !moved.from.is_empty() => {
+                    let Ok(cgroup) = Cgroup::open(path) else { continue };
+                    match self.links.move_to(policy.version(), &name, &cgroup, LinkSource::Agent) {
+                        Ok(Some(origin)) => {
                             settled.moved += 1;
-                            let version = policy.version().name().clone();
-                            moved.from.iter().for_each(|old| self.table.remove(id, old));
-                            if let Ok(Some(origin)) = self.links.origin(&version, id) {
-                                self.table.add(id, &version, origin);
-                            }
+                            self.table.remove(id, &name);
+                            self.table.add(id, policy.version().name(), origin);
                         }
                         // It is off, and not there.
                         Ok(_) | Err(AttachmentError::Off { .. }) => {}

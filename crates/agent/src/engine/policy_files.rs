@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use knobgate::{AgentConfig, ContainerError, ContainerPolicies};
+use knobgate::{AgentConfig, ContainerError, ContainerPolicies, KeptKnob};
 use rustix::io::Errno;
 
 use crate::agent::AgentOptions;
@@ -17,6 +17,7 @@ pub(super) struct PolicySet {
     pub(super) policies: ContainerPolicies,
     pub(super) check_interval: Duration,
     pub(super) repair: bool,
+    pub(super) knobs: Vec<KeptKnob>,
 }
 
 /// The files, and watches on them.
@@ -65,9 +66,10 @@ impl PolicyFiles {
             return (Err(ContainerError::Read { path: self.options.policies.clone(), source }), files);
         }
         let read = AgentConfig::read_or_default(self.options.config.as_deref()).and_then(|config| {
-            let (check_interval, repair) = (config.check_interval, config.repair);
+            let (check_interval, repair, knobs) =
+                (config.check_interval, config.repair, config.knobs.clone());
             let policies = ContainerPolicies::read_with(&self.options.policies, config, &mut files)?;
-            Ok(PolicySet { policies, check_interval, repair })
+            Ok(PolicySet { policies, check_interval, repair, knobs })
         });
         (read, files)
     }

@@ -44,6 +44,7 @@ impl Engine {
         self.notice(Notice::new(NoticeKind::Reloaded, text).with(NoticeField::Count, count));
         self.report_limits(&limits);
         self.report_outdated();
+        self.watch_knobs();
         Ok(())
     }
 

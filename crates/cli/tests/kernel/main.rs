@@ -8,6 +8,7 @@ mod agent_kills;
 mod agent_machine;
 mod agent_reloads;
 mod agent_service;
+mod agent_watches;
 mod attachments;
 mod containers;
 mod departures;
@@ -112,6 +113,7 @@ fn main() -> ExitCode {
         .and(agent_faults::with_agents())
         .and(agent_kills::with_agents())
         .and(agent_reloads::with_agents())
+        .and(agent_watches::with_agents())
         .and(containers::with_runc())
         .and(engine_changes::with_engines())
         .and(engine_documents::with_engines())
