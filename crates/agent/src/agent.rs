@@ -11,7 +11,6 @@ use std::time::Duration;
 use knobgate::ContainerPolicies;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::agent_error::AgentError;
 use crate::engine::Engine;
@@ -105,7 +104,6 @@ impl Agent {
     /// [`AgentError`]: another agent runs, the policies or the configuration have errors, or the kernel or the bpffs cannot be used.
     pub fn start(options: AgentOptions, reporter: Box<dyn Reporter>) -> Result<AgentHandle, AgentError> {
         let lock = AgentLock::take()?;
-        allow_descriptors();
         let failed = |source: rustix::io::Errno| AgentError::Start { source: source.into() };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed)?;
         let (ended, alive) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
@@ -123,13 +121,6 @@ impl Agent {
         let shared = Shared { requests, wake, ended, thread: Mutex::new(Some(thread)) };
         Ok(AgentHandle { shared: Arc::new(shared) })
     }
-}
-
-/// Lets this process have as many descriptors as it may: each policy takes three.
-fn allow_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    // Without, there are too many policies for it sooner.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 impl AgentHandle {
