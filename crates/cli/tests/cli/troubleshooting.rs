@@ -1,7 +1,11 @@
-//! The messages in docs/troubleshooting.md are those of the commands, and so are the findings in docs/threat-model.md.
+//! The messages in docs/troubleshooting.md are those of the commands, and so are the findings in docs/threat-model.md and what the
+//! agent notices in docs/operations.md.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use knobgate_agent::{NoticeKind, Severity};
 
 use crate::TESTS;
 
@@ -65,4 +69,16 @@ fn doctor_has_the_findings_in_the_threat_model() {
         assert!(sources.contains(&format!("\"{finding}\"")), "doctor has no finding {finding}");
     }
     assert!(findings.len() > 5, "{findings:?}");
+}
+
+#[test]
+fn the_page_on_operations_has_what_the_agent_notices() {
+    let page = page("operations.md");
+    let table = page.split("| kind | means |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let listed: BTreeSet<&str> =
+        cells.flat_map(|cell| cell.split(['`', ',', ' '])).filter(|it| !it.is_empty()).collect();
+    // What is no more than a step, or good news, needs nobody.
+    let matter = NoticeKind::ALL.iter().filter(|kind| kind.severity() <= Severity::Warning);
+    assert_eq!(listed, matter.map(|kind| kind.name()).collect());
 }
