@@ -40,7 +40,9 @@ impl From<AttachmentError> for Failure {
         match error {
             AttachmentError::NotFound { .. }
             | AttachmentError::OfContainers { .. }
-            | AttachmentError::NotOfContainers { .. } => Self::usage(what),
+            | AttachmentError::NotOfContainers { .. }
+            | AttachmentError::OnCgroups { .. }
+            | AttachmentError::OfSystemd { .. } => Self::usage(what),
             AttachmentError::Compile { source, .. } => Self::bad(what).because(source),
             AttachmentError::OnOtherCgroups { name, attached_to } => Self::usage(format!(
                 "the attachment \"{name}\" is on {} already, and is not the same as this; name all of its cgroups (knobgate \

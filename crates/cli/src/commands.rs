@@ -29,6 +29,7 @@ mod runtime;
 mod show;
 mod simulate;
 mod status;
+mod systemd_dropin;
 mod test;
 mod top;
 mod verify;
@@ -76,6 +77,7 @@ pub(crate) enum Command {
     Learn(learn::Learn),
     OciHook(oci_hook::OciHook),
     Nri(nri::Nri),
+    SystemdDropin(systemd_dropin::SystemdDropin),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
@@ -114,6 +116,7 @@ impl Command {
             Self::Learn(learn) => learn.run(output),
             Self::OciHook(hook) => Ok(hook.run(output)),
             Self::Nri(nri) => nri.run(output),
+            Self::SystemdDropin(dropin) => dropin.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),

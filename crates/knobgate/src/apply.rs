@@ -16,6 +16,7 @@ use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
 use crate::events::{self, EventReaders, OtherCounters};
 use crate::off::Off;
+use crate::policy_version::versions_of;
 
 /// What [`Attachments::apply`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +105,11 @@ impl Attachments {
         if let Some(program) = existing.program().map_err(failed("open", name))? {
             let same = loaded.program.is_same_as(&program).map_err(LinkError::from);
             if !same.map_err(failed("compare", name))? {
-                return Err(AttachmentError::OfContainers { name: name.clone() });
+                let name = name.clone();
+                return Err(match versions_of(&name) {
+                    Some(_) => AttachmentError::OfContainers { name },
+                    None => AttachmentError::OfSystemd { name },
+                });
             }
             let attached = links.iter().map(|link| link.cgroup_id).collect();
             let id = program.info().map_err(LinkError::from).map_err(failed("compare", name))?.id;

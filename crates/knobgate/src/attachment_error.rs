@@ -106,6 +106,20 @@ pub enum AttachmentError {
         /// Its name.
         name: AttachmentName,
     },
+    /// A program cannot be pinned under this name, because an attachment that has it is on cgroups.
+    #[error("the attachment \"{name}\" is on cgroups: use another name, or detach it first")]
+    OnCgroups {
+        /// Its name.
+        name: AttachmentName,
+    },
+    /// The attachment is a program that somebody else attaches, such as systemd, and is not replaced on cgroups.
+    #[error(
+        "the attachment \"{name}\" is a program that is pinned for systemd: use another name, or detach it first"
+    )]
+    OfSystemd {
+        /// Its name.
+        name: AttachmentName,
+    },
     /// The attachment has the name of a version of a policy for containers, and is something else.
     #[error(
         "the attachment \"{name}\" has the name of a version of a policy for containers, and is not that version; detach it"

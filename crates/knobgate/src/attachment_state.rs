@@ -17,7 +17,8 @@ use crate::object_origin::ObjectOrigin;
 pub struct AttachmentState {
     /// Its cgroups, sorted by path. Empty if all of them have been removed.
     pub cgroups: Vec<AttachedCgroup>,
-    /// Whether its program is pinned, so that it stays without any cgroup: it is that of a policy for containers.
+    /// Whether its program is pinned, so that it stays without any cgroup: it is that of a policy for containers if
+    /// [`versions_of`](crate::versions_of) knows its name, and else one that somebody else attaches.
     pub is_pinned: bool,
     /// Its program.
     pub program: ProgramInfo,

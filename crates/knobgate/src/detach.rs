@@ -8,6 +8,8 @@ use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
 use crate::off::Off;
+use crate::pinned_program::detach_without_links;
+use crate::policy_version::versions_of;
 
 /// Whose links are taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,10 +144,19 @@ impl Attachments {
                     Err(error) => taken.failed.push(error),
                 }
             }
-            if taken.failed.is_empty() && attachment.program()?.is_none() {
-                self.pins.remove(&taken.name)?;
-                taken.is_gone = true;
+            if !taken.failed.is_empty() {
+                return Ok(());
             }
+            match attachment.program()? {
+                Some(_) if versions_of(&taken.name).is_some() => return Ok(()),
+                // systemd would attach it again: units that start have to do without the pin.
+                Some(program) => {
+                    *taken.from.entry(LinkSource::Hand).or_default() += detach_without_links(&program)?;
+                }
+                None => {}
+            }
+            self.pins.remove(&taken.name)?;
+            taken.is_gone = true;
             Ok(())
         });
         taken.failed.extend(taken_off.err());

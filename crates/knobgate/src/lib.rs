@@ -13,6 +13,7 @@
 //! - [`Attachments`] are programs on cgroups, under names, held by links that are pinned on a bpffs. The kernel and the
 //!   bpffs have all of their state. [Applying](Attachments::apply) a program to a name attaches it, or replaces what
 //!   is there.
+//! - A program can also be [pinned](Attachments::pin) under a name, for others to attach, such as systemd.
 //! - A [`PolicyVersion`] is a policy for cgroups that come and go, whose attachment stays without any.
 //! - Who put a program on a cgroup is the **source** of its link ([`kernel::LinkSource`]). Nobody takes away another's: [`LinksOf`].
 //! - What is [`Off`] is out of force, and nothing puts it in force.
@@ -108,6 +109,7 @@ mod observed_run;
 #[cfg(feature = "containers")]
 mod oci_state;
 mod off;
+mod pinned_program;
 #[cfg(feature = "containers")]
 mod outdated;
 mod pin_watch;
@@ -170,6 +172,7 @@ pub use observed_run::ObservedRunError;
 #[cfg(feature = "containers")]
 pub use oci_state::{OciBundle, OciState, OciStatus};
 pub use off::{Off, OffBy, OffError, OffNote};
+pub use pinned_program::Pinned;
 #[cfg(feature = "containers")]
 pub use outdated::OutdatedLink;
 pub use pin_watch::PinWatch;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use knobgate_kernel::{
-    AttachMode, Attachment, AttachmentName, BpfObjectError, Bpffs, BpffsError, Cgroup, Link, LinkOrigin,
-    MachineAttachments, PinDir, SurveyError,
+    AttachMode, Attachment, AttachmentName, BpfObjectError, Bpffs, BpffsError, Cgroup, Link, LinkError,
+    LinkOrigin, MachineAttachments, PinDir, SurveyError,
 };
 
 use crate::attachments::Attachments;
+use crate::policy_version::versions_of;
 
 /// The programs of all cgroups, ours and others'.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Survey {
     pub dead: BTreeSet<AttachmentName>,
     /// The attachments of policies for containers that are on no cgroup now.
     pub waiting: BTreeSet<AttachmentName>,
+    /// The programs that are [pinned](Attachments::pin) for others to attach, and that are on no cgroup now.
+    pub unused: BTreeSet<AttachmentName>,
     /// Why names of attachments may be missing.
     pub unread: Vec<BpffsError>,
 }
@@ -44,6 +47,8 @@ pub struct EffectiveProgram {
     pub attached_to: Option<PathBuf>,
     /// How it is attached; `None` if that is not visible here.
     pub attached_by: Option<AttachedBy>,
+    /// If it is attached without a link, the attachment whose program is pinned, and is this one.
+    pub pinned_as: Option<AttachmentName>,
 }
 
 /// How a program is attached to a cgroup.
@@ -98,10 +103,17 @@ impl Survey {
             .filter(|link| link.cgroup_id.is_some())
             .filter_map(|link| Some(&names.get(&link.id)?.0))
             .collect();
-        let is_dead = |name: &&AttachmentName| !alive.contains(name) && !pinned.contains(*name);
+        let is_dead = |name: &&AttachmentName| !alive.contains(name) && !pinned.contains_key(*name);
         let dead = names.values().map(|(name, _)| name).filter(is_dead).cloned().collect();
-        let waiting = pinned.iter().filter(|name| !alive.contains(name)).cloned().collect();
-        Ok(Self { cgroups: run_orders(&machine, &names)?, dead, waiting, unread })
+        let cgroups = run_orders(&machine, &names, &pinned)?;
+        let used: HashSet<&AttachmentName> = cgroups
+            .iter()
+            .flat_map(|order| &order.programs)
+            .filter_map(|one| one.pinned_as.as_ref())
+            .collect();
+        let on_none = pinned.keys().filter(|name| !alive.contains(name) && !used.contains(name)).cloned();
+        let (waiting, unused) = on_none.partition(|name| versions_of(name).is_some());
+        Ok(Self { cgroups, dead, waiting, unused, unread })
     }
 }
 
@@ -109,8 +121,8 @@ impl Survey {
 #[derive(Debug, Default)]
 struct LinkNames {
     names: HashMap<u32, (AttachmentName, LinkOrigin)>,
-    /// The attachments whose program is pinned.
-    pinned: BTreeSet<AttachmentName>,
+    /// The attachments whose program is pinned, with its id.
+    pinned: BTreeMap<AttachmentName, u32>,
     /// Why names may be missing.
     unread: Vec<BpffsError>,
 }
@@ -130,11 +142,14 @@ impl LinkNames {
 
     fn read_all(&mut self, pins: &PinDir) -> Result<(), BpffsError> {
         for name in pins.names()? {
-            let read = |attachment: Attachment| Ok((attachment.links()?, attachment.program()?.is_some()));
+            let read = |attachment: Attachment| {
+                let program = attachment.program()?.map(|program| program.info()).transpose();
+                Ok((attachment.links()?, program.map_err(LinkError::from)?))
+            };
             match pins.attachment(&name).and_then(read) {
-                Ok((links, is_pinned)) => {
+                Ok((links, program)) => {
                     self.names.extend(links.iter().map(|link| (link.info.id, (name.clone(), link.origin))));
-                    self.pinned.extend(is_pinned.then_some(name));
+                    self.pinned.extend(program.map(|program| (name, program.id)));
                 }
                 // It was detached in the meantime.
                 Err(BpffsError::NotFound { .. }) => {}
@@ -148,7 +163,10 @@ impl LinkNames {
 fn run_orders(
     attachments: &MachineAttachments,
     names: &HashMap<u32, (AttachmentName, LinkOrigin)>,
+    pinned: &BTreeMap<AttachmentName, u32>,
 ) -> Result<Vec<RunOrder>, SurveyError> {
+    let pinned: HashMap<u32, &AttachmentName> =
+        pinned.iter().map(|(name, program)| (*program, name)).collect();
     // For each cgroup, its links and their programs.
     let mut links: HashMap<u64, Vec<(u32, AttachedBy)>> = HashMap::new();
     for link in &attachments.links {
@@ -173,10 +191,10 @@ fn run_orders(
         }
     }
     let order = |(path, programs): (&PathBuf, Vec<u32>)| {
-        let mut attached = attached_from(path, &ids, &links, attachments);
+        let mut attached = attached_from(path, &ids, &links, attachments, &pinned);
         let running = |program_id| match attached.iter().position(|one| one.program_id == program_id) {
             Some(place) => attached.remove(place),
-            None => EffectiveProgram { program_id, attached_to: None, attached_by: None },
+            None => EffectiveProgram { program_id, attached_to: None, attached_by: None, pinned_as: None },
         };
         RunOrder { cgroup: path.clone(), programs: programs.into_iter().map(running).collect() }
     };
@@ -189,6 +207,7 @@ fn attached_from(
     ids: &BTreeMap<&Path, u64>,
     links: &HashMap<u64, Vec<(u32, AttachedBy)>>,
     attachments: &MachineAttachments,
+    pinned: &HashMap<u32, &AttachmentName>,
 ) -> Vec<EffectiveProgram> {
     let mut found = Vec::new();
     for level in path.ancestors() {
@@ -199,10 +218,15 @@ fn attached_from(
                 Some(place) => links.remove(place).1,
                 None => AttachedBy::Mode(attached.mode.unwrap_or(AttachMode::Multi)),
             };
+            let pinned_as = match by {
+                AttachedBy::Link { .. } => None,
+                AttachedBy::Mode(_) => pinned.get(&program_id).map(|&name| name.clone()),
+            };
             found.push(EffectiveProgram {
                 program_id,
                 attached_to: Some(level.to_owned()),
                 attached_by: Some(by),
+                pinned_as,
             });
         }
     }

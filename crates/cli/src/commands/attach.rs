@@ -143,7 +143,7 @@ const HAS_THREADS: &str = "is a threaded cgroup: the policy applies to the threa
                            their processes";
 
 /// The directory of attachments, created if necessary. Warns if something else had to be moved away.
-fn create_attachments(output: &Output) -> Result<Attachments, Failure> {
+pub(super) fn create_attachments(output: &Output) -> Result<Attachments, Failure> {
     let attachments = Attachments::create()?;
     let path = attachments.path();
     for MovedAway { owner, path: moved_to, .. } in attachments.moved_away() {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::process::ExitCode;
 
-use knobgate::{AttachmentError, Attachments, CgroupRef, LinksOf};
+use knobgate::{AttachmentError, Attachments, CgroupRef, LinksOf, versions_of};
 use knobgate_kernel::{AttachmentName, LinkSource};
 
 use crate::attachment_names::{self, named};
@@ -114,6 +114,7 @@ fn detach(
     of: LinksOf,
     output: &Output,
 ) -> Result<(), AttachmentError> {
+    let is_pinned = attachments.read(name).is_ok_and(|state| state.is_pinned);
     let detached = attachments.detach(name, cgroups, of)?;
     if let Some(error) = detached.not_detached {
         output.warning(format!(
@@ -138,6 +139,9 @@ fn detach(
                 false => format!(", {}", by.join(" and ")),
             };
             format!("{name}: detached from {places}; it is still on {}{by}", count(left, "cgroup"))
+        }
+        (None, _) if is_pinned && versions_of(name).is_none() => {
+            format!("{name}: its pin is removed; units that systemd has started with it keep it until they are stopped")
         }
         (None, _) => format!("{name}: removed; its cgroups were already gone"),
     });

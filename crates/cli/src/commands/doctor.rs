@@ -3,6 +3,7 @@
 mod agent;
 mod detaching;
 mod finding;
+mod for_systemd;
 mod leaving;
 mod machine;
 mod process_mounts;

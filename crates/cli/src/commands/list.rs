@@ -45,8 +45,9 @@ impl List {
             survey.cgroups = orders_for(&targets, &survey);
             survey.dead.clear();
             survey.waiting.clear();
+            survey.unused.clear();
         }
-        let Survey { cgroups, dead, waiting, unread, .. } = survey;
+        let Survey { cgroups, dead, waiting, unused, unread, .. } = survey;
         let off = off::shown(output);
         for error in &unread {
             output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
@@ -69,6 +70,10 @@ impl List {
                 let waiting = Waiting { attachment: name.as_str(), cgroup: None, for_containers: true };
                 output.line(json::line(&waiting))?;
             }
+            for name in &unused {
+                let unused = Unused { attachment: name.as_str(), cgroup: None, for_systemd: true };
+                output.line(json::line(&unused))?;
+            }
             for by in &off.reasons() {
                 output.line(json::line(&IsOff::from(by)))?;
             }
@@ -77,7 +82,7 @@ impl List {
         for by in &off.reasons() {
             output.line(printable(&off::describe(by)))?;
         }
-        if lines.is_empty() && dead.is_empty() && waiting.is_empty() {
+        if lines.is_empty() && dead.is_empty() && waiting.is_empty() && unused.is_empty() {
             output.report(if targets.is_empty() {
                 "nothing is attached"
             } else {
@@ -99,6 +104,11 @@ impl List {
         for name in waiting {
             output
                 .line(format_args!("{HEADING}{name}{HEADING:#} is for containers, and on no cgroup now"))?;
+        }
+        for name in unused {
+            output.line(format_args!(
+                "{HEADING}{name}{HEADING:#} is pinned for systemd, and on no cgroup now"
+            ))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -178,6 +188,14 @@ impl<'a> From<&'a OffBy> for IsOff<'a> {
     }
 }
 
+/// A program that is pinned for systemd, and is on no cgroup.
+#[derive(Debug, Serialize)]
+struct Unused<'a> {
+    attachment: &'a str,
+    cgroup: Option<&'a str>,
+    for_systemd: bool,
+}
+
 /// Details of a program. They may be missing if it is gone or not visible.
 #[derive(Debug, Clone, Default)]
 struct Details {
@@ -213,7 +231,7 @@ fn lines(order: &RunOrder, programs: &mut HashMap<u32, Details>) -> Vec<ProgramL
             Some(AttachedBy::Link { id, attachment, origin }) => {
                 (Some((*id, *origin)), attachment.as_ref(), Some("link".to_owned()))
             }
-            Some(AttachedBy::Mode(mode)) => (None, None, Some(mode.to_string())),
+            Some(AttachedBy::Mode(mode)) => (None, program.pinned_as.as_ref(), Some(mode.to_string())),
             None => (None, None, None),
         };
         let origin = link.and_then(|(_, origin)| origin);

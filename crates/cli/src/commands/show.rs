@@ -5,7 +5,7 @@ mod maps;
 use std::path::Path;
 use std::process::ExitCode;
 
-use knobgate::{AttachedCgroup, AttachedPolicy, AttachmentState, OffBy, RuleCounters};
+use knobgate::{AttachedCgroup, AttachedPolicy, AttachmentState, OffBy, RuleCounters, versions_of};
 use knobgate_kernel::{AttachmentName, LinkOrigin};
 use knobgate_policy::{Mode, PolicyFile, Source};
 use serde::Serialize;
@@ -67,6 +67,8 @@ struct Shown {
     cgroups: Vec<ShownCgroup>,
     /// Whether it is that of a policy for containers, and stays without any cgroup.
     for_containers: bool,
+    /// Whether it is a program that is pinned for systemd, which attaches it.
+    for_systemd: bool,
     /// Why it is off; `null` if it is not.
     off: Option<OffReason>,
     #[serde(skip)]
@@ -154,7 +156,8 @@ impl Shown {
         Self {
             name: name.to_string(),
             cgroups: cgroups.into_iter().map(ShownCgroup::from).collect(),
-            for_containers: is_pinned,
+            for_containers: is_pinned && versions_of(name).is_some(),
+            for_systemd: is_pinned && versions_of(name).is_none(),
             off: off.as_ref().map(OffReason::from),
             off_text: off.as_ref().map(off::describe),
             program: program.id,
@@ -178,6 +181,9 @@ impl Shown {
     fn print(&self, output: &Output) -> Result<(), Failure> {
         let (place, link) = match &self.cgroups[..] {
             [] if self.for_containers => ("no cgroup now; it is for containers".to_owned(), String::new()),
+            [] if self.for_systemd => {
+                ("no cgroup of its own; it is pinned for systemd".to_owned(), String::new())
+            }
             [] => ("no cgroup any more: all of them were removed".to_owned(), String::new()),
             [only] => {
                 let origin = link_source::describe(only.origin);

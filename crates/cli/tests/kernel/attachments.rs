@@ -35,16 +35,16 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_closed_output_does_not_hide_what_was_done", full),
 ];
 
-const DENY: &str = "policy t-attached\ndefault write allow\ndeny write net.ipv4.ip_forward\n";
+pub(crate) const DENY: &str = "policy t-attached\ndefault write allow\ndeny write net.ipv4.ip_forward\n";
 
 /// Whether a process in the cgroup may write the knob that [`DENY`] denies.
-fn may_write(cgroup: &Cgroup) -> bool {
+pub(crate) fn may_write(cgroup: &Cgroup) -> bool {
     let status =
         shell(cgroup, "echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward").stderr(Stdio::null()).status();
     status.expect("a shell").success()
 }
 
-fn shown_json(name: &str) -> Value {
+pub(crate) fn shown_json(name: &str) -> Value {
     serde_json::from_slice(&expect(0, ["show", "--json", name]).stdout).expect("JSON")
 }
 

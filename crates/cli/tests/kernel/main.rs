@@ -29,6 +29,7 @@ mod nri;
 mod objects;
 mod oci_hooks;
 mod off;
+mod pinned_programs;
 mod pins;
 mod readers;
 mod reviewing;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         many::TESTS,
         no_process::TESTS,
         objects::TESTS,
+        pinned_programs::TESTS,
         pins::TESTS,
         runs::TESTS,
         signals::TESTS,

@@ -7,7 +7,7 @@ use knobgate_kernel::{
 };
 
 use super::finding::Finding;
-use super::{agent, sandboxes};
+use super::{agent, for_systemd, sandboxes};
 use crate::off::describe;
 use crate::output::chain;
 
@@ -25,6 +25,7 @@ pub(super) fn examine() -> Vec<Finding> {
     findings.extend(probes.hook.is_yes().then(departures));
     findings.extend(attached());
     findings.extend(off());
+    findings.extend(for_systemd::examine());
     findings.extend(settings(&machine));
     findings.extend(agent::examine());
     findings.extend(sandboxes::examine());
