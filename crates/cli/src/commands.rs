@@ -32,6 +32,7 @@ mod status;
 mod systemd_dropin;
 mod test;
 mod top;
+mod unhook;
 mod verify;
 mod watch;
 
@@ -78,6 +79,7 @@ pub(crate) enum Command {
     OciHook(oci_hook::OciHook),
     Nri(nri::Nri),
     SystemdDropin(systemd_dropin::SystemdDropin),
+    Unhook(unhook::Unhook),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
@@ -117,6 +119,7 @@ impl Command {
             Self::OciHook(hook) => Ok(hook.run(output)),
             Self::Nri(nri) => nri.run(output),
             Self::SystemdDropin(dropin) => dropin.run(output),
+            Self::Unhook(unhook) => unhook.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),

@@ -28,6 +28,7 @@ mod simulate;
 mod test;
 mod top;
 mod troubleshooting;
+mod unhook;
 mod verify;
 mod watch;
 
