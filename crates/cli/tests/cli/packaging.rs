@@ -1,7 +1,9 @@
 //! The files for packages.
 
 use std::fs;
+use std::path::Path;
 
+use knobgate::AgentConfig;
 use serde_json::Value;
 
 use crate::{TESTS, knobgate};
@@ -22,4 +24,20 @@ fn podman_and_cri_o_run_the_hook_for_every_container() {
     assert_eq!(program, "knobgate");
     let help = knobgate([command, "--help"]).output().unwrap();
     assert!(help.status.success(), "{help:?}");
+}
+
+/// What is commented out has to be right as well: it is what people will take away the `#` of.
+#[test]
+fn the_configuration_is_valid_with_and_without_its_comments() {
+    let file = format!("{TESTS}/../../../packaging/etc/agent.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "it says nothing by itself");
+    assert!(AgentConfig::read(Path::new(&file)).is_ok());
+    let is_setting = |line: &&str| line.starts_with('[') || line.contains(" = ");
+    let settings = text.lines().filter_map(|line| line.strip_prefix("# ")).filter(is_setting);
+    let whole = tempfile::NamedTempFile::new().unwrap();
+    fs::write(whole.path(), settings.collect::<Vec<_>>().join("\n")).unwrap();
+    let config = AgentConfig::read(whole.path()).unwrap();
+    assert_eq!(config.metrics_listen.map(|address| address.port()), Some(9477));
+    assert_eq!(config.check_interval, AgentConfig::default().check_interval);
 }
