@@ -25,6 +25,9 @@ use crate::program_source::ProgramSource;
 /// Run the command again after the policy was edited: a unit that runs keeps the old program until it is restarted. Without UNIT,
 /// nothing is printed: the program is only pinned.
 ///
+/// When systemd is told to reload its units (`systemctl daemon-reload`), it takes its programs away and attaches them again: for that
+/// time, the unit is not judged. docs/systemd.md has a way without this.
+///
 /// systemd attaches programs on cgroup v2 alone (the unified hierarchy), since version 249.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
