@@ -49,6 +49,16 @@ pub enum PolicyLink {
     Off(OffBy),
 }
 
+/// On which cgroups a version is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VersionLinks {
+    /// The name of its attachment.
+    pub name: AttachmentName,
+    /// The id of each cgroup, and what the link there says about itself.
+    pub links: Vec<(u64, LinkOrigin)>,
+}
+
 /// A version that is open.
 #[derive(Debug)]
 struct Opened {
@@ -153,7 +163,7 @@ impl PolicyLinks {
     /// # Errors
     ///
     /// [`AttachmentError::Directory`], [`Failed`](AttachmentError::Failed).
-    pub fn origins(&self) -> Result<Vec<(AttachmentName, Vec<(u64, LinkOrigin)>)>, AttachmentError> {
+    pub fn origins(&self) -> Result<Vec<VersionLinks>, AttachmentError> {
         let mut found = Vec::new();
         for name in self.attachments.names()? {
             if versions_of(&name).is_none() {
@@ -163,8 +173,8 @@ impl PolicyLinks {
                 Err(BpffsError::NotFound { .. }) => continue,
                 opened => opened.and_then(|attachment| attachment.link_origins()),
             };
-            let origins = origins.map_err(failed("list", &name))?;
-            found.push((name, origins));
+            let links = origins.map_err(failed("list", &name))?;
+            found.push(VersionLinks { name, links });
         }
         Ok(found)
     }

@@ -155,7 +155,8 @@ impl WorkloadResolver {
         let name = self.hierarchy.name(directory)?;
         let started = self.started.memory(now);
         let started = started.and_then(|memory| started_at_or_above(memory, cgroup_id, directory));
-        Some(Known::new(&name, started.as_ref(), &mut self.state, now).workload).map(Arc::unwrap_or_clone)
+        let known = Known::new(&name, started.as_ref(), &mut self.state, now);
+        Some(Arc::unwrap_or_clone(known.workload))
     }
 
     /// The hierarchy.

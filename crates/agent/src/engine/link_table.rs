@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use knobgate::kernel::{AttachmentName, LinkOrigin};
-use knobgate::versions_of;
+use knobgate::{VersionLinks, versions_of};
 
 /// The links of all versions of policies, as they were when they were last looked at.
 #[derive(Debug, Default)]
@@ -30,10 +30,10 @@ impl LinkRecord {
 
 impl LinkTable {
     /// All of these.
-    pub(super) fn of(origins: Vec<(AttachmentName, Vec<(u64, LinkOrigin)>)>) -> Self {
+    pub(super) fn of(versions: Vec<VersionLinks>) -> Self {
         let mut table = Self::default();
-        for (name, origins) in origins {
-            origins.into_iter().for_each(|(cgroup, origin)| table.add(cgroup, &name, origin));
+        for VersionLinks { name, links, .. } in versions {
+            links.into_iter().for_each(|(cgroup, origin)| table.add(cgroup, &name, origin));
         }
         table
     }

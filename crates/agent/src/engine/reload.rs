@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use knobgate::{ContainerError, Off};
+use knobgate::{ContainerError, ContainerPolicy, Off};
 
 use super::policy_files::PolicySet;
 use super::{Engine, chain, escaped, plural};
@@ -29,7 +29,7 @@ impl Engine {
             }
         };
         self.set = Arc::new(set);
-        self.links.keep(self.set.policies.policies().iter().map(|policy| policy.version()));
+        self.links.keep(self.set.policies.policies().iter().map(ContainerPolicy::version));
         self.last_reload = ReloadStatus { at: SystemTime::now(), error: None };
         let settled = self.settle_all()?;
         self.remove_unused_versions();
