@@ -30,6 +30,7 @@ mod objects;
 mod oci_hooks;
 mod off;
 mod pins;
+mod privileges;
 mod readers;
 mod reviewing;
 mod runs;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
             &[learning::TESTS, drifting::TESTS, reviewing::TESTS].concat(),
         )
         .requiring(callbacks, objects::CALLBACKS)
+        .requiring(machine::tokens, machine::TOKENS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())
         .requiring(watching::tells_outcomes, watching::OBSERVED)
@@ -120,6 +122,7 @@ fn main() -> ExitCode {
         .and(engines::with_engines())
         .and(runtimes::with_engines())
         .and(oci_hooks::with_their_own_bpffs())
+        .and(privileges::tests())
         .and(off::with_their_own_bpffs())
         .and(sources::with_their_own_bpffs())
         .and(nri::tests())

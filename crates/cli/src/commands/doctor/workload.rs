@@ -172,7 +172,7 @@ fn overruling(workload: &Workload, mounts: &ProcessMounts, cgroup: &Cgroup) -> F
         || (workload.can(Capability::Bpf) && workload.can(Capability::NetAdmin));
     let (how, remedy) = match bpf_token::way_to_load(workload, mounts) {
         _ if loads => (String::new(), "drop CAP_BPF"),
-        Some(token) => (format!(" with {token}"), "mount its bpffs without delegate_progs=cgroup_sysctl"),
+        Some(token) => (format!(" (with {token})"), "mount its bpffs without delegate_progs=cgroup_sysctl"),
         None => return Finding::ok(what, "needs CAP_BPF and CAP_NET_ADMIN, which it does not have"),
     };
     match reaches_policy(workload, mounts, cgroup) {
