@@ -16,6 +16,7 @@ use knobgate_kernel::{AttachmentName, BpfObjectError, Bpffs, PinDir, ProbeOutcom
 use crate::attachment_failure::without_memory;
 use crate::attachment_names::WantedNames;
 use crate::failure::Failure;
+use crate::load_failure::cannot_load;
 use crate::stream::cgroups::Cgroups;
 use crate::timestamp::{WallClock, boot_id};
 pub(crate) use memories::Look;
@@ -89,6 +90,9 @@ impl LiveEvents {
         }
         let probes = probe_cached();
         if probes.event_features().is_none() {
+            if let Some(why) = cannot_load() {
+                return Err(cannot().because(why));
+            }
             let why = match probes.events {
                 ProbeOutcome::Unknown(why) => format!(" ({why})"),
                 ProbeOutcome::Yes | ProbeOutcome::No => String::new(),

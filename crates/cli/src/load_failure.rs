@@ -25,11 +25,24 @@ pub(crate) fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure
     let place = error.rule().and_then(|rule| file.rule_place(rule));
     let place = place.map_or_else(|| file.source().name().to_owned(), |place| place.to_string());
     let what = format!("{place}: cannot compile the policy");
-    match error {
-        CompileError::NotOnThisKernel { .. } => Failure::machine(what),
-        _ => Failure::bad(what),
+    let CompileError::NotOnThisKernel { .. } = error else { return Failure::bad(what).because(error) };
+    match cannot_load() {
+        // Programs are loaded to find it out.
+        Some(why) => Failure::machine(what).because(format!("what this kernel can do is not known: {why}")),
+        None => Failure::machine(what).because(error),
     }
-    .because(error)
+}
+
+/// Why this process cannot load programs, and what to do about it; `None` if it can.
+pub(crate) fn cannot_load() -> Option<String> {
+    let capabilities =
+        Capabilities::of_this_process().ok().filter(|capabilities| !capabilities.can_load())?;
+    let lacks: Vec<String> = capabilities.lacks_for_loading().map(|one| one.to_string()).collect();
+    Some(match &lacks[..] {
+        [] => "this process is in a user namespace, where its capabilities do not count; run knobgate outside this container"
+            .to_owned(),
+        lacks => format!("this process lacks {} to load programs; run knobgate as root", lacks.join(", ")),
+    })
 }
 
 /// `failure` because of `error`, with what to do about it.

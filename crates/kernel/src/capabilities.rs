@@ -169,13 +169,13 @@ impl Capabilities {
     /// Whether compiled policies can be loaded: that takes `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or
     /// `CAP_SYS_ADMIN` instead of each (`bpf_prog_load()` in kernel/bpf/syscall.c), in the initial user namespace.
     pub fn can_load(self) -> bool {
-        self.in_initial_user_namespace && self.could_load()
+        self.in_initial_user_namespace && self.lacks_for_loading().next().is_none()
     }
 
-    /// The same, if the process were in the initial user namespace.
-    pub(crate) fn could_load(self) -> bool {
+    /// The capabilities for that which this process does not have, whatever user namespace it is in.
+    pub fn lacks_for_loading(self) -> impl Iterator<Item = Capability> {
         let needed = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon];
-        self.has(Capability::SysAdmin) || needed.into_iter().all(|one| self.has(one))
+        needed.into_iter().filter(move |&one| !self.has(Capability::SysAdmin) && !self.has(one))
     }
 }
 

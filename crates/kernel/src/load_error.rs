@@ -188,14 +188,15 @@ impl LoadError {
     }
 }
 
-fn missing(capabilities: &Option<Capabilities>) -> &'static str {
-    match capabilities {
-        Some(capabilities) if capabilities.can_load() => {
-            ", although this process has the capabilities: a security module, lockdown or a seccomp filter may forbid it"
-        }
-        Some(capabilities) if capabilities.could_load() => {
-            " because this process is in a user namespace, where its capabilities do not count"
-        }
-        _ => "",
+fn missing(capabilities: &Option<Capabilities>) -> String {
+    let Some(capabilities) = capabilities else { return String::new() };
+    let lacks: Vec<String> = capabilities.lacks_for_loading().map(|one| one.to_string()).collect();
+    if capabilities.can_load() {
+        ", although this process has the capabilities: a security module, lockdown or a seccomp filter may forbid it"
+            .to_owned()
+    } else if lacks.is_empty() {
+        " because this process is in a user namespace, where its capabilities do not count".to_owned()
+    } else {
+        format!(" because this process lacks {}", lacks.join(", "))
     }
 }

@@ -27,6 +27,8 @@ use log::Log;
 /// On SIGHUP, and when a file changes, it reads everything again. If a file has an error, nothing changes. SIGTERM and SIGINT end it.
 /// However it ends, the policies stay in force.
 ///
+/// Privileges: root, CAP_SYS_ADMIN.
+///
 /// Exit status: 0 if it was stopped; 1 if a policy or the configuration has errors; 2 if the arguments are wrong; 3 if this machine
 /// cannot do it, or another agent runs.
 #[derive(Debug, clap::Args)]

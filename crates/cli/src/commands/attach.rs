@@ -31,6 +31,8 @@ use crate::target::{TARGETS, Target, TargetArgs};
 /// --cgroup, --pid, --container, --unit and --pod can be repeated. A container, a unit or a pod means the topmost cgroup that
 /// it has for itself. When the container ends, the cgroup is removed, and the policy is gone with it: one for all containers
 /// goes on the cgroup above.
+///
+/// Privileges: root, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON; to attach again under a name that is in use: CAP_SYS_ADMIN.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("where").args(TARGETS).required(true).multiple(true), after_long_help = EXAMPLES)]
 pub(crate) struct Attach {

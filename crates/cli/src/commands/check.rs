@@ -19,6 +19,8 @@ use findings::Findings;
 /// Prints the errors and warnings of every file, then a summary. Patterns that match no knob of this machine get a
 /// warning, and so do unreachable rules. Files whose names end in `.json` are policies in JSON.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 if no policy has an error (warnings do not count), 1 if one has, 2 if a file cannot be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {

@@ -35,6 +35,8 @@ const FOR_ONE: &str =
 /// that knobgate works on, and denies what some of them cannot do, above all rewriting; with --profile it is for one
 /// kernel. A warning reports everything that is denied for that reason.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 if the object was written, 1 if the policy has errors or needs what the kernel does not have, 2 if
 /// the arguments are wrong or a file cannot be read or written.
 #[derive(Debug, clap::Args)]

@@ -10,6 +10,8 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 /// Print a completion script for a shell
+///
+/// Privileges: none.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
     shell: Shell,

@@ -23,6 +23,8 @@ use crate::target::TargetArgs;
 ///
 /// Only what was attached by hand, with `knobgate attach`, is detached. What the agent, a hook of an OCI runtime or the NRI plugin
 /// has put on a cgroup stays, unless --source says otherwise. They may put it back: `knobgate off` keeps them from it.
+///
+/// Privileges: root.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Detach {

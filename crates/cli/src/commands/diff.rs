@@ -30,6 +30,8 @@ use crate::{json, sarif};
 /// numbers and texts. Where the comparison would not be exact, a class is undecided. Also prints the `apply if` statements that
 /// only one of them has. It needs no kernel and no privileges.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 whatever differs, unless --fail-on says otherwise; 1 if --fail-on is met or a policy has errors, 2 if a
 /// file cannot be read, a line of the events is wrong, or the arguments are.
 #[derive(Debug, clap::Args)]

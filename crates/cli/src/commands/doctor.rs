@@ -1,6 +1,7 @@
 //! `knobgate doctor`: what this machine can enforce, and how a workload could get around it.
 
 mod agent;
+mod bpf_token;
 mod detaching;
 mod finding;
 mod for_systemd;
@@ -30,6 +31,8 @@ use finding::State;
 ///
 /// With --pid, it reports how this process could get around a policy on its cgroup. With --cgroup, --container, --unit or --pod, that is
 /// the process in there that has run longest: of a container, the one that it was started with.
+///
+/// Privileges: none; to examine a process: CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN.
 ///
 /// Exit status: 3 if no policy can be enforced here, otherwise 0.
 #[derive(Debug, clap::Args)]

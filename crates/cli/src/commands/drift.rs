@@ -35,6 +35,8 @@ use conf_files::ConfFiles;
 /// what attached policies remember (see `knobgate log`), which takes root, and what --events has. Policies report what they deny
 /// and rewrite, and what a rule allows with `log`.
 ///
+/// Privileges: none; to know who wrote a knob: root, CAP_SYS_ADMIN.
+///
 /// Exit status: 0 if no knob differs; 1 if one does, or a line is wrong; 2 if a file cannot be read, or the arguments are wrong;
 /// 3 if a knob cannot be read.
 #[derive(Debug, clap::Args)]

@@ -37,6 +37,8 @@ use workload::Selection;
 ///
 /// With --pid, --cgroup, --container, --unit or --pod instead of an access, it shows which `apply if` of the policy holds for the
 /// container or unit that this is or is in, and who chooses what that looks at.
+///
+/// Privileges: none.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES, group = ArgGroup::new("target").args(TARGETS).multiple(true).conflicts_with_all(ACCESS))]
 pub(crate) struct Explain {

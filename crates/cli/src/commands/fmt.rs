@@ -15,6 +15,8 @@ use crate::{file_output, plural, policy_file, report, unified_diff};
 /// A file is replaced atomically, and keeps its mode. A file with errors is not changed; the errors are reported. `-`
 /// formats standard input to standard output.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 for success, 1 if a policy has errors or, with --check, is not formatted, 2 if a file cannot be read,
 /// 3 if one cannot be written.
 #[derive(Debug, clap::Args)]

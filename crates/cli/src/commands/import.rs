@@ -18,6 +18,8 @@ use crate::{file_output, settings_file};
 /// no read. Files are read as systemd-sysctl and sysctl(8) read them, and in the order in which they are given: of several
 /// settings of the same key, the last one counts.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 if the policy was written, 1 if a line of a file is wrong, 2 if the arguments are wrong or a file cannot
 /// be read or written.
 #[derive(Debug, clap::Args)]

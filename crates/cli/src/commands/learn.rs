@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use clap::ArgGroup;
 use knobgate::workload::WorkloadName;
 use knobgate::{Observation, ObservationError, ObservationLoss, ObserverError};
-use knobgate_kernel::{BlockedSignals, Capabilities, Cgroup, Signal, knob_names};
+use knobgate_kernel::{BlockedSignals, Cgroup, Signal, knob_names};
 use knobgate_learn::{LearnError, LearnOptions, Learnt, learn};
 use knobgate_policy::terminal::escape;
 use knobgate_policy::{KnobName, PolicyFile, limits};
 
 use crate::failure::Failure;
 use crate::limited::is_stdin;
-use crate::load_failure::load_failure;
+use crate::load_failure::{cannot_load, load_failure};
 use crate::output::Output;
 use crate::plural::count;
 use crate::policy_file;
@@ -49,8 +49,10 @@ use running::{Run, Running};
 /// With --review, it steps through what a policy in audit mode would have denied, and asks about each knob. The policy is written
 /// only at the end. If the review ends early, what was decided goes to FILE.reviewed.
 ///
-/// This needs root, and Linux 6.1 to see which accesses succeed. While it runs, every system call on the machine takes some
+/// To see which accesses succeed takes Linux 6.1. While it runs, every system call on the machine takes some
 /// 0.2 µs longer.
+///
+/// Privileges: root, CAP_SYS_ADMIN; with --from: none.
 ///
 /// Exit status: 0 if the policy was written, or the review ended without a decision; 1 if events were lost (see --accept-loss), if
 /// the policy to extend or to review has errors, or if the answers end before the review does; 2 for wrong arguments; 3 if this
@@ -378,12 +380,12 @@ fn no_execve() -> Failure {
 
 fn cannot_observe(error: ObservationError) -> Failure {
     let what = Failure::machine(error.to_string());
-    let lacks_privilege = || Capabilities::of_this_process().is_ok_and(|found| !found.can_load());
     match error {
         // Without the privilege, nobody can find out what programs can do.
-        ObservationError::Observer(ObserverError::NoEvents) if lacks_privilege() => {
-            Failure::machine("cannot load the observer").because("run knobgate as root")
-        }
+        ObservationError::Observer(ObserverError::NoEvents) => match cannot_load() {
+            Some(why) => Failure::machine("cannot load the observer").because(why),
+            None => what,
+        },
         ObservationError::Observer(ObserverError::Load(error)) => load_failure(what, error),
         ObservationError::Observer(ObserverError::Parse(error)) => Failure::bug(error.to_string()),
         ObservationError::Observer(ObserverError::Compile(error)) => what.because(error),

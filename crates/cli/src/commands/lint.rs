@@ -24,6 +24,8 @@ use crate::{json, plural, settings_file, style};
 /// task) is reported as such. For a glob, there is a verdict for each way in which its knobs are decided, with an example.
 /// Globs leave knobs alone that have a setting or an exclusion of their own in any of the sysctl.d files.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 if everything is allowed; 1 if something is denied, rewritten, or depends on what is not known, if a line
 /// is wrong, or if the policy has errors; 2 if the arguments are wrong or a file cannot be read.
 #[derive(Debug, clap::Args)]

@@ -27,6 +27,8 @@ use crate::timestamp;
 /// the cgroup by then: what they did before was not judged. Before all else, it says which policies are off (`knobgate off`).
 ///
 /// With --cgroup, --pid, --container, --unit or --pod, only what runs for these cgroups and those below.
+///
+/// Privileges: root, CAP_SYS_ADMIN.
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
     #[command(flatten)]

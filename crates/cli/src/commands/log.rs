@@ -33,6 +33,8 @@ use remembered::Remembered;
 /// is gone has its id, and its name if knobgate had put the policy on it.
 ///
 /// The lines of events are those of `knobgate watch`. Times are in UTC.
+///
+/// Privileges: root, CAP_SYS_ADMIN.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Log {

@@ -12,6 +12,8 @@ use crate::output::Output;
 /// Print the manual page, of the program or of a command
 ///
 /// For example `knobgate man explain | man -l -`.
+///
+/// Privileges: none.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ManPage {
     /// The command

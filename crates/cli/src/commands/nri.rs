@@ -29,6 +29,8 @@ use start_check::Policies;
 /// The runtime goes on without a plugin that is killed, or that does not answer in time: containers that are created then run
 /// without policies. Those that run have theirs already, and keep them. When the runtime restarts, the plugin registers again.
 ///
+/// Privileges: root, CAP_SYS_ADMIN.
+///
 /// Exit status: it runs until it is stopped; 2 if the arguments are wrong, 3 if the runtime rejects the plugin, or its socket may not be
 /// used.
 #[derive(Debug, clap::Args)]

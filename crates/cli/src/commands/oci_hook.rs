@@ -28,6 +28,8 @@ use crate::printable::printable;
 /// If no policy applies, it does nothing. Policies that are off (`knobgate off`) do not apply. At the stage poststop, it cleans up,
 /// and never fails.
 ///
+/// Privileges: root, CAP_SYS_ADMIN.
+///
 /// Exit status: 0; 1 if the container must not start: then there is one line on standard error, which runtimes print, and the same
 /// in the journal; 2 if the arguments are wrong.
 #[derive(Debug, clap::Args)]

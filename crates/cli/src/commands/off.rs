@@ -23,6 +23,8 @@ use crate::output::{Output, chain};
 ///
 /// To start a machine with all policies off, add knobgate=off to the kernel's command line.
 ///
+/// Privileges: root.
+///
 /// Exit status: 0; 1 if the policies of the name's directory have errors, so that it is not known whether there is one; 2 if there is
 /// no such policy; 3 if a policy may still be in force somewhere.
 #[derive(Debug, clap::Args)]

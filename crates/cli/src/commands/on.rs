@@ -17,6 +17,8 @@ use crate::output::Output;
 /// It attaches nothing itself. The agent puts the policies of /etc/knobgate/policies.d back at once; without an agent, they are on
 /// containers that start from then on. What was attached by hand has to be attached again.
 ///
+/// Privileges: root.
+///
 /// Exit status: 0; 2 if there is no such policy; 3 if it stays off for another reason.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]

@@ -14,6 +14,8 @@ use crate::output::Output;
 /// A preset is rules that come with knobgate. A policy includes them with `include preset "NAME@VERSION"`; what a version means
 /// does not change. The tests at the end of a preset are not included: they show what it does alone.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 for success, 2 if there is no such preset.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

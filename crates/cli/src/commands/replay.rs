@@ -26,6 +26,8 @@ use crate::{events_file, json};
 /// An access that no event reports is not judged: rules send events of what they allow only with `log`. It needs no kernel and
 /// no privileges.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 whatever differs, unless --fail-on says otherwise; 1 if --fail-on is met or the policy has errors, 2 if a
 /// file cannot be read, a line of it is wrong, or the arguments are.
 #[derive(Debug, clap::Args)]

@@ -20,6 +20,8 @@ use crate::{events_file, filter_argument, policy_file};
 /// in itself, so it can be kept and sent as one file, and loads nothing. Browsers show all of it with JavaScript, and the summary
 /// and the denials by rule without. A file that exists is replaced, once the page is complete. It needs no kernel and no privileges.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 if the page was written, 2 if a file cannot be read or written, a line of it is wrong, or the arguments are.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
 use knobgate::{EventMemoryMaps, Off, OnDeparture, RunError, RunEvent, RunOutcome, Supervisor};
-use knobgate_kernel::Cgroup;
+use knobgate_kernel::{BpfObjectError, Cgroup, LoadedProgram};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
@@ -22,9 +22,8 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 
 /// Run a command under a policy, from its first instruction on
 ///
-/// Creates a cgroup, attaches the policy to it, and starts the command inside. This needs root (CAP_BPF, CAP_NET_ADMIN
-/// and CAP_PERFMON, and permission to create cgroups). The command inherits these privileges; unlike the policy, you
-/// can drop them (knobgate run … -- setpriv --reuid=1000 …).
+/// Creates a cgroup, attaches the policy to it, and starts the command inside. The command inherits the privileges of knobgate;
+/// unlike the policy, you can drop them (knobgate run … -- setpriv --reuid=1000 …).
 ///
 /// The command has the terminal, standard streams, environment and process group of knobgate. Knobgate forwards INT,
 /// TERM, HUP, QUIT, USR1, USR2, WINCH, TSTP and CONT to it, and waits for its end.
@@ -40,6 +39,8 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 /// machine.slice), and they start under it.
 ///
 /// At the end, `run` says what was denied, rewritten or could not be evaluated, as far as the policy's rules log.
+///
+/// Privileges: root, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON; to say at the end what was denied: CAP_SYS_ADMIN.
 ///
 /// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot
 /// be executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy, or the
@@ -71,8 +72,7 @@ impl Run {
         if let Some(by) = Off::read()?.of_policy(source.name()) {
             return Err(off::failure(&format!("run a command under {source}"), &by));
         }
-        let memory = EventMemoryMaps::of(&loaded)
-            .map_err(|error| Failure::machine("cannot use the memory of events").because(error))?;
+        let memory = if self.quiet { None } else { memory_of(&loaded, output)? };
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
 
         let supervisor = Supervisor::new()?;
@@ -94,7 +94,7 @@ impl Run {
                 if let Some(departures) = departures {
                     report.end(&departures, on_departure, output);
                 }
-                if let Some(memory) = memory.filter(|_| !self.quiet) {
+                if let Some(memory) = memory {
                     match memory.read() {
                         Ok(memory) => {
                             event_summary::print(&source.to_string(), source.policy_file(), &memory, output);
@@ -109,6 +109,18 @@ impl Run {
         };
         supervisor.keep_signals_blocked();
         Ok(ExitCode::from(status))
+    }
+}
+
+/// What the program will remember of its events. Without the privilege for it, there is a warning.
+fn memory_of(loaded: &LoadedProgram, output: &Output) -> Result<Option<EventMemoryMaps>, Failure> {
+    match EventMemoryMaps::of(loaded) {
+        Ok(memory) => Ok(memory),
+        Err(error @ BpfObjectError::NotPermitted { .. }) => {
+            output.warning(format_args!("there will be no summary of what was denied: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(Failure::machine("cannot use the memory of events").because(error)),
     }
 }
 

@@ -30,6 +30,8 @@ use runtime_log::RuntimeLog;
 /// writes by default, unless that policy is off (`knobgate off`). The hook then lets no such container start without that policy. Without it, a policy can only restrict
 /// containers that may write to /proc/sys anyway.
 ///
+/// Privileges: none; the runtime needs its own, and the hooks those of `oci-hook`.
+///
 /// Exit status: that of the runtime; 1 if the container must not start, with one line on standard error and in the runtime's log.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]

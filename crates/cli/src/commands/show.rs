@@ -32,6 +32,8 @@ use maps::ShownMap;
 /// attached or last replaced, over all cgroups of the attachment.
 ///
 /// For a program that does not belong to a policy: the file that it came from, if knobgate attached it, and its maps.
+///
+/// Privileges: root, CAP_SYS_ADMIN.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
     /// The name of the attachment, or of a policy for containers, of which all versions are shown

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use knobgate_kernel::{BlockedSignals, Hierarchy, Signal};
+use knobgate_kernel::{BlockedSignals, Cgroup, CgroupError, Hierarchy, Signal};
 use knobgate_scenario::{Details, Play, Scenario};
+use rustix::fs::{Access, access};
 
 use crate::deciding_hook::DecidingHook;
 use crate::failure::{BAD, Failure};
 use crate::json;
 use crate::limited;
+use crate::load_failure::cannot_load;
 use crate::output::Output;
 use crate::policy_file;
 
@@ -22,6 +24,8 @@ use crate::policy_file;
 ///
 /// On the running kernel, the scenario uses the machine's own knobs. It sets their values, and restores them at the
 /// end, also after SIGINT and SIGTERM. Use `unshare --net --uts --ipc` to keep the machine's knobs out of it.
+///
+/// Privileges: none; with --on-kernel: root, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON.
 ///
 /// Exit status: 0 if all steps were played, whatever their results; 1 if the scenario has errors, if a program in user
 /// space did what no verifier allows, or if the kernel would have crashed; 2 if a file cannot be read; 3 if this
@@ -77,12 +81,15 @@ fn on_kernel(scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> 
         ));
     }
     let cannot = || Failure::machine("cannot play the scenario on the running kernel");
-    let root = Hierarchy::find().and_then(|found| found.root()).map_err(|error| cannot().because(error))?;
+    if let Some(why) = cannot_load() {
+        return Err(cannot().because(why));
+    }
+    let parent = parent().map_err(|error| cannot().because(error))?;
 
     // Blocked until all knobs have been restored.
     let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
     let blocked = BlockedSignals::block(&signals).map_err(|error| cannot().because(error))?;
-    let mut play = scenario.play_on_kernel(&root).map_err(|error| cannot().because(error))?;
+    let mut play = scenario.play_on_kernel(&parent).map_err(|error| cannot().because(error))?;
     let stopped = || {
         let taken = blocked.read().map_err(|error| Failure::machine("cannot continue").because(error))?;
         Ok(taken.map(|blocked| blocked.signal))
@@ -129,4 +136,13 @@ fn print(
         }
     }
     Ok(ExitCode::from(if bad { BAD } else { 0 }))
+}
+
+/// The root of the hierarchy, where no policy of a parent applies. If this process may create no cgroup there, its own.
+fn parent() -> Result<Cgroup, CgroupError> {
+    let root = Hierarchy::find()?.root()?;
+    match access(root.path(), Access::WRITE_OK) {
+        Ok(()) => Ok(root),
+        Err(_) => Cgroup::of_this_process(),
+    }
 }

@@ -24,6 +24,8 @@ use crate::timestamp;
 ///
 /// Without an agent, it shows what is in force all the same: policies need no agent to stay so.
 ///
+/// Privileges: root.
+///
 /// Exit status: 0 if the agent works; 1 if it does, but the files have errors, so that what is in force may not be what they say; 3
 /// without an agent, or if it does not answer.
 #[derive(Debug, clap::Args)]

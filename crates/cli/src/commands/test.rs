@@ -26,6 +26,8 @@ use tested_file::TestedFile;
 /// compiled program on the hook in user space. This needs no kernel and no privileges. All tests run. For those that
 /// fail, the output shows the expected and the actual verdict, and the rule that decided.
 ///
+/// Privileges: none.
+///
 /// Exit status: 0 if all tests passed, 1 if one failed or a policy has errors, 2 if a file cannot be read or the
 /// arguments are wrong, 4 if the language and the program disagree, which is a bug in knobgate.
 #[derive(Debug, clap::Args)]

@@ -60,6 +60,8 @@ use session::{SIGNALS, Session, block_stops, moment};
 /// history of its values), / for a filter, s for another order, p to pause, ? for help, q to quit.
 ///
 /// The terminal needs 80 columns and 24 lines. Times are in UTC.
+///
+/// Privileges: root, CAP_SYS_ADMIN.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Top {

@@ -25,6 +25,8 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 /// an object, all programs for this hook are verified unless you name one. The program is not attached, and does not
 /// stay in the kernel.
 ///
+/// Privileges: CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON.
+///
 /// Exit status: 0 if all are accepted; 1 if one is rejected, or the policy has errors or is too large; 2 if the
 /// arguments are wrong or a file cannot be read; 3 if this machine cannot verify it, because a privilege or the hook is
 /// missing.

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use knobgate::Observer;
-use knobgate_kernel::{Capabilities, Cgroup, Hierarchy};
+use knobgate_kernel::{Cgroup, Hierarchy};
 
 use crate::attachment_names::named;
 use crate::cgroup_argument::cgroup_at;
 use crate::failure::Failure;
 use crate::filter_argument;
+use crate::load_failure::cannot_load;
 use crate::output::Output;
 use crate::stream::column::Column;
 use crate::stream::printer::{Format, Printer};
@@ -34,6 +35,8 @@ use crate::workload_filter;
 /// names that events have. With --all, the observer is then on that workload.
 ///
 /// Only events that happen while the command runs are shown. `knobgate log` shows what a policy remembers of earlier ones.
+///
+/// Privileges: root, CAP_SYS_ADMIN; with --from: none.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Watch {
@@ -129,8 +132,8 @@ impl Watch {
 fn observe(cgroup: Option<Cgroup>, reads: bool, output: &Output) -> Result<Observer, Failure> {
     let cannot = || Failure::machine("cannot observe");
     // Without the privilege, nobody can find out what programs can do.
-    if Capabilities::of_this_process().is_ok_and(|found| !found.can_load()) {
-        return Err(cannot().because("run knobgate as root"));
+    if let Some(why) = cannot_load() {
+        return Err(cannot().because(why));
     }
     let cgroup = match cgroup {
         Some(cgroup) => cgroup,

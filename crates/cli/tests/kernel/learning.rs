@@ -233,7 +233,11 @@ fn no_privilege() -> Result<(), Failed> {
     let mut command = Command::new(copy.path().join("knobgate"));
     let output = command.args(["learn", "--", "true"]).uid(65534).gid(65534).output()?;
     assert_eq!(output.status.code(), Some(3), "{output:?}");
-    assert_eq!(stderr(&output), "error: cannot load the observer: run knobgate as root\n");
+    assert_eq!(
+        stderr(&output),
+        "error: cannot load the observer: this process lacks CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON to load programs; run \
+         knobgate as root\n"
+    );
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 use std::process::Command;
 
 use knobgate_kernel::{Namespaces, with_private_namespaces};
-use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
+use knobgate_testing::{Profile, Reaped, Test, eventually, scratch, shell};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -61,6 +61,51 @@ fn workload() -> Result<(), Failed> {
     {
         assert_eq!(state(&nobody, what), "ok", "{what}");
     }
+    Ok(())
+}
+
+/// Tests with BPF tokens.
+pub(crate) const TOKENS: &[Test] =
+    &[("doctor_sees_a_bpffs_that_delegates_programs_to_a_user_namespace", delegated)];
+
+/// What they require.
+pub(crate) fn tokens(profile: &Profile) -> Option<String> {
+    (profile.version < (6, 9)).then(|| format!("{profile} has no BPF tokens"))
+}
+
+fn delegated() -> Result<(), Failed> {
+    let _detached = DetachOnDrop("t-delegated");
+    let cgroup = scratch();
+    attach(policy("policy t-delegated\n").path(), &cgroup, "t-delegated");
+    let directory = tempfile::tempdir()?;
+    let overruling = |options: &str| -> Result<Value, Failed> {
+        // It is mounted where only this process sees it.
+        let script = format!(
+            "mount -t bpf -o {options} bpf {} && exec unshare --user --map-root-user sleep 1000",
+            directory.path().display()
+        );
+        let mut command = shell(&cgroup, &script);
+        with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });
+        let sleeper = Reaped(command.spawn()?);
+        let pid = sleeper.0.id();
+        eventually("it sleeps", || {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n")
+        });
+        let mut findings = findings(&["doctor", "--json", "--pid", &pid.to_string()]);
+        findings.retain(|finding| finding["what"] == "overruling");
+        findings.pop().ok_or_else(|| "nothing about overruling".into())
+    };
+    let found = overruling("delegate_cmds=any,delegate_progs=any,delegate_attachs=any")?;
+    let place = format!("with a token of the bpffs at {}", directory.path().display());
+    assert_eq!(found["state"], "less", "{found}");
+    assert!(found["found"].as_str().is_some_and(|found| found.contains(&place)), "{found}");
+    for options in ["delegate_cmds=any,delegate_attachs=any", "mode=755"] {
+        let found = overruling(options)?;
+        assert_eq!(found["state"], "ok", "{options}: {found}");
+    }
+    // Only these three together: loading a program (5) for this hook (23), and attaching it (18).
+    let exact = overruling("delegate_cmds=0x20,delegate_progs=0x800000,delegate_attachs=0x40000")?;
+    assert_eq!(exact["state"], "less", "{exact}");
     Ok(())
 }
 

@@ -31,6 +31,7 @@ mod oci_hooks;
 mod off;
 mod pinned_programs;
 mod pins;
+mod privileges;
 mod readers;
 mod reviewing;
 mod runs;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
             &[learning::TESTS, drifting::TESTS, reviewing::TESTS].concat(),
         )
         .requiring(callbacks, objects::CALLBACKS)
+        .requiring(machine::tokens, machine::TOKENS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())
         .requiring(watching::tells_outcomes, watching::OBSERVED)
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
         .and(engines::with_engines())
         .and(runtimes::with_engines())
         .and(oci_hooks::with_their_own_bpffs())
+        .and(privileges::tests())
         .and(off::with_their_own_bpffs())
         .and(sources::with_their_own_bpffs())
         .and(nri::tests())

@@ -13,6 +13,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::privileges::bounding_set;
 use crate::setting::{KNOBGATE, expect, stdout};
 
 const TESTS: &[Test] = &[
@@ -21,6 +22,7 @@ const TESTS: &[Test] = &[
     ("a_container_of_containerd_does_not_start_where_a_policy_has_an_error", broken),
     ("a_container_of_containerd_without_its_hook_does_not_start", without_its_hook),
     ("without_hooks_a_container_of_containerd_gets_its_policies_when_it_starts", without_hooks),
+    ("the_plugin_works_with_the_privileges_that_it_names_and_not_without", privileges),
     ("containerd_starts_containers_without_the_policies_that_are_off", off),
     ("a_container_of_containerd_with_too_many_labels_is_not_created", many_labels),
     ("containerd_starts_containers_of_a_namespace_that_fails_open", failing_open),
@@ -62,11 +64,17 @@ impl Setting {
 
     /// Registers the plugin.
     fn plugin(&self, arguments: &[&str]) -> Result<Plugin, Failed> {
+        self.plugin_with("--bounding-set=+all", arguments)
+    }
+
+    /// The same, with this option of setpriv(1).
+    fn plugin_with(&self, privileges: &str, arguments: &[&str]) -> Result<Plugin, Failed> {
         let registered = self.registrations();
         let log = self.files.path().join("plugin.log");
         // Otherwise it would go on without end if the test is killed.
         let mut nri = Command::new("setpriv");
-        nri.args(["--pdeathsig", "KILL", KNOBGATE, "nri", "--socket"]).arg(self.containerd.nri_socket());
+        nri.args(["--pdeathsig", "KILL", privileges, KNOBGATE, "nri", "--socket"])
+            .arg(self.containerd.nri_socket());
         nri.arg("--policies").arg(self.files.path().join("policies"));
         nri.arg("--agent-config").arg(self.files.path().join("agent.toml")).args(arguments);
         nri.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
@@ -298,6 +306,20 @@ fn without_hooks() -> Result<(), Failed> {
     assert!(!config.contains("oci-hook"), "{config}");
     let attached = stdout(&expect(0, ["list"]));
     assert!(attached.contains(" by the NRI plugin, loaded "), "{attached}");
+    Ok(())
+}
+
+fn privileges() -> Result<(), Failed> {
+    let setting = Setting::new(POLICY)?;
+    let pod = setting.pod()?;
+    for (name, arguments) in [("hooks", &[][..]), ("no-hooks", &["--without-hooks"])] {
+        let _plugin = setting.plugin_with(&bounding_set("nri", None), arguments)?;
+        pod.start(name, SCRIPT)?;
+        assert_eq!(result(&pod, name), "denied allowed");
+    }
+    let plugin = setting.plugin_with(&bounding_set("nri", Some("CAP_SYS_ADMIN")), &["--without-hooks"])?;
+    let error = pod.start("denied", SCRIPT).expect_err("the plugin cannot put the policy on it").to_string();
+    assert!(error.contains("CAP_SYS_ADMIN"), "{error}; {}", plugin.said());
     Ok(())
 }
 

@@ -80,7 +80,9 @@ fn is_rewritten(cgroup: &Cgroup) -> ProbeOutcome {
     match status.and_then(WriterEnd::from_status) {
         Some(WriterEnd::Replaced) => ProbeOutcome::Yes,
         Some(WriterEnd::NotReplaced) => ProbeOutcome::No,
-        Some(WriterEnd::CannotUnshare) => unknown("no UTS namespace can be made (it takes CAP_SYS_ADMIN)"),
+        Some(WriterEnd::CannotUnshare) => {
+            unknown("no UTS namespace can be made (it takes CAP_SYS_ADMIN, or user namespaces)")
+        }
         Some(WriterEnd::CannotEnter) => unknown("the scratch cgroup cannot be entered"),
         Some(WriterEnd::CannotOpen) => unknown("kernel/domainname cannot be opened"),
         Some(WriterEnd::CannotWrite) => {

@@ -194,8 +194,10 @@ pub(crate) fn fork_probe_writer(writer: &ProbeWriter<'_>) -> Result<ProcessId> {
 }
 
 fn write_and_compare(writer: &ProbeWriter<'_>) -> WriterEnd {
+    // Without CAP_SYS_ADMIN, a user namespace of its own allows it. The ids of this process stay what they are for the file.
+    let own_uts = [UnshareFlags::NEWUTS, UnshareFlags::NEWUSER | UnshareFlags::NEWUTS];
     // SAFETY: the descriptor table is not unshared. From here on, the host's value is out of reach.
-    if unsafe { unshare_unsafe(UnshareFlags::NEWUTS) }.is_err() {
+    if !own_uts.into_iter().any(|namespaces| unsafe { unshare_unsafe(namespaces) }.is_ok()) {
         return WriterEnd::CannotUnshare;
     }
     if write(writer.procs, b"0").is_err() {

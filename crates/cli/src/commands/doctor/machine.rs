@@ -70,10 +70,11 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
             "capabilities count for BPF only in the initial user namespace: run outside this container",
         );
     }
-    if !capabilities.can_load() {
+    let lacks: Vec<String> = capabilities.lacks_for_loading().map(|one| one.to_string()).collect();
+    if !lacks.is_empty() {
         return Finding::no(
             what,
-            found,
+            format!("{found}; it lacks {}", lacks.join(", ")),
             "to enforce a policy takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run as root (check, fmt and explain need \
              nothing)",
         );
@@ -81,8 +82,9 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
     if !capabilities.has(Capability::SysAdmin) {
         return Finding::less(
             what,
-            found,
-            "without CAP_SYS_ADMIN policies can be run and attached, but not listed, shown or replaced",
+            format!("{found}; it lacks CAP_SYS_ADMIN"),
+            "policies can be run, attached and detached, but not listed, shown, watched or replaced; `run` does not say at the \
+             end what was denied",
         );
     }
     Finding::ok(what, found)

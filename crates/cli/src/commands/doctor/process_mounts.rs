@@ -82,6 +82,12 @@ impl ProcessMounts {
 /// The links in /proc to the open files of a process.
 pub(super) fn open_files(pid: u32) -> io::Result<impl Iterator<Item = PathBuf>> {
     let process = PathBuf::from(format!("/proc/{pid}"));
-    let descriptors = fs::read_dir(process.join("fd"))?.flatten().map(|entry| entry.path());
+    let denied = |error: io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            io::Error::other("it takes CAP_DAC_READ_SEARCH to see what a process of another user has open")
+        }
+        _ => error,
+    };
+    let descriptors = fs::read_dir(process.join("fd")).map_err(denied)?.flatten().map(|entry| entry.path());
     Ok(descriptors.chain(["cwd", "root"].map(|name| process.join(name))))
 }

@@ -5,18 +5,20 @@
 //! other means. This reports what can be seen from outside the process.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use knobgate::AttachedPolicy;
 use knobgate_kernel::{
-    Capability, CapabilitySet, Cgroup, CgroupType, Credentials, Hierarchy, ProgramFd, ThreadCount,
+    BpfObjectError, Capability, CapabilitySet, Cgroup, CgroupType, Credentials, Hierarchy, ProgramFd,
+    ThreadCount,
 };
 
 use super::finding::Finding;
 use super::process_mounts::{ProcessMounts, VisibleFile};
 use super::visible_cgroups::VisibleCgroups;
-use super::{detaching, leaving};
+use super::{bpf_token, detaching, leaving};
 use crate::cgroup_argument::{cgroup_of, type_of};
 use crate::failure::Failure;
 use crate::plural::count;
@@ -26,6 +28,13 @@ use crate::plural::count;
 pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     let cgroup = cgroup_of(pid)?;
     let cannot = |error| Failure::machine(format!("cannot examine process {pid}")).because(error);
+    // What it has mounted and open is shown to those who may trace it. To others it would look as if it had nothing.
+    if fs::read_link(format!("/proc/{pid}/root"))
+        .is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    {
+        return Err(Failure::machine(format!("cannot examine process {pid}"))
+            .because("it takes CAP_SYS_PTRACE to see what a process has mounted and open"));
+    }
     let workload = Workload::read(pid).map_err(cannot)?;
     let mounts = ProcessMounts::of(pid).map_err(cannot)?;
     let threads = match type_of(&cgroup)? {
@@ -85,6 +94,11 @@ impl Workload {
             || [DacOverride, Chown, Fowner, Setuid, Setgid].into_iter().any(|one| self.can(one))
     }
 
+    /// Whether it has this one in another user namespace, or gets it there with an exec if it is root in it.
+    pub(super) fn may_have_elsewhere(&self, capability: Capability) -> bool {
+        !self.in_our_user_namespace && self.capabilities.union(self.credentials.bounding).has(capability)
+    }
+
     /// Whether it has capabilities in another user namespace, with permissions that are unknown here.
     pub(super) fn has_capabilities_elsewhere(&self) -> bool {
         !self.in_our_user_namespace && !self.capabilities.is_empty()
@@ -104,17 +118,17 @@ fn policies(cgroup: &Cgroup) -> Finding {
         Ok(ids) => ids,
         Err(error) => return Finding::less(what, "unknown", error.to_string()),
     };
-    let names: Vec<String> = ids
-        .iter()
-        .map(|&id| {
-            let ours =
-                ProgramFd::by_id(id).ok().and_then(|program| AttachedPolicy::read(&program).ok().flatten());
-            match ours.as_ref().and_then(AttachedPolicy::name) {
+    let name = |&id: &u32| {
+        let read = ProgramFd::by_id(id).and_then(|program| AttachedPolicy::read(&program));
+        match read {
+            Err(error @ BpfObjectError::NotPermitted { .. }) => format!("program {id} ({error})"),
+            read => match read.ok().flatten().as_ref().and_then(AttachedPolicy::name) {
                 Some(name) => name.to_owned(),
                 None => format!("program {id}, not ours"),
-            }
-        })
-        .collect();
+            },
+        }
+    };
+    let names: Vec<String> = ids.iter().map(name).collect();
     if names.is_empty() {
         Finding::less(what, format!("none on {place}"), "no policy applies to this process")
     } else {
@@ -156,18 +170,22 @@ fn overruling(workload: &Workload, mounts: &ProcessMounts, cgroup: &Cgroup) -> F
     let what = "overruling";
     let loads = workload.can(Capability::SysAdmin)
         || (workload.can(Capability::Bpf) && workload.can(Capability::NetAdmin));
-    if !loads {
-        return Finding::ok(what, "needs CAP_BPF and CAP_NET_ADMIN, which it does not have");
-    }
+    let (how, remedy) = match bpf_token::way_to_load(workload, mounts) {
+        _ if loads => (String::new(), "drop CAP_BPF"),
+        Some(token) => (format!(" (with {token})"), "mount its bpffs without delegate_progs=cgroup_sysctl"),
+        None => return Finding::ok(what, "needs CAP_BPF and CAP_NET_ADMIN, which it does not have"),
+    };
     match reaches_policy(workload, mounts, cgroup) {
         Ok(true) => Finding::less(
             what,
-            "possible: it can load programs and reach the cgroup with the policy, or one above",
-            "a program there can let pass what the policy denied; drop CAP_BPF",
+            format!("possible: it can load programs{how} and reach the cgroup with the policy, or one above"),
+            format!("a program there can let pass what the policy denied; {remedy}"),
         ),
         Ok(false) => Finding::ok(
             what,
-            "it can load programs, but reaches neither the cgroup with the policy nor one above",
+            format!(
+                "it can load programs{how}, but reaches neither the cgroup with the policy nor one above"
+            ),
         ),
         Err(error) => Finding::less(what, "unknown", error.to_string()),
     }
