@@ -109,10 +109,10 @@ mod observed_run;
 #[cfg(feature = "containers")]
 mod oci_state;
 mod off;
-mod pinned_program;
 #[cfg(feature = "containers")]
 mod outdated;
 mod pin_watch;
+mod pinned_program;
 #[cfg(feature = "containers")]
 mod planned_workload;
 mod policy_links;
@@ -172,10 +172,10 @@ pub use observed_run::ObservedRunError;
 #[cfg(feature = "containers")]
 pub use oci_state::{OciBundle, OciState, OciStatus};
 pub use off::{Off, OffBy, OffError, OffNote};
-pub use pinned_program::Pinned;
 #[cfg(feature = "containers")]
 pub use outdated::OutdatedLink;
 pub use pin_watch::PinWatch;
+pub use pinned_program::Pinned;
 #[cfg(feature = "containers")]
 pub use planned_workload::planned_workload;
 pub use policy_links::{PolicyLink, PolicyLinks, VersionLinks};

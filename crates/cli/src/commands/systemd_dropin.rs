@@ -29,6 +29,8 @@ use crate::program_source::ProgramSource;
 /// time, the unit is not judged. docs/systemd.md has a way without this.
 ///
 /// systemd attaches programs on cgroup v2 alone (the unified hierarchy), since version 249.
+///
+/// Privileges: root, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SystemdDropin {

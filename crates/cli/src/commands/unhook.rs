@@ -27,6 +27,8 @@ use found::Found;
 /// Policies that are in force stay so.
 ///
 /// The package runs this when it is removed.
+///
+/// Privileges: root.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Unhook {
     /// Look in the file system of another machine, which is here

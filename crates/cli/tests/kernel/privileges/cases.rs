@@ -223,6 +223,24 @@ pub(super) const CASES: &[Case] = &[
         clean: NO_CONTAINER,
     },
     Case {
+        command: "systemd-dropin",
+        part: "",
+        prepare: COLD,
+        does: "said=$($K systemd-dropin --policy p.knob web 2>&1); echo \"$said\"; ! echo \"$said\" | grep -q 'would rewrite'",
+        prints: "BPFProgram=sysctl:/sys/fs/bpf/knobgate/t-privileges/program",
+        clean: "! test -e /sys/fs/bpf/knobgate/t-privileges || $K detach t-privileges",
+    },
+    Case {
+        command: "unhook",
+        part: "",
+        prepare: "hooks=machine/etc/containers/oci/hooks.d; mkdir -p $hooks; \
+            echo '{\"version\": \"1.0.0\", \"hook\": {\"path\": \"/usr/bin/knobgate\", \"args\": [\"knobgate\", \"oci-hook\"]}, \
+                \"when\": {\"always\": true}, \"stages\": [\"createRuntime\"]}' >$hooks/knobgate.json",
+        does: "$K unhook --root machine",
+        prints: "removed ",
+        clean: "rm -rf machine",
+    },
+    Case {
         command: "verify",
         part: "",
         prepare: COLD,
