@@ -41,6 +41,9 @@ const SAVED: &str = "before-knobgate-unhook";
 
 impl Unhook {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        if !self.root.is_dir() {
+            return Err(Failure::usage(format!("{} is no directory", printable_path(&self.root))));
+        }
         let daemon_json = DaemonJson::read(&self.root)?;
         let found = Found::find(&self.root)?;
         let mut in_the_way = found.in_the_way;

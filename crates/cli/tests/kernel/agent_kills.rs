@@ -27,6 +27,8 @@ fn killed() -> Result<(), Failed> {
     let mut random = Random(seed);
     let mut machine = AgentMachine::new(&[("web.knob", &policy_for("web", "g"))])?;
     let mut version = 0;
+    // A container has its hook run once. A second one, with an edited policy, would add that version.
+    let mut hooked = BTreeSet::new();
     for cycle in 0..cycles {
         let command = machine.command();
         machine.start_unready(command)?;
@@ -41,9 +43,19 @@ fn killed() -> Result<(), Failed> {
                         machine.signal(Signal::HUP);
                     }
                 }
-                1 => hooks.push(run_hook(&machine, &format!("g-{}", random.below(CGROUPS)))?),
+                1 => {
+                    let name = format!("g-{}", random.below(CGROUPS));
+                    if hooked.insert(name.clone()) {
+                        hooks.push(run_hook(&machine, &name)?);
+                    }
+                }
                 2..=5 => drop(machine.make(&format!("g-{}", random.below(CGROUPS)))),
-                6..=7 => drop(fs::remove_dir(machine.at(&format!("g-{}", random.below(CGROUPS))))),
+                6..=7 => {
+                    let name = format!("g-{}", random.below(CGROUPS));
+                    if fs::remove_dir(machine.at(&name)).is_ok() {
+                        hooked.remove(&name);
+                    }
+                }
                 _ => std::thread::sleep(Duration::from_micros(random.below(20_000))),
             }
         }
@@ -80,7 +92,8 @@ fn settled(machine: &mut AgentMachine, cycle: u64) -> Result<(), Failed> {
     for number in 0..CGROUPS {
         let name = format!("g-{number}");
         if machine.at(&name).exists() {
-            assert_eq!(machine.on(&name).len(), 1, "{name} after cycle {cycle}:\n{}", machine.log());
+            let on = machine.on(&name);
+            assert_eq!(on.len(), 1, "{on:?} on {name} after cycle {cycle}:\n{}", machine.log());
         }
     }
     machine.expect_whole();

@@ -190,7 +190,8 @@ clamp write net.ipv4.ip_default_ttl to 10..64
 ";
 
 fn judged() -> Result<(), Failed> {
-    let machine = Machine::new(&[("web.knob", WEB)])?;
+    // No other test may have a program of this name.
+    let machine = Machine::new(&[("judged.knob", &WEB.replace("policy web", "policy t-judged"))])?;
     let script = format!(
         "echo x >/proc/sys/kernel/domainname; echo 200 >{TTL}; /busybox cat {TTL}; echo ready; /busybox sleep 1000"
     );
@@ -200,8 +201,11 @@ fn judged() -> Result<(), Failed> {
     let listed = stdout(&expect(0, ["list"]));
     let cgroup = machine.parent.path().join("c1");
     assert!(listed.contains(&cgroup.display().to_string()), "{listed}");
-    let shown = stdout(&expect(0, ["show", "web"]));
-    assert!(shown.starts_with("web@") && shown.contains("clamp write net.ipv4.ip_default_ttl"), "{shown}");
+    let shown = stdout(&expect(0, ["show", "t-judged"]));
+    assert!(
+        shown.starts_with("t-judged@") && shown.contains("clamp write net.ipv4.ip_default_ttl"),
+        "{shown}"
+    );
     assert!(!shown.contains("apply if"), "{shown}");
     // A second one only opens the program.
     let second = machine.start("c2", &script)?;
@@ -212,11 +216,11 @@ fn judged() -> Result<(), Failed> {
     assert!(!cgroup.exists());
     let waiting = stdout(&expect(0, ["list"]));
     assert!(waiting.contains(" is for containers, and on no cgroup now\n"), "{waiting}");
-    let shown = stdout(&expect(0, ["show", "web"]));
+    let shown = stdout(&expect(0, ["show", "t-judged"]));
     assert!(shown.contains(" on no cgroup now; it is for containers\n"), "{shown}");
-    expect(0, ["detach", "web"]);
+    expect(0, ["detach", "t-judged"]);
     assert_eq!(attachments(), [""; 0]);
-    eventually("the program is gone", || !is_loaded("web"));
+    eventually("the program is gone", || !is_loaded("t_judged"));
     Ok(())
 }
 
