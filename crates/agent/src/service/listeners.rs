@@ -97,10 +97,11 @@ pub(crate) async fn serve(listener: impl Listen, routes: Arc<Routes>) {
                 continue;
             }
         };
-        let routes = Arc::clone(&routes);
+        let (routes, permit) = (Arc::clone(&routes), Arc::new(permit));
         tokio::spawn(async move {
-            let _permit = permit;
-            let answer = service_fn(move |request| Arc::clone(&routes).answer(request));
+            let of_answer = Arc::clone(&permit);
+            let answer =
+                service_fn(move |request| Arc::clone(&routes).answer(request, Arc::clone(&of_answer)));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(REQUEST_WITHIN)
@@ -110,6 +111,7 @@ pub(crate) async fn serve(listener: impl Listen, routes: Arc<Routes>) {
                 .serve_connection(TokioIo::new(stream), answer);
             // A peer that misbehaves is nobody's concern but its own.
             let _ = timeout(CONNECTION_WITHIN, connection).await;
+            drop(permit);
         });
     }
 }

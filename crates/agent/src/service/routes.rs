@@ -8,6 +8,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use crate::control::Control;
@@ -35,10 +36,11 @@ enum Route {
 }
 
 impl Routes {
-    /// The answer to a request.
+    /// The answer to a request. The place of its connection is taken until that is found, also if the peer goes away.
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
+        place: Arc<OwnedSemaphorePermit>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let Some(route) = self.route(request.uri().path()) else {
             let there =
@@ -55,7 +57,11 @@ impl Routes {
             return Ok(response);
         }
         // Reading counters takes a while, and the engine may not answer.
-        let answered = spawn_blocking(move || self.find(route)).await;
+        let find = move || {
+            let _place = place;
+            self.find(route)
+        };
+        let answered = spawn_blocking(find).await;
         let failed = |_| response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "there is no answer\n".to_owned());
         Ok(answered.unwrap_or_else(failed))
     }

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -16,11 +17,12 @@ use crate::client::AskError;
 use crate::notice::{Notice, NoticeKind, Severity};
 use crate::status::{LateCgroup, OffPolicy, PolicyStatus, ReloadStatus, Status};
 
-/// An engine that answers, or not.
-struct Fake(AtomicBool);
+/// An engine that answers, or not, or takes as long as a test wants to say how things are.
+struct Fake(AtomicBool, Mutex<()>);
 
 impl Control for Fake {
     fn status(&self, limit: Duration) -> Option<Status> {
+        let _turn = self.1.lock().unwrap();
         self.ping(limit).then(status)
     }
 
@@ -75,7 +77,7 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
-        let (service, engine) = (Service::new(), Arc::new(Fake(AtomicBool::new(true))));
+        let (service, engine) = (Service::new(), Arc::new(Fake(AtomicBool::new(true), Mutex::new(()))));
         let directory = tempfile::tempdir().unwrap();
         let unix = listeners::unix(&directory.path().join(Service::SOCKET)).unwrap();
         let tcp = listeners::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -231,6 +233,21 @@ fn peers_that_do_not_read_a_long_answer_stop_nobody() {
     assert!(metrics.len() > 2 << 20 && metrics.ends_with("# EOF\n"), "{}", metrics.len());
     assert!(running.get("/healthz").starts_with("HTTP/1.1 200 "));
     drop(peers);
+}
+
+#[test]
+fn peers_that_go_away_leave_no_work_that_stops_others() {
+    let running = Running::start();
+    let held = running.engine.1.lock().unwrap();
+    for _ in 0..5 * listeners::CONNECTIONS_MAX {
+        let mut peer = TcpStream::connect(running.address).unwrap();
+        peer.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        drop(peer);
+        // systemd's watchdog waits for the same threads.
+        assert!(running.get("/healthz").starts_with("HTTP/1.1 200 "));
+    }
+    drop(held);
+    assert!(running.get("/metrics").ends_with("# EOF\n"));
 }
 
 #[test]
