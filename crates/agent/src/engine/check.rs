@@ -54,12 +54,14 @@ impl Engine {
             self.watch_pins();
         }
         let now = LinkTable::of(self.links.origins()?);
+        // What is taken off is off before its links go. So this is read after them.
+        let off = Off::read().unwrap_or_else(|_| self.off.clone());
         let before = std::mem::replace(&mut self.table, now);
         self.unpin_removed();
         let gone = before.iter().filter(|(id, record)| {
             let is_there = |versions| self.table.on(*id).iter().any(|other| other.is_of(versions));
             self.cgroups.contains(*id)
-                && self.off.of(&record.name).is_none()
+                && off.of(&record.name).is_none()
                 && !versions_of(&record.name).is_some_and(is_there)
         });
         let gone: Vec<_> = gone.map(|(id, record)| (id, Arc::clone(&record.name))).collect();
