@@ -43,7 +43,7 @@ struct Watched {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CgroupChange {
     /// It is there. One that is above others comes before them.
-    Appeared { id: u64, path: PathBuf },
+    Appeared { id: u64 },
     /// It is gone.
     Removed { id: u64 },
     /// The kernel had more events than it keeps: a [rescan](CgroupWatch::rescan) is needed.
@@ -59,11 +59,11 @@ pub(crate) enum Lacking {
     Other(Errno),
 }
 
-/// A cgroup that is to be looked at.
+/// A cgroup that is to be looked at. Its path is made when that is done: there can be many, and each path can be long.
 struct Found {
+    /// None for the topmost one.
     parent: Option<u64>,
     name: OsString,
-    path: PathBuf,
 }
 
 impl CgroupWatch {
@@ -136,7 +136,7 @@ impl CgroupWatch {
         self.root = Cgroup::open(&self.top)?.id();
         self.lacking = None;
         let mut seen = HashSet::new();
-        let top = Found { parent: None, name: OsString::new(), path: self.top.clone() };
+        let top = Found { parent: None, name: OsString::new() };
         self.enter(top, Some(&mut seen), changed);
         // What could not be opened is not known to be gone.
         if !matches!(self.lacking, Some(Lacking::Other(_))) {
@@ -177,16 +177,31 @@ impl CgroupWatch {
                     cgroup.watch = None;
                 }
             } else if flags.contains(ReadFlags::CREATE | ReadFlags::ISDIR) {
-                let Some(path) = self.path(parent).map(|above| above.join(&name)) else { continue };
-                self.enter(Found { parent: Some(parent), name, path }, None, changed);
+                self.enter(Found { parent: Some(parent), name }, None, changed);
             } else if flags.contains(ReadFlags::DELETE | ReadFlags::ISDIR) {
                 let child = self.cgroups.get(&parent).and_then(|cgroup| cgroup.children.get(&*name));
-                if let Some(&child) = child {
+                // It may be about one whose name another one has by now, which is known already.
+                if let Some(&child) = child
+                    && !self.is_there(child)
+                {
                     self.remove(child, changed);
                 }
             }
         }
         Ok(is_more)
+    }
+
+    /// Whether a known cgroup is where it was seen.
+    fn is_there(&mut self, id: u64) -> bool {
+        match self.path(id).map(|path| Cgroup::open(&path)) {
+            Some(Ok(cgroup)) => cgroup.id() == id,
+            None | Some(Err(CgroupError::NotFound { .. } | CgroupError::NotCgroup { .. })) => false,
+            // The next rescan finds out.
+            Some(Err(error)) => {
+                self.lack(Lacking::Other(errno_of(&error)));
+                true
+            }
+        }
     }
 
     /// Takes in a cgroup and all below it. Those that are known and watched are not looked into, unless all that are `seen` count.
@@ -197,7 +212,13 @@ impl CgroupWatch {
         changed: &mut dyn FnMut(CgroupChange),
     ) {
         let mut pending = vec![found];
-        while let Some(Found { parent, name, path }) = pending.pop() {
+        while let Some(Found { parent, name }) = pending.pop() {
+            let path = match parent.map(|parent| self.path(parent)) {
+                None => self.top.clone(),
+                Some(Some(above)) => above.join(&name),
+                // It was forgotten, with all below it.
+                Some(None) => continue,
+            };
             let cgroup = match Cgroup::open(&path) {
                 Ok(cgroup) => cgroup,
                 // It is gone already.
@@ -228,11 +249,11 @@ impl CgroupWatch {
                 self.watch(id, &cgroup);
             }
             if is_new {
-                changed(CgroupChange::Appeared { id, path: path.clone() });
+                changed(CgroupChange::Appeared { id });
             }
             if is_new || !is_watched || seen.is_some() {
                 let children = self.children(&cgroup);
-                let found = |name: OsString| Found { parent: Some(id), path: path.join(&name), name };
+                let found = |name: OsString| Found { parent: Some(id), name };
                 pending.extend(children.into_iter().map(found));
             }
         }

@@ -40,6 +40,11 @@ use watches::Watches;
 const SETTLING: Duration = Duration::from_millis(200);
 /// How long they are waited for if they change all the time.
 const SETTLING_MAX: Duration = Duration::from_secs(2);
+/// How long new cgroups are attended to before all else has its turn. Whoever may make cgroups can make them faster than this reads of
+/// them.
+const ATTENDED_WITHIN: Duration = Duration::from_millis(20);
+/// How many cgroups are looked at before requests are answered, or what cannot wait is done.
+const ATTEND_AFTER: usize = 16;
 
 /// The engine of the agent.
 pub(crate) struct Engine {
@@ -169,7 +174,7 @@ impl Engine {
             // Before a cgroup is forgotten from which a process has left.
             self.attend_to_watches();
             self.attend()?;
-            self.retry()?;
+            self.retry();
             if self.off_watch.read().map_err(wait_failed)? {
                 self.off_changed()?;
             }
@@ -221,18 +226,17 @@ impl Engine {
         }
     }
 
-    /// Does what cannot wait: answers, and puts policies on new cgroups. Whatever takes long calls this in between.
+    /// Does what cannot wait: answers, and puts policies on new cgroups, for a while. Whatever takes long calls this in between.
     fn attend(&mut self) -> Result<(), AgentError> {
+        let began = Instant::now();
         loop {
             self.answer()?;
             let seen_at = Instant::now();
             let mut changes = Vec::new();
             let is_more = self.cgroups.read(&mut |change| changes.push(change)).map_err(wait_failed)?;
-            for change in changes {
-                self.cgroup_changed(change, seen_at)?;
-            }
+            self.cgroups_changed(changes, seen_at)?;
             self.report_lacking();
-            if !is_more {
+            if !is_more || began.elapsed() >= ATTENDED_WITHIN {
                 return Ok(());
             }
         }
@@ -252,9 +256,28 @@ impl Engine {
         Ok(())
     }
 
+    fn cgroups_changed(
+        &mut self,
+        changes: impl IntoIterator<Item = CgroupChange>,
+        seen_at: Instant,
+    ) -> Result<(), AgentError> {
+        for (count, change) in changes.into_iter().enumerate() {
+            // A whole tree of cgroups can appear at once.
+            if count % ATTEND_AFTER == ATTEND_AFTER - 1 {
+                self.answer()?;
+            }
+            self.cgroup_changed(change, seen_at)?;
+        }
+        Ok(())
+    }
+
     fn cgroup_changed(&mut self, change: CgroupChange, seen_at: Instant) -> Result<(), AgentError> {
         match change {
-            CgroupChange::Appeared { id, path } => self.put(id, &path, Some(seen_at)),
+            CgroupChange::Appeared { id } => {
+                if let Some(path) = self.cgroups.path(id) {
+                    self.put(id, &path, Some(seen_at));
+                }
+            }
             CgroupChange::Removed { id } => self.forget(id),
             CgroupChange::EventsLost => {
                 let text = "the kernel had too many events; looking at all cgroups again";
@@ -269,11 +292,7 @@ impl Engine {
     fn rescan(&mut self) -> Result<(), AgentError> {
         let mut changes = Vec::new();
         self.cgroups.rescan(&mut |change| changes.push(change))?;
-        let seen_at = Instant::now();
-        for change in changes {
-            self.cgroup_changed(change, seen_at)?;
-        }
-        Ok(())
+        self.cgroups_changed(changes, Instant::now())
     }
 
     /// What is left of a cgroup that is gone.
@@ -284,23 +303,27 @@ impl Engine {
         self.before.remove(&id);
         self.failing.remove(&id);
         self.watches.forget(id);
-        for record in self.table.take(id) {
+        let records = self.table.take(id);
+        // If it is there and was lost from sight, its links are in force, whoever made them.
+        if records.is_empty() || !self.workloads.hierarchy().was_removed(id).unwrap_or(false) {
+            return;
+        }
+        for record in records {
             // What cannot be unpinned is left to the check.
             let _ = self.links.unpin_removed(&record.name, id, record.origin);
         }
     }
 
-    /// Tries again where that is due.
-    fn retry(&mut self) -> Result<(), AgentError> {
+    /// Tries again where that is due, with some cgroups at a time.
+    fn retry(&mut self) {
         let now = Instant::now();
-        while let Some(id) = self.retries.due(now) {
+        for _ in 0..ATTEND_AFTER {
+            let Some(id) = self.retries.due(now) else { return };
             match self.cgroups.path(id) {
                 Some(path) => self.put_undecided(id, &path),
                 None => self.retries.forget(id),
             }
-            self.attend()?;
         }
-        Ok(())
     }
 
     /// Whether there is a policy whose attachments have this name before the hash.

@@ -15,12 +15,9 @@ use knobgate::{
 
 use super::link_table::{LinkRecord, LinkTable};
 use super::retries::Retries;
-use super::{chain, escaped, plural};
+use super::{ATTEND_AFTER, chain, escaped, plural};
 use crate::agent_error::AgentError;
 use crate::notice::{Notice, NoticeField, NoticeKind};
-
-/// How many cgroups are looked at before what cannot wait is done.
-const ATTEND_AFTER: usize = 16;
 
 /// What was done to make all cgroups have the policies that apply to them.
 #[derive(Debug, Default)]

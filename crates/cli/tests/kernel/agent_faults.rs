@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
@@ -18,6 +19,8 @@ pub(crate) fn with_agents() -> Suite {
     let tests: &[Test] = &[
         ("events_that_are_lost_are_made_up_for", overflow),
         ("cgroups_that_are_gone_at_once_leave_nothing", short_lived),
+        ("a_cgroup_that_has_the_name_of_a_removed_one_keeps_its_link", same_name),
+        ("whoever_makes_cgroups_all_the_time_stops_nothing", flood),
         ("two_thousand_cgroups_have_their_policies", many),
         ("without_inotify_watches_cgroups_are_looked_for", no_watches),
         ("a_policy_that_is_taken_away_is_put_back", repaired),
@@ -65,6 +68,61 @@ fn overflow() -> Result<(), Failed> {
 /// How many links are pinned.
 fn links() -> usize {
     pins().iter().filter(|(_, pin)| pin.starts_with("cgroup-")).count()
+}
+
+fn same_name() -> Result<(), Failed> {
+    let machine = machine()?;
+    // When it reads of the first cgroup, the second one is there.
+    machine.signal(Signal::STOP);
+    machine.make("g2");
+    fs::remove_dir(machine.at("g2"))?;
+    machine.make("g2");
+    machine.make("g3/x");
+    fs::remove_dir(machine.at("g3/x"))?;
+    fs::remove_dir(machine.at("g3"))?;
+    machine.make("g3/x");
+    machine.make("g4");
+    machine.signal(Signal::CONT);
+    for name in ["g2", "g3", "g4"] {
+        machine.expect_on(name, &["web:agent"]);
+        let log = machine.log();
+        let attached = log.lines().filter(|line| line.contains(" attached: ") && line.contains(name));
+        assert_eq!(attached.count(), 1, "{name} lost its link in between: {log}");
+    }
+    machine.expect_whole();
+    Ok(())
+}
+
+fn flood() -> Result<(), Failed> {
+    let machine = machine()?;
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (machine, is_over) = (&machine, &is_over);
+            scope.spawn(move || {
+                let names: Vec<_> =
+                    (0..3000).map(|i| machine.at(&format!("g1/flood-{thread}-{i}"))).collect();
+                while !is_over.load(Ordering::Relaxed) {
+                    names.iter().for_each(|name| drop(fs::create_dir(name)));
+                    names.iter().for_each(|name| drop(fs::remove_dir(name)));
+                }
+            });
+        }
+        let over = OnDrop(&is_over);
+        machine.write("more.knob", &policy_for("more", "more"));
+        machine.expect_said("read 2 policies");
+        drop(over);
+    });
+    Ok(())
+}
+
+/// Sets this at the end, also if a test fails.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn short_lived() -> Result<(), Failed> {
