@@ -121,9 +121,14 @@ impl CgroupWatch {
     }
 
     /// The cgroups above one, from the inside out.
-    pub(crate) fn above(&self, id: u64) -> impl Iterator<Item = u64> {
+    fn above(&self, id: u64) -> impl Iterator<Item = u64> {
         let parent = |id: u64| self.cgroups.get(&id)?.parent;
         std::iter::successors(parent(id), move |&id| parent(id))
+    }
+
+    /// A cgroup and those above it, from the inside out.
+    pub(crate) fn at_and_above(&self, id: u64) -> impl Iterator<Item = u64> {
+        std::iter::once(id).chain(self.above(id))
     }
 
     /// Why some cgroups are not watched, if that is so.

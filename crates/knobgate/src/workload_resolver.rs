@@ -148,13 +148,13 @@ impl WorkloadResolver {
         workload_search::find(name, &self.hierarchy, &mut self.state, started)
     }
 
-    /// The same as it is known now, of the cgroup with this id and directory; `None` if that is not in the mounted part of the hierarchy.
-    /// Asks the engine's state each time, and remembers nothing.
-    pub fn look_up(&mut self, cgroup_id: u64, directory: &Path) -> Option<Workload> {
+    /// The same as it is known now, of the cgroup in this directory; `None` if that is not in the mounted part of the hierarchy. `ids` are
+    /// that of the cgroup and of those above it, from the inside out. Asks the engine's state each time, and remembers nothing.
+    pub fn look_up(&mut self, ids: impl IntoIterator<Item = u64>, directory: &Path) -> Option<Workload> {
         let now = Instant::now();
         let name = self.hierarchy.name(directory)?;
         let started = self.started.memory(now);
-        let started = started.and_then(|memory| started_at_or_above(memory, cgroup_id, directory));
+        let started = started.and_then(|memory| ids.into_iter().find_map(|id| memory.recall(id)));
         let known = Known::new(&name, started.as_ref(), &mut self.state, now);
         Some(Arc::unwrap_or_clone(known.workload))
     }

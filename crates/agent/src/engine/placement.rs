@@ -45,7 +45,7 @@ impl super::Engine {
     /// Puts the policies that apply to a cgroup there, unless a version of each is on it or above it. `seen_at` is when a new one was
     /// seen.
     pub(super) fn put(&mut self, id: u64, path: &Path, seen_at: Option<Instant>) {
-        if let Some(workload) = self.workloads.look_up(id, path) {
+        if let Some(workload) = self.workloads.look_up(self.cgroups.at_and_above(id), path) {
             let decisions = self.decide(id, path, &workload);
             self.put_decided(id, path, &workload, decisions, seen_at);
         }
@@ -53,7 +53,9 @@ impl super::Engine {
 
     /// The same for a cgroup of which it could not be told whether a policy applies.
     pub(super) fn put_undecided(&mut self, id: u64, path: &Path) {
-        let Some(workload) = self.workloads.look_up(id, path) else { return self.retries.forget(id) };
+        let Some(workload) = self.workloads.look_up(self.cgroups.at_and_above(id), path) else {
+            return self.retries.forget(id);
+        };
         // Still nothing shows that it is a container: there is nothing new to decide about.
         if workload.engine == Engine::None && self.retries.schedule(id, Instant::now()) {
             return;
@@ -105,7 +107,7 @@ impl super::Engine {
 
     fn is_on_or_above(&self, policy: &ContainerPolicy, id: u64) -> bool {
         let versions = name_of_versions(policy.name());
-        let mut levels = std::iter::once(id).chain(self.cgroups.above(id));
+        let mut levels = self.cgroups.at_and_above(id);
         levels.any(|id| self.table.on(id).iter().any(|record| record.is_of(&versions)))
     }
 
@@ -240,7 +242,7 @@ impl super::Engine {
     }
 
     fn settle(&mut self, id: u64, path: &Path, settled: &mut Settled) {
-        let Some(workload) = self.workloads.look_up(id, path) else { return };
+        let Some(workload) = self.workloads.look_up(self.cgroups.at_and_above(id), path) else { return };
         let decisions = self.decide(id, path, &workload);
         let own = self.table.on(id).iter().filter(|record| record.origin.source == LinkSource::Agent);
         let own: Vec<_> = own.map(|record| record.name.clone()).collect();

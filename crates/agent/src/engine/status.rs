@@ -81,7 +81,9 @@ impl Engine {
         let mut undecided = Vec::new();
         for id in self.undecided.clone() {
             let Some(path) = self.cgroups.path(id) else { continue };
-            let Some(workload) = self.workloads.look_up(id, &path) else { continue };
+            let Some(workload) = self.workloads.look_up(self.cgroups.at_and_above(id), &path) else {
+                continue;
+            };
             for (place, field) in self.decide(id, &path, &workload).unknown {
                 let policy = self.set.policies.policies()[place].name().to_owned();
                 undecided.push(UndecidedCgroup { cgroup: self.shown(id), policy, field });

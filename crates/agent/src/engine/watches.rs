@@ -213,7 +213,7 @@ impl Engine {
         let mut left = records.iter().filter_map(|record| versions_of(&record.name));
         !records.is_empty()
             && left.all(|versions| {
-                let mut levels = std::iter::once(to).chain(self.cgroups.above(to));
+                let mut levels = self.cgroups.at_and_above(to);
                 levels.any(|id| self.table.on(id).iter().any(|record| record.is_of(versions)))
             })
     }
