@@ -26,7 +26,7 @@ pub enum AgentError {
     },
     /// The policies or the configuration have errors.
     #[error(transparent)]
-    Policies(#[from] ContainerError),
+    Policies(ContainerError),
     /// The attachments cannot be used.
     #[error(transparent)]
     Attachments(#[from] AttachmentError),
@@ -56,6 +56,16 @@ pub enum AgentError {
     Panicked,
 }
 
+impl From<ContainerError> for AgentError {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            // No file has this error: it may work the next time.
+            ContainerError::Attachment(error) => Self::Attachments(error),
+            error => Self::Policies(error),
+        }
+    }
+}
+
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(": process {pid}"))
 }
@@ -65,5 +75,19 @@ fn instances(source: &io::Error) -> &'static str {
     match source.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) {
         true => "; raise the sysctl fs.inotify.max_user_instances, or the limit of open files",
         false => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_cannot_do_is_no_error_in_a_policy() {
+        let name = "web".parse().unwrap();
+        let error = ContainerError::from(AttachmentError::Empty { name });
+        assert!(matches!(error.into(), AgentError::Attachments(_)));
+        let error = ContainerError::Line { path: "x".into(), line: 1, what: String::new() };
+        assert!(matches!(error.into(), AgentError::Policies(_)));
     }
 }

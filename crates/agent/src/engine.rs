@@ -84,6 +84,8 @@ pub(crate) struct Engine {
     last_reload: ReloadStatus,
     /// When the policies were seen to change, first and last.
     changed: Option<(Instant, Instant)>,
+    /// They could not be put in force, and not because of what they say: the check tries again.
+    is_reload_due: bool,
     check_at: Instant,
     lacking: Option<Lacking>,
     is_reload_asked: bool,
@@ -130,6 +132,7 @@ impl Engine {
             started_at: SystemTime::now(),
             last_reload: ReloadStatus { at: SystemTime::now(), error: None },
             changed: None,
+            is_reload_due: false,
             lacking: None,
             is_reload_asked: false,
             is_stop_asked: false,

@@ -20,7 +20,7 @@ const PIN_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
     pub(super) fn check(&mut self) -> Result<(), AgentError> {
-        if self.changed.is_none() && self.files.have_changed() {
+        if self.changed.is_none() && (self.is_reload_due || self.files.have_changed()) {
             self.files_changed();
         }
         if Off::read().is_ok_and(|off| off != self.off) {

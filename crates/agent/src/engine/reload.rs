@@ -28,6 +28,7 @@ impl Engine {
                 return Ok(());
             }
         };
+        self.is_reload_due = false;
         self.set = Arc::new(set);
         self.links.keep(self.set.policies.policies().iter().map(ContainerPolicy::version));
         self.last_reload = ReloadStatus { at: SystemTime::now(), error: None };
@@ -50,10 +51,19 @@ impl Engine {
 
     fn reject(&mut self, error: &ContainerError, began: Instant) {
         let why = chain(error);
-        self.last_reload = ReloadStatus { at: SystemTime::now(), error: Some(why.clone()) };
+        self.is_reload_due = matches!(error, ContainerError::Attachment(_));
+        let was_said = self.is_reload_due && self.last_reload.error.as_ref() == Some(&why);
+        let text = match self.is_reload_due {
+            true => format!(
+                "the policies cannot be put in force now, so nothing is done; this is tried again: {why}"
+            ),
+            false => format!("the policies have changed, and have an error, so nothing is done: {why}"),
+        };
+        self.last_reload = ReloadStatus { at: SystemTime::now(), error: Some(why) };
         self.journal.reloaded(began.elapsed(), false);
-        let text = format!("the policies have changed, and have an error, so nothing is done: {why}");
-        self.notice(Notice::new(NoticeKind::ReloadRejected, text));
+        if !was_said {
+            self.notice(Notice::new(NoticeKind::ReloadRejected, text));
+        }
     }
 
     /// Makes the attachments of all policies. Outside is why the agent cannot go on, and inside why this set cannot be used.

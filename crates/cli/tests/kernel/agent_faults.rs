@@ -278,9 +278,15 @@ fn read_only() -> Result<(), Failed> {
     remount("remount,ro");
     machine.make("g2");
     machine.expect_said("attach-failed: cannot put ");
+    machine.write("more.knob", &policy_for("more", "m"));
+    machine.expect_said("reload-rejected: the policies cannot be put in force now");
     std::thread::sleep(Duration::from_millis(2500));
-    assert_eq!(machine.log().matches("attach-failed").count(), 1, "{}", machine.log());
+    for kind in ["attach-failed", "reload-rejected"] {
+        assert_eq!(machine.log().matches(kind).count(), 1, "{}", machine.log());
+    }
     remount("remount,rw");
+    machine.make("m1");
+    machine.expect_on("m1", &["more:agent"]);
     machine.expect_on("g2", &["web:agent"]);
     machine.expect_on("g1", &["web:agent"]);
     Ok(())
