@@ -54,12 +54,13 @@ impl FileWatch {
         Ok(Self { inotify, names: HashMap::new(), matters })
     }
 
-    /// Watches this directory and these files, and nothing else any more. A directory that cannot be watched is left out, which is the error.
+    /// Watches this directory and these files, and nothing else any more. Returns whether something is watched that was not before: what
+    /// happened there until now was not seen. A directory that cannot be watched is left out, which is the error.
     pub(crate) fn watch<'a>(
         &mut self,
         directory: &Path,
         files: impl IntoIterator<Item = &'a Path>,
-    ) -> Result<(), Errno> {
+    ) -> Result<bool, Errno> {
         let mut wanted: BTreeMap<PathBuf, Names> = BTreeMap::new();
         let mut note = |path: &Path| {
             follow(path, &mut |directory, name| {
@@ -93,8 +94,9 @@ impl FileWatch {
         for watch in self.names.keys().filter(|watch| !names.contains_key(watch)) {
             let _ = inotify::remove_watch(&self.inotify, *watch);
         }
+        let is_new = names.keys().any(|watch| !self.names.contains_key(watch));
         self.names = names;
-        failed
+        failed.map(|()| is_new)
     }
 
     /// Reads all events. Returns whether one of them matters.
@@ -231,7 +233,8 @@ mod tests {
             fs::rename(at("new"), at("policies.d")).unwrap();
         };
         assert!(sees(&mut watch, switched), "another target of a symbolic link");
-        watch.watch(&at("policies.d"), []).unwrap();
+        assert!(watch.watch(&at("policies.d"), []).unwrap(), "it is new");
+        assert!(!watch.watch(&at("policies.d"), []).unwrap(), "nothing is new");
         watch.read().unwrap();
         assert!(sees(&mut watch, || fs::write(at("other/a.knob"), "y").unwrap()), "the new target");
         assert!(!sees(&mut watch, || fs::write(at("real/b.knob"), "y").unwrap()), "the old one");

@@ -50,8 +50,7 @@ impl PolicyFiles {
             let (read, files) = self.read_once();
             let are_known = files == self.files;
             self.files = files;
-            self.watch();
-            if are_known {
+            if !self.watch() && are_known {
                 return read;
             }
         }
@@ -74,10 +73,13 @@ impl PolicyFiles {
         (read, files)
     }
 
-    fn watch(&mut self) {
+    /// Returns whether something is watched that was not before, such as another directory in the same place.
+    fn watch(&mut self) -> bool {
         let files = || self.files.iter().map(PathBuf::as_path);
-        self.unwatched = self.watch.watch(&self.options.policies, files()).err();
+        let watched = self.watch.watch(&self.options.policies, files());
         self.states = FileStates::of(files());
+        self.unwatched = watched.err();
+        watched.unwrap_or(false)
     }
 
     /// Why not all of them are watched, if that is so.
