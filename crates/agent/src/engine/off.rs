@@ -26,15 +26,11 @@ impl Engine {
         }
     }
 
-    /// Looks at what is off again, and puts in force what is on again.
+    /// Looks at what is off again, and puts in force what is on again: also if nothing has changed, since something can have been off
+    /// for a moment. What is off was taken away by whoever did that.
     pub(super) fn off_changed(&mut self) -> Result<(), AgentError> {
-        let before = self.off.clone();
         self.watch_off();
-        if self.off != before {
-            // What is off was taken away by whoever did that.
-            self.settle_all()?;
-        }
-        Ok(())
+        self.settle_all().map(drop)
     }
 
     fn report_off(&mut self, off: Off) {

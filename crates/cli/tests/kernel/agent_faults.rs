@@ -259,6 +259,13 @@ fn off() -> Result<(), Failed> {
     machine.expect_on("g1", &[]);
     expect(0, ["on"]);
     machine.expect_on("g1", &["other:agent", "web:agent"]);
+    // When it looks, nothing is off.
+    machine.signal(Signal::STOP);
+    expect(0, ["off", "web"]);
+    expect(0, ["on", "web"]);
+    machine.signal(Signal::CONT);
+    machine.expect_on("g1", &["other:agent", "web:agent"]);
+    assert!(!machine.log().contains("vanished"), "{}", machine.log());
     Ok(())
 }
 
