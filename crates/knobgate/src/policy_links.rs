@@ -142,6 +142,24 @@ impl PolicyLinks {
         }
     }
 
+    /// Unpins the links of an attachment on a cgroup that are detached.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::Lock`], [`Failed`](AttachmentError::Failed).
+    pub fn unpin_detached(&self, name: &AttachmentName, cgroup_id: u64) -> Result<(), AttachmentError> {
+        let _lock = self.attachments.lock()?;
+        let unpin = |attachment: Attachment| {
+            let links = attachment.links_on(cgroup_id)?;
+            let mut detached = links.iter().filter(|link| link.is_dead());
+            detached.try_for_each(|link| attachment.unpin(link))
+        };
+        match self.attachments.pins.attachment(name) {
+            Err(BpffsError::NotFound { .. }) => Ok(()),
+            opened => opened.and_then(unpin).map_err(failed("clean up", name)),
+        }
+    }
+
     /// Makes the link of a version on a cgroup hold the program of the version again.
     ///
     /// # Errors

@@ -113,9 +113,8 @@ impl Engine {
         if !self.set.repair || !is_ours || self.off.of(name).is_some() {
             return;
         }
-        let record = self.table.on(id).iter().find(|record| record.name == *name).cloned();
-        if let Some(record) = record
-            && self.links.unpin_removed(name, id, record.origin).is_ok()
+        if self.table.on(id).iter().any(|record| record.name == *name)
+            && self.links.unpin_detached(name, id).is_ok()
         {
             self.table.remove(id, name);
             self.put_again(id, path, name);

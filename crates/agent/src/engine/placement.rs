@@ -19,6 +19,9 @@ use super::{ATTEND_AFTER, chain, escaped, plural};
 use crate::agent_error::AgentError;
 use crate::notice::{Notice, NoticeField, NoticeKind};
 
+/// Of how many cgroups at a time it is said that they are undecided.
+const UNDECIDED_NAMED: usize = 100;
+
 /// What was done to make all cgroups have the policies that apply to them.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
@@ -201,6 +204,14 @@ impl super::Engine {
         }
         // Where nothing shows that an engine has made it, it is no container.
         if workload.engine == Engine::None || !self.undecided.insert(id) {
+            return;
+        }
+        // Whoever may make cgroups can have them look like containers.
+        if let Some(more @ 1..) = self.undecided.len().checked_sub(UNDECIDED_NAMED) {
+            if more == 1 {
+                let text = "there are more such cgroups, of which only knobgate status has the names";
+                self.notice(Notice::new(NoticeKind::Undecided, text));
+            }
             return;
         }
         let label = escaped(&workload.label());

@@ -20,6 +20,7 @@ pub(crate) fn with_agents() -> Suite {
         ("events_that_are_lost_are_made_up_for", overflow),
         ("cgroups_that_are_gone_at_once_leave_nothing", short_lived),
         ("a_cgroup_that_has_the_name_of_a_removed_one_keeps_its_link", same_name),
+        ("cgroups_that_look_like_containers_do_not_fill_the_log", look_alikes),
         ("whoever_makes_cgroups_all_the_time_stops_nothing", flood),
         ("two_thousand_cgroups_have_their_policies", many),
         ("without_inotify_watches_cgroups_are_looked_for", no_watches),
@@ -90,6 +91,21 @@ fn same_name() -> Result<(), Failed> {
         assert_eq!(attached.count(), 1, "{name} lost its link in between: {log}");
     }
     machine.expect_whole();
+    Ok(())
+}
+
+fn look_alikes() -> Result<(), Failed> {
+    let text = "policy named\napply if container == \"web\"\ndefault write deny\n";
+    let mut machine = AgentMachine::new(&[("named.knob", text)])?;
+    machine.start()?;
+    for number in 0..150 {
+        machine.make(&format!("docker-{number:064x}.scope"));
+    }
+    machine.expect_said("there are more such cgroups");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(machine.log().matches(" undecided: ").count(), 101, "{}", machine.log());
+    let status = String::from_utf8(expect(0, ["status", "--json"]).stdout)?;
+    assert_eq!(status.matches("\"field\":\"container\"").count(), 150, "{status}");
     Ok(())
 }
 
