@@ -40,6 +40,8 @@ use watches::Watches;
 const SETTLING: Duration = Duration::from_millis(200);
 /// How long they are waited for if they change all the time.
 const SETTLING_MAX: Duration = Duration::from_secs(2);
+/// The pause until it is said again that events of cgroups were lost.
+const LOST_PAUSE: Duration = Duration::from_secs(60);
 /// How long new cgroups are attended to before all else has its turn. Whoever may make cgroups can make them faster than this reads of
 /// them.
 const ATTENDED_WITHIN: Duration = Duration::from_millis(20);
@@ -84,6 +86,8 @@ pub(crate) struct Engine {
     last_reload: ReloadStatus,
     /// When the policies were seen to change, first and last.
     changed: Option<(Instant, Instant)>,
+    /// When it was said that events were lost.
+    lost_said: Option<Instant>,
     /// They could not be put in force, and not because of what they say: the check tries again.
     is_reload_due: bool,
     check_at: Instant,
@@ -132,6 +136,7 @@ impl Engine {
             started_at: SystemTime::now(),
             last_reload: ReloadStatus { at: SystemTime::now(), error: None },
             changed: None,
+            lost_said: None,
             is_reload_due: false,
             lacking: None,
             is_reload_asked: false,
@@ -283,8 +288,12 @@ impl Engine {
             }
             CgroupChange::Removed { id } => self.forget(id),
             CgroupChange::EventsLost => {
-                let text = "the kernel had too many events; looking at all cgroups again";
-                self.notice(Notice::new(NoticeKind::EventsLost, text));
+                // It happens all the time while somebody makes cgroups all the time.
+                if self.lost_said.is_none_or(|at| at.elapsed() >= LOST_PAUSE) {
+                    self.lost_said = Some(Instant::now());
+                    let text = "the kernel had too many events; looking at all cgroups again";
+                    self.notice(Notice::new(NoticeKind::EventsLost, text));
+                }
                 self.rescan()?;
             }
         }
