@@ -84,11 +84,15 @@ fn same_name() -> Result<(), Failed> {
     machine.make("g3/x");
     machine.make("g4");
     machine.signal(Signal::CONT);
+    let attached = |name: &str| {
+        let log = machine.log();
+        log.lines().filter(|line| line.contains(" attached: ") && line.contains(name)).count()
+    };
+    // What it has said by then is all about those before.
+    eventually("it has read of the last one", || attached("/g4") == 1);
     for name in ["g2", "g3", "g4"] {
         machine.expect_on(name, &["web:agent"]);
-        let log = machine.log();
-        let attached = log.lines().filter(|line| line.contains(" attached: ") && line.contains(name));
-        assert_eq!(attached.count(), 1, "{name} lost its link in between: {log}");
+        assert_eq!(attached(name), 1, "{name} lost its link in between: {}", machine.log());
     }
     machine.expect_whole();
     Ok(())
@@ -102,10 +106,11 @@ fn look_alikes() -> Result<(), Failed> {
         machine.make(&format!("docker-{number:064x}.scope"));
     }
     machine.expect_said("there are more such cgroups");
-    std::thread::sleep(Duration::from_secs(1));
+    eventually("all are undecided", || {
+        let status = expect(0, ["status", "--json"]).stdout;
+        String::from_utf8_lossy(&status).matches("\"field\":\"container\"").count() == 150
+    });
     assert_eq!(machine.log().matches(" undecided: ").count(), 101, "{}", machine.log());
-    let status = String::from_utf8(expect(0, ["status", "--json"]).stdout)?;
-    assert_eq!(status.matches("\"field\":\"container\"").count(), 150, "{status}");
     Ok(())
 }
 
