@@ -104,8 +104,8 @@ impl OciHook {
 
     /// Puts the policies that apply on a container.
     fn start(&self, state: &OciState, subject: &mut Subject) -> Result<(), ContainerError> {
-        let off = Off::read().map_err(AttachmentError::from)?;
-        if let Some(by) = off.all() {
+        let off = Off::read().map_err(AttachmentError::from);
+        if let Some(by) = off.as_ref().ok().and_then(Off::all) {
             // Not even the policies are read: one of them may be wrong.
             subject
                 .log(Priority::Warning, &format!("the container {} starts without policies: {by}", state.id));
@@ -124,13 +124,17 @@ impl OciHook {
             container.set_labels(self.label.iter().cloned());
         }
         let mut applying = policies.applying_to(&container.fields())?;
-        applying.retain(|policy| match off.of(policy.version().name()) {
-            Some(by) => {
-                subject.log_off(policy.version().name(), &by);
-                false
-            }
-            None => true,
-        });
+        if !applying.is_empty() {
+            // If that is not known, only these do not start.
+            let off = off?;
+            applying.retain(|policy| match off.of(policy.version().name()) {
+                Some(by) => {
+                    subject.log_off(policy.version().name(), &by);
+                    false
+                }
+                None => true,
+            });
+        }
         if self.require_default_deny && !applying.iter().any(|policy| policy.denies_writes_by_default()) {
             return Err(no_default_deny(state, &applying));
         }
