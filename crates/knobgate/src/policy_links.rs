@@ -142,6 +142,22 @@ impl PolicyLinks {
         }
     }
 
+    /// Unpins the links of a version on a cgroup that hold nothing any more, because somebody has detached them.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError`].
+    pub fn unpin_dead(&self, name: &AttachmentName, cgroup_id: u64) -> Result<(), AttachmentError> {
+        let _lock = self.attachments.lock()?;
+        let attachment = match self.attachments.pins.attachment(name) {
+            Err(BpffsError::NotFound { .. }) => return Ok(()),
+            opened => opened.map_err(failed("clean up", name))?,
+        };
+        let links = attachment.links().map_err(failed("clean up", name))?;
+        let dead = links.iter().filter(|link| link.cgroup_id == cgroup_id && link.is_dead());
+        dead.into_iter().try_for_each(|link| attachment.unpin(link)).map_err(failed("clean up", name))
+    }
+
     /// Makes the link of a version on a cgroup hold the program of the version again.
     ///
     /// # Errors
@@ -179,8 +195,9 @@ impl PolicyLinks {
         Ok(found)
     }
 
-    /// Puts a version of a policy on a cgroup instead of an older one that this source has put there, as [`Attachments::move_to`] does.
-    /// Returns what the new link says about itself; `None` if the older version is not there.
+    /// Puts a version of a policy on a cgroup instead of an older one that this source has put there. The new one is attached first, so
+    /// that every access is judged. If that is interrupted, both are there, and a second call finishes it. The new link has come late if
+    /// the older one had. Returns what the new link says about itself; `None` if the older version is not there.
     ///
     /// # Errors
     ///
@@ -201,10 +218,14 @@ impl PolicyLinks {
             Err(BpffsError::NotFound { .. }) => return Ok(None),
             opened => opened.map_err(failed("open", older))?,
         };
-        let origin = older_attachment.link_origin(cgroup.id()).map_err(failed("open", older))?;
-        let Some(origin) = origin.filter(|origin| origin.source == source) else { return Ok(None) };
+        let links = older_attachment.links_on(cgroup.id()).map_err(failed("open", older))?;
+        let mut own = links.iter().filter(|link| link.origin.source == source && !link.is_dead()).peekable();
+        if own.peek().is_none() {
+            return Ok(None);
+        }
+        let late = own.all(|link| link.origin.late);
         self.open(policy)?;
-        let (new, _) = self.attach(policy, cgroup, source, Lateness::Known(origin.late))?;
+        let (new, _) = self.attach(policy, cgroup, source, Lateness::Known(late))?;
         unlink(&older_attachment, cgroup.id(), source).map_err(failed("detach", older))?;
         Ok(Some(new))
     }
@@ -222,7 +243,7 @@ impl PolicyLinks {
         for other in others {
             // It may be on no cgroup, and be removed in the meantime.
             let Ok(attachment) = self.attachments.pins.attachment(other) else { continue };
-            if let Some(origin) = attachment.link_origin(cgroup.id()).map_err(failed())? {
+            if let Some(origin) = origin_on(&attachment, cgroup.id()).map_err(failed())? {
                 return Ok(PolicyLink::Present { name: other.clone(), origin });
             }
         }
@@ -245,7 +266,7 @@ impl PolicyLinks {
         let failed = || failed("extend", name);
         let opened = self.opened.get_mut(name);
         let opened = opened.ok_or_else(|| AttachmentError::Empty { name: name.clone() })?;
-        if let Some(origin) = opened.attachment.link_origin(cgroup.id()).map_err(failed())? {
+        if let Some(origin) = origin_on(&opened.attachment, cgroup.id()).map_err(failed())? {
             return Ok((origin, false));
         }
         if opened.added >= ADDED_MAX {
@@ -291,6 +312,17 @@ impl PolicyLinks {
         self.opened.insert(name.clone(), opened);
         Ok(limits)
     }
+}
+
+/// Where the link of an attachment on a cgroup comes from; `None` if there is none. One that somebody has detached is unpinned: it would
+/// only look as if the policy were there.
+fn origin_on(attachment: &Attachment, cgroup_id: u64) -> Result<Option<LinkOrigin>, BpffsError> {
+    if attachment.link_origin(cgroup_id)?.is_none() {
+        return Ok(None);
+    }
+    let links = attachment.links_on(cgroup_id)?;
+    links.iter().filter(|link| link.is_dead()).try_for_each(|link| attachment.unpin(link))?;
+    Ok(links.iter().find(|link| !link.is_dead()).map(|link| link.origin))
 }
 
 impl Opened {

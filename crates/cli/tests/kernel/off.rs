@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use knobgate::{Attachments, CgroupRef, Off, OffBy};
+use knobgate::{AttachmentError, Attachments, CgroupRef, Off, OffBy, PolicyLinks};
 use knobgate_kernel::{Cgroup, LinkSource};
 use knobgate_testing::{Suite, Test, scratch};
 use libtest_mimic::Failed;
@@ -64,7 +64,8 @@ fn everything() -> Result<(), Failed> {
     let linked = link(by_agent, LinkSource::Agent)?;
     assert!(linked.versions.is_empty(), "{linked:?}");
     assert!(matches!(&linked.off[..], [(name, OffBy::All(_))] if name == web.name()), "{linked:?}");
-    assert!(attachments.move_to(&web, &CgroupRef::from(&**by_hook), LinkSource::Hook).is_err());
+    let moved = PolicyLinks::new(Attachments::create()?).move_to(&web, web.name(), by_hook, LinkSource::Hook);
+    assert!(matches!(moved, Err(AttachmentError::Off { .. })), "{moved:?}");
     let (file, place) = (file.path().to_str().ok_or("a path")?, by_hand.path().to_str().ok_or("a path")?);
     for refused in
         [&["attach", "--policy", file, "--cgroup", place][..], &["run", "--policy", file, "--", "true"]]
