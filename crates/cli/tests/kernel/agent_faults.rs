@@ -268,6 +268,10 @@ fn meddled_with() -> Result<(), Failed> {
     machine.expect_said(&format!("link-replaced: somebody has replaced the program of {attachment}"));
     machine.expect_said("put the program of web@");
     eventually("its own program runs", || runs(ours.info().expect("a program").id));
+    // A second time, before it is looked at again.
+    link().update(&ours, &program)?;
+    eventually("its own program runs again", || runs(ours.info().expect("a program").id));
+    assert_eq!(machine.log().matches("link-replaced: ").count(), 2, "{}", machine.log());
 
     let above = machine.open("");
     let _link = Link::create(&program, &above)?;
