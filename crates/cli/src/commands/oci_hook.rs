@@ -109,7 +109,7 @@ impl OciHook {
             // Not even the policies are read: one of them may be wrong.
             subject
                 .log(Priority::Warning, &format!("the container {} starts without policies: {by}", state.id));
-            return if self.require_default_deny { Err(no_default_deny(state, &[])) } else { Ok(()) };
+            return self.check_default_deny(state, &[]);
         }
         let policies = self.arguments.of_all.read_policies();
         let is_empty = policies.as_ref().is_ok_and(|policies| policies.policies().is_empty());
@@ -135,9 +135,7 @@ impl OciHook {
                 None => true,
             });
         }
-        if self.require_default_deny && !applying.iter().any(|policy| policy.denies_writes_by_default()) {
-            return Err(no_default_deny(state, &applying));
-        }
+        self.check_default_deny(state, &applying)?;
         if applying.is_empty() {
             return Ok(());
         }
@@ -152,6 +150,9 @@ impl OciHook {
         let linked = container.link(&attachments, &applying, LinkSource::Hook)?;
         subject.log_limits(&linked.versions);
         linked.off.iter().for_each(|(name, by)| subject.log_off(name, by));
+        // It may have been put off just now.
+        applying.retain(|policy| linked.off.iter().all(|(name, _)| name != policy.version().name()));
+        self.check_default_deny(state, &applying)?;
         let others = match container.others_in_cgroup().unwrap_or_default() {
             0 => return Ok(()),
             1 => "another process".to_owned(),
@@ -166,6 +167,22 @@ impl OciHook {
             ),
         );
         Ok(())
+    }
+
+    /// Fails if a default that denies writes is required, and none of these policies has it.
+    fn check_default_deny(
+        &self,
+        state: &OciState,
+        applying: &[&ContainerPolicy],
+    ) -> Result<(), ContainerError> {
+        if !self.require_default_deny || applying.iter().any(|policy| policy.denies_writes_by_default()) {
+            return Ok(());
+        }
+        let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
+        Err(ContainerError::NoDefaultDeny {
+            container: state.id.clone(),
+            applying: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
+        })
     }
 }
 
@@ -188,14 +205,6 @@ impl Subject {
                 self.log(Priority::Warning, &format!("{name}: {limit}"));
             }
         }
-    }
-}
-
-fn no_default_deny(state: &OciState, applying: &[&ContainerPolicy]) -> ContainerError {
-    let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
-    ContainerError::NoDefaultDeny {
-        container: state.id.clone(),
-        applying: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
     }
 }
 
