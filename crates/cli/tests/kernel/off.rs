@@ -18,6 +18,7 @@ use crate::sources::{may_write, own_state, version};
 pub(crate) fn with_their_own_bpffs() -> Suite {
     let tests: &[Test] = &[
         ("off_takes_everything_off_and_keeps_it_off", everything),
+        ("what_cannot_be_taken_off_does_not_keep_the_rest_in_force", the_rest),
         ("one_policy_is_off_with_all_of_its_versions", one_policy),
         ("what_is_off_can_be_a_policy_that_is_on_no_cgroup", on_no_cgroup),
         ("a_name_that_is_nothing_is_an_error", unknown_name),
@@ -97,6 +98,28 @@ fn everything() -> Result<(), Failed> {
     assert!(link(by_agent, LinkSource::Agent)?.versions[0].is_new);
     expect(0, ["attach", "--policy", file, "--cgroup", place]);
     assert!(!may_write(by_hand)? && !may_write(by_agent)?);
+    Ok(())
+}
+
+fn the_rest() -> Result<(), Failed> {
+    own_state()?;
+    let (one, two) = (scratch(), scratch());
+    let file = policy(DENY);
+    attach(file.path(), &one, "a-damaged");
+    attach(file.path(), &two, "b-whole");
+    // Before the link, and no pin of a link.
+    let damaged = Path::new("/sys/fs/bpf/knobgate/a-damaged/cgroup-1");
+    fs::create_dir(damaged)?;
+    let failed = expect(3, ["off"]);
+    assert!(stderr(&failed).contains("cannot detach the attachment \"a-damaged\""), "{failed:?}");
+    assert!(stderr(&failed).contains("cgroup-1"), "{failed:?}");
+    for name in ["a-damaged", "b-whole"] {
+        assert!(stdout(&failed).contains(&format!("{name}: detached; ")), "{failed:?}");
+    }
+    assert!(may_write(&one)? && may_write(&two)?);
+    fs::remove_dir(damaged)?;
+    expect(0, ["off"]);
+    assert!(!Path::new("/sys/fs/bpf/knobgate/a-damaged").exists());
     Ok(())
 }
 
