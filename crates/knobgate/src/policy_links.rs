@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use knobgate_compiler::EVENT_CGROUPS_MAP;
 use knobgate_kernel::{
     Attachment, AttachmentName, BpfObjectError, BpffsError, Cgroup, Lateness, LinkOrigin, LinkSource, Map,
-    ProgramFd, Transaction,
+    PinnedLink, ProgramFd, Transaction,
 };
 
 use crate::attachment_error::{AttachmentError, failed};
@@ -149,13 +149,32 @@ impl PolicyLinks {
     /// [`AttachmentError`].
     pub fn unpin_dead(&self, name: &AttachmentName, cgroup_id: u64) -> Result<(), AttachmentError> {
         let _lock = self.attachments.lock()?;
+        self.unpin_dead_of(name, |link| link.cgroup_id == cgroup_id)
+    }
+
+    /// The same for all versions, on all cgroups.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError`].
+    pub fn unpin_all_dead(&self) -> Result<(), AttachmentError> {
+        let _lock = self.attachments.lock()?;
+        let names = self.attachments.names()?.into_iter().filter(|name| versions_of(name).is_some());
+        names.into_iter().try_for_each(|name| self.unpin_dead_of(&name, |_| true))
+    }
+
+    fn unpin_dead_of(
+        &self,
+        name: &AttachmentName,
+        is_it: impl Fn(&PinnedLink) -> bool,
+    ) -> Result<(), AttachmentError> {
         let attachment = match self.attachments.pins.attachment(name) {
             Err(BpffsError::NotFound { .. }) => return Ok(()),
             opened => opened.map_err(failed("clean up", name))?,
         };
         let links = attachment.links().map_err(failed("clean up", name))?;
-        let dead = links.iter().filter(|link| link.cgroup_id == cgroup_id && link.is_dead());
-        dead.into_iter().try_for_each(|link| attachment.unpin(link)).map_err(failed("clean up", name))
+        let mut dead = links.iter().filter(|link| link.is_dead() && is_it(link));
+        dead.try_for_each(|link| attachment.unpin(link)).map_err(failed("clean up", name))
     }
 
     /// Makes the link of a version on a cgroup hold the program of the version again.
