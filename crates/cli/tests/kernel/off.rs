@@ -1,6 +1,7 @@
 //! Policies that are off.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -266,6 +267,13 @@ fn read_only() -> Result<(), Failed> {
         // The hook says that it starts without its policy.
         assert!(changed["hooks"]["createRuntime"].is_array(), "{changed}");
     }
+    // Others may have put something off: a container starts only if none of its policies lets /proc/sys be writable.
+    fs::set_permissions(Off::DIRECTORY, fs::Permissions::from_mode(0o777))?;
+    let bundle = fs::read_to_string(&config)?;
+    assert!(stderr(&expect(1, &runtime)).contains("others than root can change it"));
+    assert_eq!(fs::read_to_string(&config)?, bundle);
+    fs::remove_file(files.path().join("web.knob"))?;
+    expect(0, &runtime);
     Ok(())
 }
 
