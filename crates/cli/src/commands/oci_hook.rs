@@ -107,9 +107,12 @@ impl OciHook {
         let off = Off::read().map_err(AttachmentError::from);
         if let Some(by) = off.as_ref().ok().and_then(Off::all) {
             // Not even the policies are read: one of them may be wrong.
+            if self.require_default_deny {
+                return Err(no_default_deny(state, format!("none, because {by}")));
+            }
             subject
                 .log(Priority::Warning, &format!("the container {} starts without policies: {by}", state.id));
-            return self.check_default_deny(state, &[]);
+            return Ok(());
         }
         let policies = self.arguments.of_all.read_policies();
         let is_empty = policies.as_ref().is_ok_and(|policies| policies.policies().is_empty());
@@ -179,11 +182,13 @@ impl OciHook {
             return Ok(());
         }
         let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
-        Err(ContainerError::NoDefaultDeny {
-            container: state.id.clone(),
-            applying: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
-        })
+        let applying = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Err(no_default_deny(state, applying))
     }
+}
+
+fn no_default_deny(state: &OciState, applying: String) -> ContainerError {
+    ContainerError::NoDefaultDeny { container: state.id.clone(), applying }
 }
 
 impl Subject {

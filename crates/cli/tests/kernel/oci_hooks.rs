@@ -344,7 +344,7 @@ fn off() -> Result<(), Failed> {
     machine.expect_no_links();
     machine.options = vec!["--require-default-deny".to_owned()];
     let error = error_of(machine.start("required", "echo started"));
-    assert!(error.contains("these apply: none"), "{error}");
+    assert!(error.contains("these apply: none, because all policies are off"), "{error}");
     machine.options.clear();
     expect(0, ["on"]);
     let error = error_of(machine.start("wrong", "echo started"));
