@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use knobgate_compiler::EVENT_CGROUPS_MAP;
 use knobgate_kernel::{
     Attachment, AttachmentName, BpfObjectError, BpffsError, Cgroup, Lateness, LinkOrigin, LinkSource, Map,
-    PinnedLink, ProgramFd, Transaction,
+    ProgramFd, Transaction,
 };
 
 use crate::attachment_error::{AttachmentError, failed};
@@ -142,39 +142,22 @@ impl PolicyLinks {
         }
     }
 
-    /// Unpins the links of a version on a cgroup that hold nothing any more, because somebody has detached them.
+    /// Unpins the links of an attachment on a cgroup that are detached.
     ///
     /// # Errors
     ///
-    /// [`AttachmentError`].
-    pub fn unpin_dead(&self, name: &AttachmentName, cgroup_id: u64) -> Result<(), AttachmentError> {
+    /// [`AttachmentError::Lock`], [`Failed`](AttachmentError::Failed).
+    pub fn unpin_detached(&self, name: &AttachmentName, cgroup_id: u64) -> Result<(), AttachmentError> {
         let _lock = self.attachments.lock()?;
-        self.unpin_dead_of(name, |link| link.cgroup_id == cgroup_id)
-    }
-
-    /// The same for all versions, on all cgroups.
-    ///
-    /// # Errors
-    ///
-    /// [`AttachmentError`].
-    pub fn unpin_all_dead(&self) -> Result<(), AttachmentError> {
-        let _lock = self.attachments.lock()?;
-        let names = self.attachments.names()?.into_iter().filter(|name| versions_of(name).is_some());
-        names.into_iter().try_for_each(|name| self.unpin_dead_of(&name, |_| true))
-    }
-
-    fn unpin_dead_of(
-        &self,
-        name: &AttachmentName,
-        is_it: impl Fn(&PinnedLink) -> bool,
-    ) -> Result<(), AttachmentError> {
-        let attachment = match self.attachments.pins.attachment(name) {
-            Err(BpffsError::NotFound { .. }) => return Ok(()),
-            opened => opened.map_err(failed("clean up", name))?,
+        let unpin = |attachment: Attachment| {
+            let links = attachment.links_on(cgroup_id)?;
+            let mut detached = links.iter().filter(|link| link.is_dead());
+            detached.try_for_each(|link| attachment.unpin(link))
         };
-        let links = attachment.links().map_err(failed("clean up", name))?;
-        let mut dead = links.iter().filter(|link| link.is_dead() && is_it(link));
-        dead.try_for_each(|link| attachment.unpin(link)).map_err(failed("clean up", name))
+        match self.attachments.pins.attachment(name) {
+            Err(BpffsError::NotFound { .. }) => Ok(()),
+            opened => opened.and_then(unpin).map_err(failed("clean up", name)),
+        }
     }
 
     /// Makes the link of a version on a cgroup hold the program of the version again.
@@ -247,6 +230,25 @@ impl PolicyLinks {
         let (new, _) = self.attach(policy, cgroup, source, Lateness::Known(late))?;
         unlink(&older_attachment, cgroup.id(), source).map_err(failed("detach", older))?;
         Ok(Some(new))
+    }
+
+    /// Unpins the links of all versions that are detached.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::Lock`], [`Directory`](AttachmentError::Directory), [`Failed`](AttachmentError::Failed).
+    pub fn unpin_all_detached(&self) -> Result<(), AttachmentError> {
+        let _lock = self.attachments.lock()?;
+        for name in self.attachments.names()?.iter().filter(|name| versions_of(name).is_some()) {
+            match self.attachments.pins.attachment(name) {
+                Err(BpffsError::NotFound { .. }) => {}
+                opened => {
+                    let unpinned = opened.and_then(|attachment| attachment.unpin_dead());
+                    unpinned.map_err(failed("clean up", name))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn link_one(

@@ -130,8 +130,9 @@ impl Engine {
         if !self.set.repair || !is_ours || self.off.of(name).is_some() {
             return;
         }
-        // Another link of it may be there, and judge.
-        if self.links.unpin_dead(name, id).is_ok() {
+        if self.table.on(id).iter().any(|record| record.name == *name)
+            && self.links.unpin_detached(name, id).is_ok()
+        {
             self.table.remove(id, name);
             self.put_again(id, path, name);
         }

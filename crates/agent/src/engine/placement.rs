@@ -222,7 +222,7 @@ impl super::Engine {
         if !self.set.repair {
             // What was detached is pinned still, and looks as if it were there. With repair, the check puts it back, and says so.
             // What cannot be unpinned stays as it was.
-            let _ = self.links.unpin_all_dead();
+            let _ = self.links.unpin_all_detached();
         }
         self.table = LinkTable::of(self.links.origins()?);
         self.unpin_removed();
