@@ -89,6 +89,17 @@ impl Attachment {
         self.pinned_links(pins)
     }
 
+    /// The same, where one that cannot be opened does not hide the others.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`] if they cannot be listed.
+    pub fn each_link(&self) -> Result<Vec<Result<PinnedLink, BpffsError>>, BpffsError> {
+        let mut pins = self.link_pins()?;
+        pins.sort_unstable();
+        Ok(pins.into_iter().filter_map(|pin| self.pinned_link(pin).transpose()).collect())
+    }
+
     /// Its links on this cgroup: there is one, or none. There are several only if somebody else has pinned one, or another version
     /// of knobgate that does not know all sources.
     ///
@@ -281,19 +292,23 @@ impl Attachment {
     }
 
     fn pinned_links(&self, pins: Vec<LinkPin>) -> Result<Vec<PinnedLink>, BpffsError> {
-        let mut links = Vec::with_capacity(pins.len());
-        for pin in pins {
-            match self.open_pin(&pin) {
-                Ok(link) => {
-                    let info = link.info()?;
-                    links.push(PinnedLink { cgroup_id: pin.cgroup_id, origin: pin.origin, info, pin });
-                }
-                Err(BpffsError::Link(LinkError::Pin { error, .. }))
-                    if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+        pins.into_iter().filter_map(|pin| self.pinned_link(pin).transpose()).collect()
+    }
+
+    /// `None` if it was unpinned in the meantime.
+    fn pinned_link(&self, pin: LinkPin) -> Result<Option<PinnedLink>, BpffsError> {
+        match self.open_pin(&pin) {
+            Ok(link) => {
+                let info = link.info()?;
+                Ok(Some(PinnedLink { cgroup_id: pin.cgroup_id, origin: pin.origin, info, pin }))
             }
+            Err(BpffsError::Link(LinkError::Pin { error, .. }))
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
-        Ok(links)
     }
 
     fn open_pin(&self, pin: &LinkPin) -> Result<Link, BpffsError> {

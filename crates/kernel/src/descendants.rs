@@ -4,12 +4,11 @@
 //! `CLONE_INTO_CGROUP`. Programs on three tracepoints track all descendants, beginning with the first process that is
 //! started in the cgroup. This is not a security boundary: it reports a process that has already left.
 
-mod layout;
 mod programs;
 
 use std::ffi::CStr;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::{fs, io};
 
 use knobgate_bpf::MapKind;
 use knobgate_bpf::uapi::TASK_COMM_LEN;
@@ -25,8 +24,8 @@ use crate::start_time::StartTime;
 use crate::traced_records::{TracedRecords, create, skipped};
 use crate::traced_tasks::pid_namespace;
 use crate::tracepoint::Tracepoint;
-use crate::tracking_error::{KERNEL_BTF, TrackingError};
-use layout::Layout;
+use crate::tracking_error::TrackingError;
+use crate::tracking_layout::TrackingLayout;
 use programs::{Context, KEY, LEFT, OUTSIDE, RECORD, VALUE};
 
 /// What errors name.
@@ -97,16 +96,8 @@ impl Descendants {
     ///
     /// Every [`TrackingError`]. It takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
     pub fn of(cgroup: &Cgroup, all: bool) -> Result<Self, TrackingError> {
-        // The cache must not decide when processes are killed: whoever can write it could mislead the programs.
-        let layout = match Layout::cached().filter(|_| !all) {
-            Some(layout) => layout,
-            None => {
-                let btf = fs::read(KERNEL_BTF).map_err(|error| TrackingError::NoBtf { error })?;
-                let layout = Layout::of(&btf)?;
-                layout.store();
-                layout
-            }
-        };
+        // The cache must not decide when processes are killed.
+        let layout = TrackingLayout::of_this_kernel(all)?;
         let namespace = pid_namespace().map_err(|error| TrackingError::Namespace { error })?;
         let processes = create(OWNER, "processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
         let records = TracedRecords::create::<TrackingError>(OWNER, RECORDS_MAX)?;

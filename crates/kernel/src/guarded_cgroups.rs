@@ -16,7 +16,6 @@
 //! moved to a cgroup outside is reported as that thread, each time, and its process still counts as inside.
 
 mod guards;
-mod layout;
 mod programs;
 mod records;
 
@@ -38,9 +37,9 @@ use crate::started_process::StartedProcess;
 use crate::traced_records::{TracedRecords, create, skipped};
 use crate::traced_tasks::pid_namespace;
 use crate::tracepoint::Tracepoint;
-use crate::tracking_error::{KERNEL_BTF, TrackingError};
+use crate::tracking_error::TrackingError;
+use crate::tracking_layout::TrackingLayout;
 use guards::Guards;
-use layout::Layout;
 use programs::{Context, STARTED_KEY};
 use records::{KEY, MOVED, Record, STARTED, VALUE, entry, key, value};
 
@@ -138,15 +137,7 @@ impl GuardedCgroups {
     ///
     /// Every [`TrackingError`]. It takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
     pub fn new() -> Result<Self, TrackingError> {
-        let layout = match Layout::cached() {
-            Some(layout) => layout,
-            None => {
-                let btf = fs::read(KERNEL_BTF).map_err(|error| TrackingError::NoBtf { error })?;
-                let layout = Layout::of(&btf)?;
-                layout.store();
-                layout
-            }
-        };
+        let layout = TrackingLayout::of_this_kernel(false)?;
         let guarded = create(OWNER, "guarded", MapKind::Hash, 8, 8, Self::MAX)?;
         let processes = create(OWNER, "processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
         let started = create(OWNER, "started", MapKind::LruHash, STARTED_KEY, 8, STARTED_MAX)?;

@@ -127,6 +127,7 @@ mod traced_records;
 mod traced_tasks;
 mod tracepoint;
 mod tracking_error;
+mod tracking_layout;
 mod transaction;
 mod verifier_log;
 mod verifier_stats;

@@ -80,7 +80,7 @@ pub enum AttachmentError {
         sources: BTreeMap<LinkSource, usize>,
     },
     /// It is off, and so it is put on no cgroup.
-    #[error("cannot attach \"{name}\": {by}; before you attach it, run: {}", by.remedy())]
+    #[error("cannot attach \"{name}\": {by}; to end that: {}", by.remedy())]
     Off {
         /// Its name.
         name: AttachmentName,

@@ -135,10 +135,15 @@ impl Attachments {
         let mut taken =
             TakenOff { name, from: BTreeMap::new(), is_gone: false, not_detached: None, failed: Vec::new() };
         let taken_off = self.pins.attachment(&taken.name).and_then(|attachment| {
-            for link in &attachment.unpin_dead()? {
-                match take_away(&attachment, link) {
-                    Ok(not_detached) => {
-                        *taken.from.entry(link.origin.source).or_default() += 1;
+            for link in attachment.each_link()? {
+                let done = link.and_then(|link| match link.is_dead() {
+                    true => attachment.unpin(&link).map(|()| None),
+                    false => Ok(Some((link.origin.source, take_away(&attachment, &link)?))),
+                });
+                match done {
+                    Ok(None) => {}
+                    Ok(Some((source, not_detached))) => {
+                        *taken.from.entry(source).or_default() += 1;
                         taken.not_detached = taken.not_detached.take().or(not_detached);
                     }
                     Err(error) => taken.failed.push(error),

@@ -203,8 +203,9 @@ impl Integrity {
                 findings.push(finding(&hierarchy, *cgroup_id, name, kind)?);
             }
         }
-        self.pins = pins;
         self.look_at_cgroups(&hierarchy, &guarded, &ours, &mut findings, between)?;
+        // Only now: what has vanished is found once, and a pass that fails finds nothing.
+        self.pins = pins;
         findings.sort();
         Ok(findings)
     }

@@ -165,7 +165,7 @@ pub use events::{
 pub use included_files::IncludedFiles;
 pub use integrity::{Finding, FindingKind, ForeignBy, ForeignProgram, Integrity};
 pub use kernel_limit::{KernelLimit, TargetKernel};
-pub use link_version::{Linked, LinkedVersion, Moved};
+pub use link_version::{Linked, LinkedVersion};
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
 pub use observation::{Observation, ObservationError, ObservationLoss, Observed};
 pub use observed_run::ObservedRunError;

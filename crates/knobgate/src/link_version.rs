@@ -42,16 +42,6 @@ pub struct Linked {
     pub off: Vec<(AttachmentName, OffBy)>,
 }
 
-/// What [`Attachments::move_to`] did.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Moved {
-    /// The other versions that were taken away from the cgroup. If there are none, nothing was done.
-    pub from: Vec<AttachmentName>,
-    /// Where the program of the new version is stricter than the policy, if it was compiled now.
-    pub limits: Vec<KernelLimit>,
-}
-
 impl Attachments {
     /// Puts all of these policies on a cgroup, except for those that are off. A policy whose program exists already is not compiled:
     /// its pin, which no process holds, is opened by its name. Otherwise, older versions of the policy that are on no cgroup are
@@ -98,47 +88,6 @@ impl Attachments {
             }
         }
         Ok(linked)
-    }
-
-    /// Puts a version of a policy on a cgroup instead of the others that this source has put there. The new one is attached first, so
-    /// that every access is judged. If that is interrupted, both are there, and a second call finishes it. The new link has come late
-    /// if the others had. Without a link of this source, nothing changes.
-    ///
-    /// # Errors
-    ///
-    /// [`AttachmentError`]. Then the others are still there. So they are if the policy is [off](AttachmentError::Off).
-    pub fn move_to(
-        &self,
-        policy: &PolicyVersion,
-        cgroup: &CgroupRef,
-        source: LinkSource,
-    ) -> Result<Moved, AttachmentError> {
-        let name = policy.name();
-        let _lock = self.lock()?;
-        if let Some(by) = Off::read()?.of(name) {
-            return Err(AttachmentError::Off { name: name.clone(), by });
-        }
-        let mut others = Vec::new();
-        for other in self.versions(versions_of(name).unwrap_or_default())? {
-            let links = other.attachment.links_on(cgroup.id()).map_err(failed("open", &other.name))?;
-            let own = links.into_iter().filter(|link| link.origin.source == source && !link.is_dead());
-            let own: Vec<PinnedLink> = own.collect();
-            if other.name != *name && !own.is_empty() {
-                others.push((other, own));
-            }
-        }
-        if others.is_empty() {
-            return Ok(Moved::default());
-        }
-        let late = others.iter().all(|(_, links)| links.iter().all(|link| link.origin.late));
-        let new = NewLinks { source, lateness: Lateness::Known(late) };
-        let LinkedVersion { limits, .. } = self.link_one(policy, cgroup, new)?;
-        let mut moved = Moved { from: Vec::new(), limits };
-        for (other, _) in others {
-            unlink(&other.attachment, cgroup.id(), source).map_err(failed("detach", &other.name))?;
-            moved.from.push(other.name);
-        }
-        Ok(moved)
     }
 
     /// Whether a version of this policy, of which there can be several, is on a cgroup and runs there.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use knobgate_kernel::AttachmentName;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{geteuid, getuid};
 
@@ -308,7 +309,10 @@ fn check(directory: &Path, found: &fs::Metadata) -> Result<(), OffError> {
 /// What a file says. An empty or damaged one counts, too: it may be all that somebody could make. `None` if it is gone.
 fn read_note(path: &Path) -> Option<OffNote> {
     let mut text = Vec::new();
-    if let Err(error) = File::open(path).and_then(|file| file.take(FILE_MAX).read_to_end(&mut text))
+    // Whatever it is: a FIFO would wait for its writer, and a link may lead nowhere.
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    if let Err(error) = opened.and_then(|file| file.take(FILE_MAX).read_to_end(&mut text))
         && error.kind() == ErrorKind::NotFound
     {
         return None;
@@ -447,6 +451,21 @@ mod tests {
         assert_eq!(Off::unset_in(&directory, Some(&name("a_b"))).unwrap().len(), 1);
         assert_eq!(Off::unset_in(&directory, None).unwrap().len(), 3);
         assert_eq!(Off::read_from(&directory).unwrap(), Off::default());
+    }
+
+    #[test]
+    fn whatever_has_the_name_of_a_policy_counts_and_nothing_is_waited_for() {
+        let (_parent, directory) = directory();
+        Off::set_in(&directory, Some(&name("x")), None).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, directory.join("fifo"), rustix::fs::Mode::RUSR).unwrap();
+        std::os::unix::fs::symlink("/nowhere", directory.join("link")).unwrap();
+        fs::create_dir(directory.join("directory")).unwrap();
+        let off = Off::read_from(&directory).unwrap();
+        for known in ["fifo", "link", "directory"] {
+            assert!(off.of(&name(known)).is_some(), "{known}");
+        }
+        assert_eq!(Off::unset_in(&directory, Some(&name("fifo"))).unwrap().len(), 1);
+        assert_eq!(Off::unset_in(&directory, Some(&name("link"))).unwrap().len(), 1);
     }
 
     #[test]

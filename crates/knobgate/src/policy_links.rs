@@ -197,8 +197,9 @@ impl PolicyLinks {
         Ok(found)
     }
 
-    /// Puts a version of a policy on a cgroup instead of an older one that this source has put there, as [`Attachments::move_to`] does.
-    /// Returns what the new link says about itself; `None` if the older version is not there.
+    /// Puts a version of a policy on a cgroup instead of an older one that this source has put there. The new one is attached first, so
+    /// that every access is judged. If that is interrupted, both are there, and a second call finishes it. The new link has come late if
+    /// the older one had. Returns what the new link says about itself; `None` if the older version is not there.
     ///
     /// # Errors
     ///
@@ -219,12 +220,35 @@ impl PolicyLinks {
             Err(BpffsError::NotFound { .. }) => return Ok(None),
             opened => opened.map_err(failed("open", older))?,
         };
-        let origin = older_attachment.link_origin(cgroup.id()).map_err(failed("open", older))?;
-        let Some(origin) = origin.filter(|origin| origin.source == source) else { return Ok(None) };
+        let links = older_attachment.links_on(cgroup.id()).map_err(failed("open", older))?;
+        let mut own = links.iter().filter(|link| link.origin.source == source && !link.is_dead()).peekable();
+        if own.peek().is_none() {
+            return Ok(None);
+        }
+        let late = own.all(|link| link.origin.late);
         self.open(policy)?;
-        let (new, _) = self.attach(policy, cgroup, source, Lateness::Known(origin.late))?;
+        let (new, _) = self.attach(policy, cgroup, source, Lateness::Known(late))?;
         unlink(&older_attachment, cgroup.id(), source).map_err(failed("detach", older))?;
         Ok(Some(new))
+    }
+
+    /// Unpins the links of all versions that are detached.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::Lock`], [`Directory`](AttachmentError::Directory), [`Failed`](AttachmentError::Failed).
+    pub fn unpin_all_detached(&self) -> Result<(), AttachmentError> {
+        let _lock = self.attachments.lock()?;
+        for name in self.attachments.names()?.iter().filter(|name| versions_of(name).is_some()) {
+            match self.attachments.pins.attachment(name) {
+                Err(BpffsError::NotFound { .. }) => {}
+                opened => {
+                    let unpinned = opened.and_then(|attachment| attachment.unpin_dead());
+                    unpinned.map_err(failed("clean up", name))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn link_one(
@@ -240,7 +264,7 @@ impl PolicyLinks {
         for other in others {
             // It may be on no cgroup, and be removed in the meantime.
             let Ok(attachment) = self.attachments.pins.attachment(other) else { continue };
-            if let Some(origin) = attachment.link_origin(cgroup.id()).map_err(failed())? {
+            if let Some(origin) = origin_on(&attachment, cgroup.id()).map_err(failed())? {
                 return Ok(PolicyLink::Present { name: other.clone(), origin });
             }
         }
@@ -263,7 +287,7 @@ impl PolicyLinks {
         let failed = || failed("extend", name);
         let opened = self.opened.get_mut(name);
         let opened = opened.ok_or_else(|| AttachmentError::Empty { name: name.clone() })?;
-        if let Some(origin) = opened.attachment.link_origin(cgroup.id()).map_err(failed())? {
+        if let Some(origin) = origin_on(&opened.attachment, cgroup.id()).map_err(failed())? {
             return Ok((origin, false));
         }
         if opened.added >= ADDED_MAX {
@@ -309,6 +333,17 @@ impl PolicyLinks {
         self.opened.insert(name.clone(), opened);
         Ok(limits)
     }
+}
+
+/// Where the link of an attachment on a cgroup comes from; `None` if there is none. One that somebody has detached is unpinned: it would
+/// only look as if the policy were there.
+fn origin_on(attachment: &Attachment, cgroup_id: u64) -> Result<Option<LinkOrigin>, BpffsError> {
+    if attachment.link_origin(cgroup_id)?.is_none() {
+        return Ok(None);
+    }
+    let links = attachment.links_on(cgroup_id)?;
+    links.iter().filter(|link| link.is_dead()).try_for_each(|link| attachment.unpin(link))?;
+    Ok(links.iter().find(|link| !link.is_dead()).map(|link| link.origin))
 }
 
 impl Opened {

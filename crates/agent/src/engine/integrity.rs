@@ -37,10 +37,18 @@ impl Engine {
             }
         };
         let before = mem::take(&mut self.findings);
-        for finding in found.difference(&before) {
-            self.found(finding);
+        let mut left = BTreeSet::new();
+        for finding in found {
+            let is_new = !before.contains(&finding);
+            if is_new {
+                self.found(&finding);
+            }
+            // Whoever replaces the program again is found again, although that looks the same.
+            if !self.put_right(&finding, is_new) {
+                left.insert(finding);
+            }
         }
-        self.findings = found;
+        self.findings = left;
         Ok(())
     }
 
@@ -76,7 +84,6 @@ impl Engine {
                     .with(NoticeField::ProgramName, &program.name)
                     .with(NoticeField::Uid, program.loaded_by);
                 self.notice(notice);
-                self.restore(path, name);
             }
             FindingKind::NotEffective { program_id, .. } => {
                 let text = format!("the program of {name} is on {shown}, and does not run there");
@@ -107,6 +114,16 @@ impl Engine {
         }
     }
 
+    /// Puts the program of a link back where it was replaced. What fails is tried each time, and said once. Returns whether it is as it
+    /// was.
+    fn put_right(&mut self, finding: &Finding, is_new: bool) -> bool {
+        let Finding { cgroup: Some(path), attachments, kind: FindingKind::Replaced { .. }, .. } = finding
+        else {
+            return false;
+        };
+        attachments.first().is_some_and(|name| self.restore(path, name, is_new))
+    }
+
     /// Puts a policy back whose link was detached, and is pinned still.
     fn put_back(&mut self, id: u64, path: &Path, name: &Arc<AttachmentName>) {
         let is_ours = versions_of(name).is_some_and(|versions| self.is_policy(versions));
@@ -121,16 +138,17 @@ impl Engine {
         }
     }
 
-    fn restore(&mut self, path: &Path, name: &AttachmentName) {
+    fn restore(&mut self, path: &Path, name: &AttachmentName, is_new: bool) -> bool {
         if !self.set.repair || !versions_of(name).is_some_and(|versions| self.is_policy(versions)) {
-            return;
+            return false;
         }
         let shown = escaped(path.as_os_str().as_bytes());
         let restored = match Cgroup::open(path) {
             Ok(cgroup) => self.links.restore(name, &cgroup),
             // It is gone.
-            Err(_) => return,
+            Err(_) => return false,
         };
+        let is_restored = restored.is_ok();
         let (kind, text) = match restored {
             Ok(()) => (NoticeKind::Repaired, format!("put the program of {name} back on {shown}")),
             Err(error) => {
@@ -141,6 +159,9 @@ impl Engine {
         let notice = Notice::new(kind, text)
             .with(NoticeField::Attachment, name)
             .with(NoticeField::Cgroup, path.display());
-        self.notice(notice);
+        if is_new || is_restored {
+            self.notice(notice);
+        }
+        is_restored
     }
 }

@@ -229,6 +229,11 @@ impl super::Engine {
     /// Makes all cgroups have the policies that apply to them, in the version of the file: at the start, and after a reload. What was
     /// interrupted is finished by that.
     pub(super) fn settle_all(&mut self) -> Result<Settled, AgentError> {
+        if !self.set.repair {
+            // What was detached is pinned still, and looks as if it were there. With repair, the check puts it back, and says so.
+            // What cannot be unpinned stays as it was.
+            let _ = self.links.unpin_all_detached();
+        }
         self.table = LinkTable::of(self.links.origins()?);
         self.unpin_removed();
         self.undecided.clear();

@@ -104,12 +104,15 @@ impl OciHook {
 
     /// Puts the policies that apply on a container.
     fn start(&self, state: &OciState, subject: &mut Subject) -> Result<(), ContainerError> {
-        let off = Off::read().map_err(AttachmentError::from)?;
-        if let Some(by) = off.all() {
+        let off = Off::read().map_err(AttachmentError::from);
+        if let Some(by) = off.as_ref().ok().and_then(Off::all) {
             // Not even the policies are read: one of them may be wrong.
+            if self.require_default_deny {
+                return Err(no_default_deny(state, format!("none, because {by}")));
+            }
             subject
                 .log(Priority::Warning, &format!("the container {} starts without policies: {by}", state.id));
-            return if self.require_default_deny { Err(no_default_deny(state, &[])) } else { Ok(()) };
+            return Ok(());
         }
         let policies = self.arguments.of_all.read_policies();
         let is_empty = policies.as_ref().is_ok_and(|policies| policies.policies().is_empty());
@@ -124,16 +127,18 @@ impl OciHook {
             container.set_labels(self.label.iter().cloned());
         }
         let mut applying = policies.applying_to(&container.fields())?;
-        applying.retain(|policy| match off.of(policy.version().name()) {
-            Some(by) => {
-                subject.log_off(policy.version().name(), &by);
-                false
-            }
-            None => true,
-        });
-        if self.require_default_deny && !applying.iter().any(|policy| policy.denies_writes_by_default()) {
-            return Err(no_default_deny(state, &applying));
+        if !applying.is_empty() {
+            // If that is not known, only these do not start.
+            let off = off?;
+            applying.retain(|policy| match off.of(policy.version().name()) {
+                Some(by) => {
+                    subject.log_off(policy.version().name(), &by);
+                    false
+                }
+                None => true,
+            });
         }
+        self.check_default_deny(state, &applying)?;
         if applying.is_empty() {
             return Ok(());
         }
@@ -148,6 +153,9 @@ impl OciHook {
         let linked = container.link(&attachments, &applying, LinkSource::Hook)?;
         subject.log_limits(&linked.versions);
         linked.off.iter().for_each(|(name, by)| subject.log_off(name, by));
+        // It may have been put off just now.
+        applying.retain(|policy| linked.off.iter().all(|(name, _)| name != policy.version().name()));
+        self.check_default_deny(state, &applying)?;
         let others = match container.others_in_cgroup().unwrap_or_default() {
             0 => return Ok(()),
             1 => "another process".to_owned(),
@@ -163,6 +171,24 @@ impl OciHook {
         );
         Ok(())
     }
+
+    /// Fails if a default that denies writes is required, and none of these policies has it.
+    fn check_default_deny(
+        &self,
+        state: &OciState,
+        applying: &[&ContainerPolicy],
+    ) -> Result<(), ContainerError> {
+        if !self.require_default_deny || applying.iter().any(|policy| policy.denies_writes_by_default()) {
+            return Ok(());
+        }
+        let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
+        let applying = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Err(no_default_deny(state, applying))
+    }
+}
+
+fn no_default_deny(state: &OciState, applying: String) -> ContainerError {
+    ContainerError::NoDefaultDeny { container: state.id.clone(), applying }
 }
 
 impl Subject {
@@ -184,14 +210,6 @@ impl Subject {
                 self.log(Priority::Warning, &format!("{name}: {limit}"));
             }
         }
-    }
-}
-
-fn no_default_deny(state: &OciState, applying: &[&ContainerPolicy]) -> ContainerError {
-    let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
-    ContainerError::NoDefaultDeny {
-        container: state.id.clone(),
-        applying: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
     }
 }
 

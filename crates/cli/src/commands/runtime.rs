@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use knobgate::{ContainerError, ContainerPolicy, Off, WorkloadFields, planned_workload};
+use knobgate::{ContainerError, Off, WorkloadFields, planned_workload};
 
 use crate::failure::{BAD, Failure};
 use crate::hook_arguments::{HookArguments, command_line, this_program};
@@ -97,16 +97,20 @@ impl Runtime {
 
     /// Whether a policy applies to the container that is enforced, denies writes by default, and is not off.
     fn has_default_deny(&self, start: &Start<'_>) -> Result<bool, Failure> {
-        let off = Off::read()?;
-        if off.all().is_some() {
+        let off = Off::read();
+        if off.as_ref().is_ok_and(|off| off.all().is_some()) {
             return Ok(false);
         }
         let cannot = |error: ContainerError| Failure::bad("cannot make /proc/sys writable").because(error);
         let policies = self.hook.read_policies().map_err(cannot)?;
         let workload = planned_workload(text("the id", start.id)?, start.bundle).map_err(cannot)?;
         let applying = policies.applying_to(&WorkloadFields::of(&workload)).map_err(cannot)?;
-        let is_on = |policy: &&ContainerPolicy| off.of(policy.version().name()).is_none();
-        Ok(applying.into_iter().filter(is_on).any(ContainerPolicy::denies_writes_by_default))
+        let mut denying = applying.into_iter().filter(|policy| policy.denies_writes_by_default()).peekable();
+        if denying.peek().is_none() {
+            return Ok(false);
+        }
+        let off = off?;
+        Ok(denying.any(|policy| off.of(policy.version().name()).is_none()))
     }
 }
 

@@ -254,6 +254,16 @@ fn not_repaired() -> Result<(), Failed> {
     std::thread::sleep(Duration::from_millis(2500));
     machine.expect_on("g1", &[]);
     assert_eq!(machine.log().matches("link-vanished").count(), 1, "{}", machine.log());
+    // When the policies are read again, it is put there. So it is if its link was detached, and is pinned still.
+    let runs = || machine.open("g1").effective().is_ok_and(|effective| !effective.is_empty());
+    machine.signal(Signal::HUP);
+    eventually("it is on the cgroup again", runs);
+    let (attachment, pin) = pins().into_iter().find(|(_, pin)| pin.starts_with("cgroup-")).ok_or("a link")?;
+    Link::from_pin(format!("/sys/fs/bpf/knobgate/{attachment}/{pin}"))?.detach()?;
+    machine.expect_said("link-vanished: somebody has detached the link of ");
+    assert!(!runs());
+    machine.signal(Signal::HUP);
+    eventually("it is on the cgroup again", runs);
     Ok(())
 }
 
@@ -360,6 +370,10 @@ fn meddled_with() -> Result<(), Failed> {
     machine.expect_said(&format!("link-replaced: somebody has replaced the program of {attachment}"));
     machine.expect_said("put the program of web@");
     eventually("its own program runs", || runs(ours.info().expect("a program").id));
+    // A second time, before it is looked at again.
+    link().update(&ours, &program)?;
+    eventually("its own program runs again", || runs(ours.info().expect("a program").id));
+    assert_eq!(machine.log().matches("link-replaced: ").count(), 2, "{}", machine.log());
 
     let above = machine.open("");
     let _link = Link::create(&program, &above)?;

@@ -1,11 +1,12 @@
 //! Policies that are off.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use knobgate::{Attachments, CgroupRef, Off, OffBy};
+use knobgate::{AttachmentError, Attachments, CgroupRef, Off, OffBy, PolicyLinks};
 use knobgate_kernel::{Cgroup, LinkSource};
 use knobgate_testing::{Suite, Test, scratch};
 use libtest_mimic::Failed;
@@ -18,6 +19,7 @@ use crate::sources::{may_write, own_state, version};
 pub(crate) fn with_their_own_bpffs() -> Suite {
     let tests: &[Test] = &[
         ("off_takes_everything_off_and_keeps_it_off", everything),
+        ("what_cannot_be_taken_off_does_not_keep_the_rest_in_force", the_rest),
         ("one_policy_is_off_with_all_of_its_versions", one_policy),
         ("what_is_off_can_be_a_policy_that_is_on_no_cgroup", on_no_cgroup),
         ("a_name_that_is_nothing_is_an_error", unknown_name),
@@ -64,7 +66,8 @@ fn everything() -> Result<(), Failed> {
     let linked = link(by_agent, LinkSource::Agent)?;
     assert!(linked.versions.is_empty(), "{linked:?}");
     assert!(matches!(&linked.off[..], [(name, OffBy::All(_))] if name == web.name()), "{linked:?}");
-    assert!(attachments.move_to(&web, &CgroupRef::from(&**by_hook), LinkSource::Hook).is_err());
+    let moved = PolicyLinks::new(Attachments::create()?).move_to(&web, web.name(), by_hook, LinkSource::Hook);
+    assert!(matches!(moved, Err(AttachmentError::Off { .. })), "{moved:?}");
     let (file, place) = (file.path().to_str().ok_or("a path")?, by_hand.path().to_str().ok_or("a path")?);
     for refused in
         [&["attach", "--policy", file, "--cgroup", place][..], &["run", "--policy", file, "--", "true"]]
@@ -96,6 +99,28 @@ fn everything() -> Result<(), Failed> {
     assert!(link(by_agent, LinkSource::Agent)?.versions[0].is_new);
     expect(0, ["attach", "--policy", file, "--cgroup", place]);
     assert!(!may_write(by_hand)? && !may_write(by_agent)?);
+    Ok(())
+}
+
+fn the_rest() -> Result<(), Failed> {
+    own_state()?;
+    let (one, two) = (scratch(), scratch());
+    let file = policy(DENY);
+    attach(file.path(), &one, "a-damaged");
+    attach(file.path(), &two, "b-whole");
+    // Before the link, and no pin of a link.
+    let damaged = Path::new("/sys/fs/bpf/knobgate/a-damaged/cgroup-1");
+    fs::create_dir(damaged)?;
+    let failed = expect(3, ["off"]);
+    assert!(stderr(&failed).contains("cannot detach the attachment \"a-damaged\""), "{failed:?}");
+    assert!(stderr(&failed).contains("cgroup-1"), "{failed:?}");
+    for name in ["a-damaged", "b-whole"] {
+        assert!(stdout(&failed).contains(&format!("{name}: detached; ")), "{failed:?}");
+    }
+    assert!(may_write(&one)? && may_write(&two)?);
+    fs::remove_dir(damaged)?;
+    expect(0, ["off"]);
+    assert!(!Path::new("/sys/fs/bpf/knobgate/a-damaged").exists());
     Ok(())
 }
 
@@ -242,6 +267,13 @@ fn read_only() -> Result<(), Failed> {
         // The hook says that it starts without its policy.
         assert!(changed["hooks"]["createRuntime"].is_array(), "{changed}");
     }
+    // Others may have put something off: a container starts only if none of its policies lets /proc/sys be writable.
+    fs::set_permissions(Off::DIRECTORY, fs::Permissions::from_mode(0o777))?;
+    let bundle = fs::read_to_string(&config)?;
+    assert!(stderr(&expect(1, &runtime)).contains("others than root can change it"));
+    assert_eq!(fs::read_to_string(&config)?, bundle);
+    fs::remove_file(files.path().join("web.knob"))?;
+    expect(0, &runtime);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use knobgate::policy::{CheckOptions, Source, parse};
-use knobgate::{Attachments, CgroupRef, PolicyVersion};
+use knobgate::{AttachmentError, Attachments, CgroupRef, PolicyLink, PolicyLinks, PolicyVersion};
 use knobgate_kernel::{Cgroup, LinkOrigin, LinkSource};
 use knobgate_testing::{Reaped, Suite, Test, scratch, shell};
 use libtest_mimic::Failed;
@@ -22,6 +22,7 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("two_links_on_one_cgroup_are_two_links", two_links),
         ("a_link_moves_to_another_version_of_its_policy", moved),
         ("a_move_that_was_interrupted_is_finished", interrupted),
+        ("a_link_that_was_detached_is_not_taken_for_one_that_judges", detached),
         ("a_link_of_another_source_does_not_move", not_moved),
     ];
     Suite::new(tests).isolated(&["--mount"])
@@ -247,6 +248,48 @@ fn origins(
     Ok([of(versions[0])?, of(versions[1])?])
 }
 
+/// Puts the newer version on a cgroup, as the agent does.
+fn move_to(
+    new: &PolicyVersion,
+    old: &PolicyVersion,
+    cgroup: &Cgroup,
+) -> Result<Option<LinkOrigin>, AttachmentError> {
+    PolicyLinks::new(Attachments::create()?).move_to(new, old.name(), cgroup, LinkSource::Agent)
+}
+
+/// Detaches the link of a version, which stays pinned.
+fn detach_link(version: &PolicyVersion, cgroup: &Cgroup, suffix: &str) -> Result<(), Failed> {
+    let link = knobgate_kernel::Link::from_pin(pin(version.name().as_str(), cgroup, suffix))?;
+    Ok(link.detach()?)
+}
+
+fn detached() -> Result<(), Failed> {
+    own_state()?;
+    let (one, two, both) = (scratch(), scratch(), scratch());
+    let (old, new, attachments) = (version(DENY)?, version(OTHER)?, Attachments::create()?);
+    let mut links = PolicyLinks::new(Attachments::create()?);
+    // It is put there again, whether that was this version or another one.
+    for (cgroup, was, suffix) in [(&one, &new, ":agent"), (&two, &old, ":hook")] {
+        let source = if suffix == ":agent" { LinkSource::Agent } else { LinkSource::Hook };
+        attachments.link(&[was], &CgroupRef::from(&**cgroup), source)?;
+        detach_link(was, cgroup, suffix)?;
+        assert!(may_write(cgroup)?);
+        let linked = links.link(&[&new], cgroup, LinkSource::Agent)?;
+        assert!(matches!(linked[..], [Ok(PolicyLink::New { .. })]), "{linked:?}");
+        assert!(!may_write(cgroup)?);
+    }
+    // Of an interrupted move, the new one was detached: the old one is the only one that judges.
+    for version in [&old, &new] {
+        attachments.link(&[version], &CgroupRef::from(&*both), LinkSource::Agent)?;
+    }
+    detach_link(&new, &both, ":agent")?;
+    let origin = LinkOrigin { source: LinkSource::Agent, late: false };
+    assert_eq!(move_to(&new, &old, &both)?, Some(origin));
+    assert!(!may_write(&both)?);
+    assert_eq!(origins(&attachments, [&new, &old], &both)?, [vec![origin], vec![]]);
+    Ok(())
+}
+
 fn moved() -> Result<(), Failed> {
     own_state()?;
     let (early, late) = (scratch(), scratch());
@@ -259,11 +302,10 @@ fn moved() -> Result<(), Failed> {
         assert_eq!(origins(&attachments, [&new, &old], cgroup)?, [vec![], vec![origin]]);
         // There are processes by now, but they were judged all the time.
         let _process = Reaped(shell(cgroup, "exec sleep 1000").spawn()?);
-        let moved = attachments.move_to(&new, &place, LinkSource::Agent)?;
-        assert_eq!(moved.from, [old.name().clone()]);
+        assert_eq!(move_to(&new, &old, cgroup)?, Some(origin));
         assert_eq!(origins(&attachments, [&new, &old], cgroup)?, [vec![origin], vec![]]);
         // A second time, there is nothing to do.
-        assert!(attachments.move_to(&new, &place, LinkSource::Agent)?.from.is_empty());
+        assert_eq!(move_to(&new, &old, cgroup)?, None);
         assert_eq!(origins(&attachments, [&new, &old], cgroup)?, [vec![origin], vec![]]);
         assert!(!may_write(cgroup)?);
     }
@@ -279,8 +321,8 @@ fn interrupted() -> Result<(), Failed> {
     for version in [&old, &new] {
         attachments.link(&[version], &place, LinkSource::Agent)?;
     }
-    assert_eq!(attachments.move_to(&new, &place, LinkSource::Agent)?.from, [old.name().clone()]);
     let origin = LinkOrigin { source: LinkSource::Agent, late: false };
+    assert_eq!(move_to(&new, &old, &cgroup)?, Some(origin));
     assert_eq!(origins(&attachments, [&new, &old], &cgroup)?, [vec![origin], vec![]]);
     Ok(())
 }
@@ -291,7 +333,7 @@ fn not_moved() -> Result<(), Failed> {
     let place = CgroupRef::from(&*cgroup);
     let (old, new, attachments) = (version(DENY)?, version(OTHER)?, Attachments::create()?);
     attachments.link(&[&old], &place, LinkSource::Hook)?;
-    assert!(attachments.move_to(&new, &place, LinkSource::Agent)?.from.is_empty());
+    assert_eq!(move_to(&new, &old, &cgroup)?, None);
     let origin = LinkOrigin { source: LinkSource::Hook, late: false };
     assert_eq!(origins(&attachments, [&new, &old], &cgroup)?, [vec![], vec![origin]]);
     Ok(())

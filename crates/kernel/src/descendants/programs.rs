@@ -8,9 +8,9 @@ use std::os::fd::BorrowedFd;
 
 use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
 
-use super::layout::Layout;
 use crate::traced_records::{RecordDestination, load_map, load_stack_address};
 use crate::traced_tasks::{self, INITIAL_PID_NAMESPACE};
+use crate::tracking_layout::TrackingLayout;
 
 /// In the cgroup or below it.
 pub(super) const INSIDE: u32 = 0;
@@ -42,7 +42,7 @@ const RECORD_AT: i16 = VALUE_AT - RECORD as i16;
 /// What the programs are generated from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
-    pub(super) layout: Layout,
+    pub(super) layout: TrackingLayout,
     /// The hash.
     pub(super) processes: BorrowedFd<'a>,
     pub(super) records: RecordDestination<'a>,

@@ -7,13 +7,13 @@ use std::os::fd::BorrowedFd;
 
 use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
 
-use super::layout::Layout;
 use super::records::{
     ENTERED, GUARDED, KIND, MOVED, MOVER, MOVER_CGROUP, MOVER_NAME, MOVER_TICKS, MOVER_UID, NAME, PROCESS,
     RECORD, STARTED, THREAD, TICKS, TO, VALUE,
 };
 use crate::traced_records::{RecordDestination, load_map, load_stack_address};
 use crate::traced_tasks::{self, INITIAL_PID_NAMESPACE};
+use crate::tracking_layout::TrackingLayout;
 
 /// The size of a key of the tasks that were started elsewhere: `struct { u64 ticks; u64 task; }`.
 pub(super) const STARTED_KEY: u32 = 16;
@@ -36,7 +36,7 @@ const RECORD_AT: i16 = STARTED_KEY_AT - RECORD as i16;
 /// What the programs are generated from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
-    pub(super) layout: Layout,
+    pub(super) layout: TrackingLayout,
     /// The ids of the guarded cgroups: a hash.
     pub(super) guarded: BorrowedFd<'a>,
     /// The processes in these: a hash.

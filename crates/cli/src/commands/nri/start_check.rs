@@ -62,8 +62,8 @@ impl Policies {
 
 impl StartCheck for Policies {
     fn check(&mut self, pod: &PodSandbox, container: &Container) -> Result<Vec<String>, String> {
-        let off = Off::read().map_err(|error| chain(&error))?;
-        if let Some(by) = off.all() {
+        let off = Off::read().map_err(|error| chain(&error));
+        if let Some(by) = off.as_ref().ok().and_then(Off::all) {
             return Ok(vec![by.to_string()]);
         }
         let policies = self.read().map_err(|error| chain(&error))?;
@@ -77,6 +77,11 @@ impl StartCheck for Policies {
         let mut starting = starting.map_err(|error| chain(&error))?;
         starting.set_labels(labels(pod, container).map(|(key, value)| (key.to_owned(), value.to_owned())));
         let mut applying = policies.applying_to(&starting.fields()).map_err(|error| chain(&error))?;
+        if applying.is_empty() {
+            return Ok(Vec::new());
+        }
+        // If that is not known, only the containers to which policies apply do not start.
+        let off = off?;
         let mut are_off = Vec::new();
         applying.retain(|policy| {
             let by = off.of(policy.version().name());

@@ -1,13 +1,17 @@
-//! Offsets of the kernel structures that the programs read.
+//! Offsets of the kernel structures that programs read which track processes: descendants, and those of guarded cgroups.
+
+use std::fs;
 
 use crate::cached_layout::cached_layout;
 use crate::traced_tasks::NumberOffsets;
+use crate::tracking_error::{KERNEL_BTF, TrackingError};
 
 cached_layout! {
     /// Offsets and sizes in bytes. Each is named after what it leads to.
-    pub(super) struct Layout in "guarded-layout", format 1;
+    pub(crate) struct TrackingLayout in "layout", format 2;
 
     thread = offset "task_struct.pid",
+    process = offset "task_struct.tgid",
     leader = offset "task_struct.group_leader",
     name = offset "task_struct.comm",
     signals = offset "task_struct.signal",
@@ -34,8 +38,19 @@ cached_layout! {
     namespace_id = offset "pid_namespace.ns.inum",
 }
 
-impl Layout {
-    pub(super) fn numbers(&self) -> NumberOffsets {
+impl TrackingLayout {
+    /// That of this kernel, which is cached. Without the cache if it `is_sure`: whoever can write that could mislead the programs.
+    pub(crate) fn of_this_kernel(is_sure: bool) -> Result<Self, TrackingError> {
+        if let Some(layout) = Self::cached().filter(|_| !is_sure) {
+            return Ok(layout);
+        }
+        let btf = fs::read(KERNEL_BTF).map_err(|error| TrackingError::NoBtf { error })?;
+        let layout = Self::of(&btf)?;
+        layout.store();
+        Ok(layout)
+    }
+
+    pub(crate) fn numbers(&self) -> NumberOffsets {
         NumberOffsets {
             thread_id: self.thread_id,
             level: self.level,
@@ -54,9 +69,11 @@ mod tests {
 
     #[test]
     fn a_layout_is_cached_until_the_next_boot() {
-        let layout = Layout::example();
+        let layout = TrackingLayout::example();
         let text = layout.render("a");
-        assert_eq!(Layout::parse("a", &text), Some(layout));
-        assert_eq!(Layout::parse("b", &text), None);
+        assert_eq!(TrackingLayout::parse("a", &text), Some(layout));
+        assert_eq!(TrackingLayout::parse("b", &text), None);
+        assert_eq!(TrackingLayout::parse("a", &text.replacen("format 2", "format 0", 1)), None);
+        assert_eq!(TrackingLayout::parse("a", &text[..text.len() / 2]), None);
     }
 }
