@@ -61,7 +61,7 @@ const WATCH: &str = "timeout -s INT 60 $K watch t-privileges >out/said.$$ 2>&1 &
     kill -INT $watch 2>/dev/null; wait $watch; cat out/said.$$; rm -f out/said.$$";
 /// Shows the screen for some seconds; for longer on a machine that is slow to draw it.
 const TOP: &str = "for time in 3 12 48; do \
-        said=$(timeout 90 script -qc \"stty rows 30 cols 100; timeout -s INT $time $K top\" /dev/null); \
+        said=$(timeout 90 script -qc \"stty rows 30 cols 100; timeout --foreground -s INT $time $K top\" /dev/null); \
         case $said in *t-privileges*) break ;; esac; \
     done; echo \"$said\"";
 /// How a container starts, for its hook: with a process that waits in a cgroup of its own.
