@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::setting::{DetachOnDrop, KNOBGATE, attach, expect, policy, stderr, stdout};
-use crate::watching::{run, sends_events};
+use crate::watching::{run, sends_events, tells_outcomes};
 
 /// Each has its own bpffs and its own `/run`.
 pub(crate) fn with_their_own_agent() -> Suite {
@@ -26,8 +26,6 @@ pub(crate) fn with_their_own_agent() -> Suite {
         ("only_root_is_answered", only_root),
         ("the_agent_may_open_as_many_files_as_it_needs", descriptors),
         ("counts_go_on_when_a_policy_is_replaced_and_stay_when_it_is_detached", counted),
-        ("a_denial_is_a_line_of_json", json),
-        ("a_denial_is_an_entry_of_the_journal_with_its_fields", journal),
         ("a_log_that_nobody_reads_does_not_stop_the_agent", unread),
         ("systemd_is_told_what_the_agent_does", notified),
         ("without_an_agent_status_says_what_is_in_force", no_agent),
@@ -37,7 +35,15 @@ pub(crate) fn with_their_own_agent() -> Suite {
         ("the_socket_of_a_killed_agent_is_replaced", killed),
         ("metrics_can_be_read_over_tcp", over_tcp),
     ];
-    Suite::default().requiring(sends_events, tests).isolated(&["--mount"])
+    // Their events have the name of the process.
+    let with_tasks: &[Test] = &[
+        ("a_denial_is_a_line_of_json", json),
+        ("a_denial_is_an_entry_of_the_journal_with_its_fields", journal),
+    ];
+    Suite::default()
+        .requiring(sends_events, tests)
+        .requiring(tells_outcomes, with_tasks)
+        .isolated(&["--mount"])
 }
 
 const SOCKET: &str = "/run/knobgate/agent.sock";
