@@ -1,9 +1,12 @@
-//! Offsets of the kernel structures that programs read which track processes: descendants, and those of guarded cgroups.
+//! Offsets of the kernel structures that programs read which track processes, descendants and those of guarded cgroups, and how both
+//! read them.
 
 use std::fs;
 
+use knobgate_bpf::{AluOp, Assembler, Cond, Label, Reg, Size};
+
 use crate::cached_layout::cached_layout;
-use crate::traced_tasks::NumberOffsets;
+use crate::traced_tasks::{NumberOffsets, follow, read};
 use crate::tracking_error::{KERNEL_BTF, TrackingError};
 
 cached_layout! {
@@ -48,6 +51,45 @@ impl TrackingLayout {
         let layout = Self::of(&btf)?;
         layout.store();
         Ok(layout)
+    }
+
+    /// Loads the v2 cgroup of a task, through the eight bytes of the stack at `scratch`.
+    pub(crate) fn load_cgroup(&self, asm: &mut Assembler, dst: Reg, task: Reg, scratch: i16) {
+        follow(asm, dst, task, self.cgroups, scratch);
+        follow(asm, dst, dst, self.default_cgroup, scratch);
+    }
+
+    /// Goes to `out` if the cgroup that `cgroup_attach_task` names for a task is not in the v2 hierarchy: it was moved in a v1
+    /// hierarchy. (The task is the first thread; if that has ended, it stays in its cgroup.) Clobbers `free`.
+    pub(crate) fn jump_if_v1(
+        &self,
+        asm: &mut Assembler,
+        (task, cgroup, free): (Reg, Reg, Reg),
+        out: Label,
+        scratch: i16,
+    ) {
+        self.load_cgroup(asm, free, task, scratch);
+        follow(asm, free, free, self.root, scratch);
+        follow(asm, Reg::R0, cgroup, self.root, scratch);
+        asm.jump_if(Cond::Ne, Reg::R0, free, out);
+    }
+
+    /// Goes to `out` if threads of the task's process live. Takes four bytes of the stack at `word`.
+    pub(crate) fn jump_if_alive(&self, asm: &mut Assembler, task: Reg, out: Label, word: i16, scratch: i16) {
+        follow(asm, Reg::R0, task, self.signals, scratch);
+        read(asm, 4, word, Reg::R0, self.live);
+        asm.load(Size::U32, Reg::R1, Reg::R10, word);
+        asm.jump_if(Cond::Ne, Reg::R1, 0, out);
+    }
+
+    /// Turns cgroup R6 into the one above, counts that in R7, and goes to `next` for up to `levels` of them, or to `none` if there is none.
+    pub(crate) fn climb(&self, asm: &mut Assembler, levels: i32, (next, none): (Label, Label), scratch: i16) {
+        follow(asm, Reg::R6, Reg::R6, self.above, scratch);
+        asm.jump_if(Cond::Eq, Reg::R6, 0, none);
+        // The state is embedded in its cgroup.
+        asm.alu(AluOp::Sub, Reg::R6, self.state as i32);
+        asm.alu(AluOp::Add, Reg::R7, 1);
+        asm.jump_if(Cond::Lt, Reg::R7, levels, next);
     }
 
     pub(crate) fn numbers(&self) -> NumberOffsets {

@@ -6,7 +6,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
+use knobgate_bpf::{AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
 
 use crate::traced_records::{RecordDestination, load_map, load_stack_address};
 use crate::traced_tasks::{self, INITIAL_PID_NAMESPACE};
@@ -65,8 +65,8 @@ impl Context<'_> {
         emitter.asm.load(Size::U64, Reg::R6, Reg::R1, 0);
         emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 8);
         emitter.look_up(Reg::R6);
-        emitter.cgroup_of(Reg::R9, Reg::R7);
-        emitter.cgroup_of(Reg::R0, Reg::R6);
+        layout.load_cgroup(&mut emitter.asm, Reg::R9, Reg::R7, SCRATCH_AT);
+        layout.load_cgroup(&mut emitter.asm, Reg::R0, Reg::R6, SCRATCH_AT);
         let asm = &mut emitter.asm;
         asm.jump_if(Cond::Ne, Reg::R0, Reg::R9, moved);
         asm.jump_if(Cond::Ne, Reg::R8, UNKNOWN as i32, known);
@@ -112,12 +112,7 @@ impl Context<'_> {
         let (away, update, out) = (emitter.label(), emitter.label(), emitter.label());
         emitter.asm.load(Size::U64, Reg::R6, Reg::R1, 0);
         emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 16);
-        // If the roots differ, it was moved in a v1 hierarchy. (The task is the first thread; if that has ended, it
-        // stays in its cgroup.)
-        emitter.cgroup_of(Reg::R8, Reg::R7);
-        emitter.follow(Reg::R8, Reg::R8, self.layout.root);
-        emitter.follow(Reg::R0, Reg::R6, self.layout.root);
-        emitter.asm.jump_if(Cond::Ne, Reg::R0, Reg::R8, out);
+        self.layout.jump_if_v1(&mut emitter.asm, (Reg::R7, Reg::R6, Reg::R8), out, SCRATCH_AT);
         emitter.asm.mov(Reg::R9, Reg::R6);
         emitter.look_up(Reg::R7);
         let asm = &mut emitter.asm;
@@ -144,10 +139,7 @@ impl Context<'_> {
         let out = emitter.label();
         let layout = self.layout;
         emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 0);
-        emitter.follow(Reg::R0, Reg::R7, layout.signals);
-        emitter.read(4, KEY_AT, Reg::R0, layout.live);
-        emitter.asm.load(Size::U32, Reg::R1, Reg::R10, KEY_AT);
-        emitter.asm.jump_if(Cond::Ne, Reg::R1, 0, out);
+        layout.jump_if_alive(&mut emitter.asm, Reg::R7, out, KEY_AT, SCRATCH_AT);
         emitter.read(4, KEY_AT, Reg::R7, layout.process);
         load_map(&mut emitter.asm, Reg::R1, self.processes);
         load_stack_address(&mut emitter.asm, Reg::R2, KEY_AT);
@@ -186,13 +178,6 @@ impl<'a> Emitter<'a> {
 
     fn follow(&mut self, dst: Reg, base: Reg, offset: u32) {
         traced_tasks::follow(&mut self.asm, dst, base, offset, SCRATCH_AT);
-    }
-
-    /// Loads the v2 cgroup of a task.
-    fn cgroup_of(&mut self, dst: Reg, task: Reg) {
-        let layout = self.context.layout;
-        self.follow(dst, task, layout.cgroups);
-        self.follow(dst, dst, layout.default_cgroup);
     }
 
     /// Loads the location of the task's process into R8.
@@ -278,12 +263,7 @@ impl<'a> Emitter<'a> {
         self.follow(Reg::R0, Reg::R0, layout.node_id);
         self.asm.load_imm64(Reg::R1, self.context.cgroup);
         self.asm.jump_if(Cond::Eq, Reg::R0, Reg::R1, found);
-        self.follow(Reg::R6, Reg::R6, layout.above);
-        self.asm.jump_if(Cond::Eq, Reg::R6, 0, none);
-        // The state is embedded in its cgroup.
-        self.asm.alu(AluOp::Sub, Reg::R6, layout.state as i32);
-        self.asm.alu(AluOp::Add, Reg::R7, 1);
-        self.asm.jump_if(Cond::Lt, Reg::R7, LEVELS, next);
+        layout.climb(&mut self.asm, LEVELS, (next, none), SCRATCH_AT);
         self.asm.bind(none);
         self.asm.mov(Reg::R0, 0);
         self.asm.exit();

@@ -66,12 +66,7 @@ impl Context<'_> {
         emitter.asm.alu(AluOp::And, Reg::R6, 0xff);
         emitter.asm.alu(AluOp::Xor, Reg::R6, 1);
         emitter.asm.store(Size::U32, Reg::R10, ALONE_AT, Reg::R6);
-        // If the roots differ, it was moved in a v1 hierarchy. (The task is the first thread; if that has ended, it
-        // stays in its cgroup.)
-        emitter.cgroup_of(Reg::R9, Reg::R7);
-        emitter.follow(Reg::R9, Reg::R9, self.layout.root);
-        emitter.follow(Reg::R0, Reg::R8, self.layout.root);
-        emitter.asm.jump_if(Cond::Ne, Reg::R0, Reg::R9, out);
+        self.layout.jump_if_v1(&mut emitter.asm, (Reg::R7, Reg::R8, Reg::R9), out, SCRATCH_AT);
         emitter.identify(Reg::R7, out);
         emitter.look_up();
         emitter.innermost(Reg::R8, out);
@@ -154,10 +149,7 @@ impl Context<'_> {
         let out = emitter.label();
         let layout = self.layout;
         emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 0);
-        emitter.follow(Reg::R0, Reg::R7, layout.signals);
-        emitter.read(4, KEY_AT, Reg::R0, layout.live);
-        emitter.asm.load(Size::U32, Reg::R1, Reg::R10, KEY_AT);
-        emitter.asm.jump_if(Cond::Ne, Reg::R1, 0, out);
+        layout.jump_if_alive(&mut emitter.asm, Reg::R7, out, KEY_AT, SCRATCH_AT);
         emitter.follow(Reg::R9, Reg::R7, layout.leader);
         emitter.number(Reg::R9, KEY_AT);
         emitter.delete();
@@ -190,13 +182,6 @@ impl<'a> Emitter<'a> {
 
     fn follow(&mut self, dst: Reg, base: Reg, offset: u32) {
         traced_tasks::follow(&mut self.asm, dst, base, offset, SCRATCH_AT);
-    }
-
-    /// Loads the v2 cgroup of a task.
-    fn cgroup_of(&mut self, dst: Reg, task: Reg) {
-        let layout = self.context.layout;
-        self.follow(dst, task, layout.cgroups);
-        self.follow(dst, dst, layout.default_cgroup);
     }
 
     /// Stores the number of a task.
@@ -358,12 +343,7 @@ impl<'a> Emitter<'a> {
         load_stack_address(&mut self.asm, Reg::R2, ID_AT);
         self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
         self.asm.jump_if(Cond::Ne, Reg::R0, 0, found);
-        self.follow(Reg::R6, Reg::R6, layout.above);
-        self.asm.jump_if(Cond::Eq, Reg::R6, 0, none);
-        // The state is embedded in its cgroup.
-        self.asm.alu(AluOp::Sub, Reg::R6, layout.state as i32);
-        self.asm.alu(AluOp::Add, Reg::R7, 1);
-        self.asm.jump_if(Cond::Lt, Reg::R7, LEVELS, next);
+        layout.climb(&mut self.asm, LEVELS, (next, none), SCRATCH_AT);
         self.asm.mov(Reg::R0, TOO_DEEP);
         self.asm.exit();
         self.asm.bind(none);
