@@ -5,23 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Output;
 
-use tempfile::TempDir;
-
-use crate::{knobgate, snapshot};
+use crate::{knobgate, snapshot, tree};
 
 /// A file of a tree.
 type File = (&'static str, &'static str);
-
-/// A tree with these files.
-fn tree(files: &[File]) -> TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for (path, text) in files {
-        let path = root.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    root
-}
 
 fn drift(root: &Path) -> Output {
     knobgate(["drift", "--root", root.to_str().unwrap()]).output().unwrap()

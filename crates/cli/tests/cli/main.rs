@@ -33,10 +33,12 @@ mod verify;
 mod watch;
 
 use std::fmt::Write;
+use std::fs;
 
 use snapbox::cmd::Command;
 use snapbox::data::DataFormat;
 use snapbox::{Assert, Data};
+use tempfile::TempDir;
 
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
 
@@ -46,6 +48,17 @@ fn knobgate<const N: usize>(args: [&str; N]) -> Command {
         .env_clear()
         .current_dir(format!("{TESTS}/policies"))
         .args(args)
+}
+
+/// A tree with these files.
+fn tree(files: &[(&str, &str)]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    root
 }
 
 /// Asserts that the output and exit statuses of `commands` match `tests/snapshots/NAME.txt`.

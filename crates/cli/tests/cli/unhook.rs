@@ -5,20 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use tempfile::TempDir;
-
-use crate::knobgate;
-
-/// A machine with these files.
-fn machine(files: &[(&str, &str)]) -> TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for (path, text) in files {
-        let path = root.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    root
-}
+use crate::{knobgate, tree};
 
 fn unhook(root: &Path) -> Output {
     knobgate(["unhook", "--root"]).arg(root).output().unwrap()
@@ -47,7 +34,7 @@ const DOCKER: &str = r#"{ "runtimes": { "k\n": { "path": "/usr/bin/knobgate" } }
 #[test]
 fn what_runs_it_goes_and_all_else_stays() {
     let other = HOOK.replace("/usr/bin/knobgate", "/usr/local/bin/knobgate");
-    let root = machine(&[
+    let root = tree(&[
         ("etc/containers/oci/hooks.d/a.json", HOOK),
         ("etc/containers/oci/hooks.d/b.json", &other),
         ("etc/containers/oci/hooks.d/c.json", "no JSON: /usr/bin/knobgate"),
@@ -122,7 +109,7 @@ fn what_needs_it_is_named_and_then_nothing_changes() {
         ),
     ];
     for (file, text, expected) in cases {
-        let root = machine(&[
+        let root = tree(&[
             (file, text),
             ("etc/containers/oci/hooks.d/a.json", HOOK),
             ("etc/docker/daemon.json", DOCKER),
@@ -158,7 +145,7 @@ fn containers_of_docker_that_run_with_it_are_named() {
     owned.extend(container("two", "k\\n", false));
     owned.extend(container("three", "runc", true));
     let files: Vec<(&str, &str)> = owned.iter().map(|(path, text)| (&**path, &**text)).collect();
-    let root = machine(&files);
+    let root = tree(&files);
     let output = unhook(root.path());
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
@@ -172,7 +159,7 @@ fn containers_of_docker_that_run_with_it_are_named() {
 #[test]
 fn a_configuration_of_docker_that_is_no_json_is_not_changed() {
     for text in [r#"{ "runtimes": { "knobgate" "#, "knobgate", r#"{"runtimes":["knobgate"]}"#] {
-        let root = machine(&[("etc/docker/daemon.json", text)]);
+        let root = tree(&[("etc/docker/daemon.json", text)]);
         let output = unhook(root.path());
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("reload Docker"), "{output:?}");

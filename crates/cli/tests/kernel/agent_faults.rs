@@ -34,16 +34,8 @@ pub(crate) fn with_agents() -> Suite {
     suite(tests)
 }
 
-fn machine() -> Result<AgentMachine, Failed> {
-    let mut machine = AgentMachine::new(&[("web.knob", &policy_for("web", "g"))])?;
-    machine.start()?;
-    machine.make("g1");
-    machine.expect_on("g1", &["web:agent"]);
-    Ok(machine)
-}
-
 fn overflow() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     // Its cgroup is watched.
     machine.signal(Signal::STOP);
     // The kernel keeps fs.inotify.max_queued_events, 16384 by default.
@@ -72,7 +64,7 @@ fn links() -> usize {
 }
 
 fn same_name() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     // When it reads of the first cgroup, the second one is there.
     machine.signal(Signal::STOP);
     machine.make("g2");
@@ -115,7 +107,7 @@ fn look_alikes() -> Result<(), Failed> {
 }
 
 fn flood() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for thread in 0..2 {
@@ -147,7 +139,7 @@ impl Drop for OnDrop<'_> {
 }
 
 fn short_lived() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     for round in 0..1000 {
         machine.make(&format!("g-{round}/below"));
         if round % 3 == 0 {
@@ -166,7 +158,7 @@ fn short_lived() -> Result<(), Failed> {
 
 fn many() -> Result<(), Failed> {
     const CGROUPS: usize = 2000;
-    let mut machine = machine()?;
+    let mut machine = AgentMachine::with_a_policy()?;
     for cgroup in 0..CGROUPS {
         fs::create_dir(machine.at(&format!("g-{cgroup}")))?;
     }
@@ -227,7 +219,7 @@ fn take_away(machine: &AgentMachine, cgroup: &str) {
 }
 
 fn repaired() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     machine.make("g2");
     machine.expect_on("g2", &["web:agent"]);
     take_away(&machine, "g1");
@@ -268,7 +260,7 @@ fn not_repaired() -> Result<(), Failed> {
 }
 
 fn off() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     machine.write("other.knob", &policy_for("other", "g"));
     machine.expect_on("g1", &["other:agent", "web:agent"]);
     expect(0, ["off", "web"]);
@@ -306,7 +298,7 @@ fn run(command: &str, arguments: &[&str]) {
 }
 
 fn read_only() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     let inside = ["-m", "-t", &machine.pid().to_string()].map(str::to_owned);
     let remount = |options: &str| {
         let mut arguments: Vec<&str> = inside.iter().map(String::as_str).collect();
@@ -331,7 +323,7 @@ fn read_only() -> Result<(), Failed> {
 }
 
 fn mounted_anew() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     let pid = machine.pid().to_string();
     run("nsenter", &["-m", "-t", &pid, "umount", "-l", "/sys/fs/bpf"]);
     machine.make("g2");
@@ -350,7 +342,7 @@ fn mounted_anew() -> Result<(), Failed> {
 }
 
 fn meddled_with() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     let attachment = machine.on("g1")[0].0.clone();
     let link = || {
         let pins = pins().into_iter().find(|(_, pin)| pin.starts_with("cgroup-"));

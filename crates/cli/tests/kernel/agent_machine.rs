@@ -52,6 +52,15 @@ impl AgentMachine {
         Ok(machine)
     }
 
+    /// With an agent that runs, and has put the policy `web` on the cgroup `g1`.
+    pub(crate) fn with_a_policy() -> Result<Self, Failed> {
+        let mut machine = Self::new(&[("web.knob", &policy_for("web", "g"))])?;
+        machine.start()?;
+        machine.make("g1");
+        machine.expect_on("g1", &["web:agent"]);
+        Ok(machine)
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.files.path().join(name)
     }

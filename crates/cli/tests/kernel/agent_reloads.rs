@@ -26,17 +26,8 @@ pub(crate) fn with_agents() -> Suite {
     suite(tests)
 }
 
-/// With a policy on `g1`.
-fn machine() -> Result<AgentMachine, Failed> {
-    let mut machine = AgentMachine::new(&[("web.knob", &policy_for("web", "g"))])?;
-    machine.start()?;
-    machine.make("g1");
-    machine.expect_on("g1", &["web:agent"]);
-    Ok(machine)
-}
-
 fn edited() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     let before = machine.on("g1");
     machine.write("web.knob", &format!("{}allow write vm.swappiness\n", policy_for("web", "g")));
     eventually("another version is on it", || machine.on("g1").iter().all(|link| !before.contains(link)));
@@ -53,7 +44,7 @@ fn edited() -> Result<(), Failed> {
 }
 
 fn wrong() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     machine.make("h1");
     let before = machine.on("g1");
     machine.write("other.knob", &policy_for("other", "h"));
@@ -70,7 +61,7 @@ fn wrong() -> Result<(), Failed> {
 }
 
 fn removed() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     fs::remove_file(machine.policies().join("web.knob"))?;
     machine.expect_on("g1", &[]);
     machine.expect_said("read 0 policies");
@@ -82,7 +73,7 @@ fn removed() -> Result<(), Failed> {
 }
 
 fn without_directory() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     fs::rename(machine.policies(), machine.path("away"))?;
     machine.expect_said("reload-rejected: ");
     assert!(machine.log().contains("cannot read "), "{}", machine.log());
@@ -95,7 +86,7 @@ fn without_directory() -> Result<(), Failed> {
 }
 
 fn included() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     let parts = machine.path("parts");
     fs::create_dir(&parts)?;
     let text = format!("{}include \"../parts/net.knob\"\n", policy_for("web", "g"));
@@ -111,7 +102,7 @@ fn included() -> Result<(), Failed> {
 }
 
 fn configured() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     let before = machine.on("g1");
     machine.make("h1");
     machine.configure("[[policy]]\nname = \"web\"\nmode = \"audit\"\n");
@@ -150,7 +141,7 @@ fn replaced() -> Result<(), Failed> {
 }
 
 fn selectors() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     machine.make("h1");
     // The program is the same, and so is the version.
     machine.write("web.knob", &policy_for("web", "h"));
@@ -161,7 +152,7 @@ fn selectors() -> Result<(), Failed> {
 }
 
 fn busy() -> Result<(), Failed> {
-    let machine = machine()?;
+    let machine = AgentMachine::with_a_policy()?;
     machine.make("h1");
     for round in 0..100 {
         let start = if round % 2 == 0 { "g" } else { "h" };
@@ -179,7 +170,7 @@ fn busy() -> Result<(), Failed> {
 
 fn interrupted() -> Result<(), Failed> {
     const CGROUPS: usize = 200;
-    let mut machine = machine()?;
+    let mut machine = AgentMachine::with_a_policy()?;
     for cgroup in 2..=CGROUPS {
         machine.make(&format!("g{cgroup}"));
     }

@@ -17,6 +17,7 @@ mod engine_changes;
 mod engine_documents;
 mod engines;
 mod examples;
+mod hook_machine;
 mod hostile;
 mod in_place;
 mod lacking;
@@ -27,6 +28,7 @@ mod mounted;
 mod no_process;
 mod nri;
 mod objects;
+mod oci_hook_refusals;
 mod oci_hooks;
 mod off;
 mod pinned_programs;
@@ -124,6 +126,7 @@ fn main() -> ExitCode {
         .and(engines::with_engines())
         .and(runtimes::with_engines())
         .and(oci_hooks::with_their_own_bpffs())
+        .and(oci_hook_refusals::with_their_own_bpffs())
         .and(privileges::tests())
         .and(off::with_their_own_bpffs())
         .and(sources::with_their_own_bpffs())

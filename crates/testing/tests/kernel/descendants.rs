@@ -1,18 +1,18 @@
 //! Tracking the processes that are started in a cgroup.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
-use knobgate_kernel::{
-    Cgroup, Departure, Descendants, LostEvents, ScratchCgroup, spawn_inside, start_inside,
-};
-use knobgate_testing::{Profile, Reaped, eventually, is_running, process_tracking, scratch};
+use knobgate_kernel::{Cgroup, Departure, Descendants, LostEvents, spawn_inside, start_inside};
+use knobgate_testing::{Profile, Reaped, eventually, is_running, process_tracking};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;
+
+use super::tracked::Setup;
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_process_that_is_moved_out_is_noticed", moved),
@@ -44,61 +44,6 @@ pub(crate) fn start(cgroup: &Path) -> ExitCode {
     let child = spawn_inside(&mut Command::new("true"), &cgroup).expect("a command");
     let ended = child.wait(WaitOptions::empty()).expect("its end");
     ExitCode::from(u8::from(ended.and_then(rustix::process::WaitStatus::exit_status) != Some(0)))
-}
-
-/// A tracked cgroup, and one next to it.
-struct Setup {
-    top: ScratchCgroup,
-    held: Cgroup,
-    other: Cgroup,
-}
-
-impl Setup {
-    fn new() -> Result<Self, Failed> {
-        let top = scratch();
-        let (held, other) = (top.create("held")?, top.create("other")?);
-        Ok(Self { top, held, other })
-    }
-
-    /// A command inside, with the cgroups in `$HELD`, `$OTHER` and `$TOP`.
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Result<Command, Failed> {
-        let mut command = Command::new(program);
-        command.env("HELD", self.held.path()).env("OTHER", self.other.path()).env("TOP", self.top.path());
-        start_inside(&mut command, &self.held)?;
-        Ok(command)
-    }
-
-    /// Runs this in a shell inside.
-    fn run(&self, script: &str) -> Result<(), Failed> {
-        let status = self.command("sh")?.args(["-c", script]).status()?;
-        if status.success() { Ok(()) } else { Err(format!("{script}: {status}").into()) }
-    }
-
-    /// Runs this in a shell inside, which then waits.
-    fn start(&self, script: &str) -> Result<Waiting, Failed> {
-        let mut command = self.command("sh")?;
-        command.args(["-c", &format!("{script}\necho done\nread line")]);
-        let mut shell = Reaped(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-        let mut line = String::new();
-        BufReader::new(shell.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
-        assert_eq!(line, "done\n", "{script}");
-        Ok(Waiting(shell))
-    }
-}
-
-struct Waiting(Reaped);
-
-impl Waiting {
-    fn child(&mut self) -> &mut Child {
-        &mut self.0.0
-    }
-
-    /// Lets it exit.
-    fn finish(mut self) -> Result<(), Failed> {
-        self.child().stdin.take().ok_or("no input")?.write_all(b"\n")?;
-        self.child().wait()?;
-        Ok(())
-    }
 }
 
 /// The departures without the process.

@@ -1,19 +1,19 @@
 //! Processes that leave guarded cgroups.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::os::fd::AsFd;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use knobgate_kernel::{
-    Cgroup, GuardedCgroups, GuardedDeparture, HowItLeft, ProcessId, ScratchCgroup, StartedProcess,
-    start_inside,
+    Cgroup, GuardedCgroups, GuardedDeparture, HowItLeft, ProcessId, StartedProcess, start_inside,
 };
-use knobgate_testing::{Reaped, eventually, scratch};
+use knobgate_testing::eventually;
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::descendants::STARTER;
+use super::tracked::{Setup, Waiting};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_process_that_moves_out_of_a_guarded_cgroup_is_noticed_with_both_ends", moves),
@@ -32,63 +32,6 @@ pub(crate) const TESTS: &[super::Test] = &[
 
 pub(crate) const VERSION_ONE: &[super::Test] =
     &[("a_process_that_is_moved_in_a_v1_hierarchy_stays_in_its_guarded_cgroup", version_one)];
-
-/// Two cgroups side by side.
-struct Setup {
-    top: ScratchCgroup,
-    held: Cgroup,
-    other: Cgroup,
-}
-
-impl Setup {
-    fn new() -> Result<Self, Failed> {
-        let top = scratch();
-        let (held, other) = (top.create("held")?, top.create("other")?);
-        Ok(Self { top, held, other })
-    }
-
-    /// A command inside, with the cgroups in `$HELD`, `$OTHER` and `$TOP`.
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Result<Command, Failed> {
-        let mut command = Command::new(program);
-        command.env("HELD", self.held.path()).env("OTHER", self.other.path()).env("TOP", self.top.path());
-        start_inside(&mut command, &self.held)?;
-        Ok(command)
-    }
-
-    /// Runs this in a shell inside, which then waits.
-    fn start(&self, script: &str) -> Result<Waiting, Failed> {
-        let mut command = self.command("sh")?;
-        command.args(["-c", &format!("{script}\necho done\nread line")]);
-        Waiting::start(command)
-    }
-}
-
-/// A process that has said that it is done, and waits for a line.
-struct Waiting(Reaped);
-
-impl Waiting {
-    fn start(mut command: Command) -> Result<Self, Failed> {
-        let mut process = Reaped(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-        let mut line = String::new();
-        BufReader::new(process.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
-        assert_eq!(line, "done\n");
-        Ok(Self(process))
-    }
-
-    fn child(&mut self) -> &mut Child {
-        &mut self.0.0
-    }
-
-    fn id(&self) -> u32 {
-        self.0.0.id()
-    }
-
-    fn finish(mut self) -> Result<(), Failed> {
-        self.child().stdin.take().ok_or("no input")?.write_all(b"\n")?;
-        self.child().wait()?;
-        Ok(())
-    }
-}
 
 fn id(process: StartedProcess) -> u32 {
     process.id().get()

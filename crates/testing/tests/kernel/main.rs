@@ -13,6 +13,7 @@ mod machines;
 mod replacements;
 mod single_threaded;
 mod spawns;
+mod tracked;
 
 use std::process::ExitCode;
 
