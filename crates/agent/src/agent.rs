@@ -179,7 +179,7 @@ impl Requests {
         self.queue.try_recv().ok()
     }
 
-    /// Makes the descriptor unreadable until the next request comes.
+    /// Makes the descriptor not readable until the next request comes.
     pub(crate) fn clear(&self) -> io::Result<()> {
         match rustix::io::read(&self.wake, &mut [0; 8]) {
             Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(()),

@@ -51,7 +51,7 @@ pub enum KnobFinding {
         repairs: usize,
     },
     /// It cannot be read.
-    Unreadable {
+    CannotRead {
         /// Why.
         why: String,
     },
@@ -88,7 +88,7 @@ pub(crate) struct KeptValue {
 enum State {
     Same,
     Differs(Vec<u8>),
-    Unreadable,
+    CannotRead,
 }
 
 impl KeptValue {
@@ -124,10 +124,10 @@ impl KeptValue {
         let running = match knobs.read(&self.kept) {
             Ok(running) => running,
             Err(error) => {
-                if self.state != State::Unreadable {
-                    report(KnobFinding::Unreadable { why: error.to_string() });
+                if self.state != State::CannotRead {
+                    report(KnobFinding::CannotRead { why: error.to_string() });
                 }
-                self.state = State::Unreadable;
+                self.state = State::CannotRead;
                 return;
             }
         };

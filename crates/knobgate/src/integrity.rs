@@ -162,7 +162,7 @@ impl Integrity {
         attachments: &Attachments,
         between: &mut dyn FnMut(),
     ) -> Result<Vec<Finding>, AttachmentError> {
-        let hierarchy = Hierarchy::find().map_err(unreadable)?;
+        let hierarchy = Hierarchy::find().map_err(survey_failed)?;
         let mut findings = Vec::new();
         let mut pins = HashMap::new();
         let mut guarded: BTreeMap<u64, Vec<Guarding>> = BTreeMap::new();
@@ -182,7 +182,7 @@ impl Integrity {
                 pins.insert((Arc::clone(&name), link.cgroup_id), link.origin);
                 let found = |kind| finding(&hierarchy, link.cgroup_id, &name, kind);
                 if link.is_dead() {
-                    let was_removed = hierarchy.was_removed(link.cgroup_id).map_err(unreadable)?;
+                    let was_removed = hierarchy.was_removed(link.cgroup_id).map_err(survey_failed)?;
                     if !was_removed {
                         findings.push(found(FindingKind::Detached { link_id: link.info.id })?);
                     }
@@ -198,7 +198,7 @@ impl Integrity {
             }
         }
         for ((name, cgroup_id), origin) in self.pins.iter().filter(|(pin, _)| !pins.contains_key(*pin)) {
-            if !hierarchy.was_removed(*cgroup_id).map_err(unreadable)? {
+            if !hierarchy.was_removed(*cgroup_id).map_err(survey_failed)? {
                 let kind = FindingKind::PinVanished { origin: *origin };
                 findings.push(finding(&hierarchy, *cgroup_id, name, kind)?);
             }
@@ -237,7 +237,7 @@ impl Integrity {
         let mut links: Option<HashMap<(u64, u32), u32>> = None;
         for (&id, guarding) in guarded {
             between();
-            let Some(path) = hierarchy.path_by_handle(id).map_err(unreadable)? else { continue };
+            let Some(path) = hierarchy.path_by_handle(id).map_err(survey_failed)? else { continue };
             let Some(cgroup) = unless_removed(Cgroup::open(&path))? else { continue };
             let Some(effective) = unless_removed(cgroup.effective())? else { continue };
             let attachments = || guarding.iter().map(|one| Arc::clone(&one.name));
@@ -267,7 +267,7 @@ impl Integrity {
                         (Some(known), _) | (None, Some(known)) => *known,
                         (None, None) => {
                             if links.is_none() {
-                                links = Some(links_by_place().map_err(unreadable)?);
+                                links = Some(links_by_place().map_err(survey_failed)?);
                             }
                             links.as_ref().and_then(|links| links.get(&place)).copied()
                         }
@@ -358,7 +358,7 @@ fn finding(
     name: &Arc<AttachmentName>,
     kind: FindingKind,
 ) -> Result<Finding, AttachmentError> {
-    let cgroup = hierarchy.path_by_handle(cgroup_id).map_err(unreadable)?;
+    let cgroup = hierarchy.path_by_handle(cgroup_id).map_err(survey_failed)?;
     Ok(Finding { cgroup_id, cgroup, attachments: vec![Arc::clone(name)], kind })
 }
 
@@ -381,6 +381,6 @@ fn unless_removed<T>(result: Result<T, impl Into<SurveyError>>) -> Result<Option
     }
 }
 
-fn unreadable(error: impl Into<SurveyError>) -> AttachmentError {
+fn survey_failed(error: impl Into<SurveyError>) -> AttachmentError {
     AttachmentError::Survey(error.into())
 }

@@ -287,7 +287,7 @@ impl Engine {
                     value()
                 ),
             ),
-            KnobFinding::Unreadable { why } => {
+            KnobFinding::CannotRead { why } => {
                 (NoticeKind::KnobChanged, format!("cannot read {name}: {}", escaped(why)))
             }
         };
