@@ -136,6 +136,7 @@ impl Attachments {
             TakenOff { name, from: BTreeMap::new(), is_gone: false, not_detached: None, failed: Vec::new() };
         let taken_off = self.pins.attachment(&taken.name).and_then(|attachment| {
             for link in attachment.each_link()? {
+                let link = link.map_err(|unopened| unopened.error);
                 let done = link.and_then(|link| match link.is_dead() {
                     true => attachment.unpin(&link).map(|()| None),
                     false => Ok(Some((link.origin.source, take_away(&attachment, &link)?))),

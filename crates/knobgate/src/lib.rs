@@ -178,7 +178,7 @@ pub use pin_watch::PinWatch;
 pub use pinned_program::Pinned;
 #[cfg(feature = "containers")]
 pub use planned_workload::planned_workload;
-pub use policy_links::{PolicyLink, PolicyLinks, VersionLinks};
+pub use policy_links::{NotListed, PolicyLink, PolicyLinks, VersionLinks};
 pub use policy_version::{PolicyVersion, name_of_versions, versions_of};
 pub use run_error::RunError;
 #[cfg(feature = "containers")]
