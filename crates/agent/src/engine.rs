@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use knobgate::{
-    AttachmentError, Attachments, Finding, Integrity, Off, PinWatch, PolicyLinks, WorkloadResolver,
-    name_of_versions,
+    AttachmentError, Attachments, Finding, Integrity, Off, OpenToOthers, PinWatch, PolicyLinks,
+    WorkloadResolver, name_of_versions,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -91,6 +91,8 @@ pub(crate) struct Engine {
     failed_before: BTreeSet<u64>,
     started_at: SystemTime,
     last_reload: ReloadStatus,
+    /// What others than root can change of the files, which was said.
+    open_to_others: Vec<OpenToOthers>,
     /// When the policies were seen to change, first and last.
     changed: Option<(Instant, Instant)>,
     /// When it was said that events were lost.
@@ -144,6 +146,7 @@ impl Engine {
             failed_before: BTreeSet::new(),
             started_at: SystemTime::now(),
             last_reload: ReloadStatus { at: SystemTime::now(), error: None },
+            open_to_others: Vec::new(),
             changed: None,
             lost_said: None,
             is_reload_due: false,
@@ -179,6 +182,7 @@ impl Engine {
         self.report_limits(&limits);
         self.report_outdated();
         self.report_unwatched_files();
+        self.report_open_to_others();
         self.report_lacking();
         self.begin_watches();
         Ok(())

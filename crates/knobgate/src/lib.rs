@@ -110,6 +110,8 @@ mod observed_run;
 mod oci_state;
 mod off;
 #[cfg(feature = "containers")]
+mod open_to_others;
+#[cfg(feature = "containers")]
 mod outdated;
 mod pin_watch;
 mod pinned_program;
@@ -172,6 +174,8 @@ pub use observed_run::ObservedRunError;
 #[cfg(feature = "containers")]
 pub use oci_state::{OciBundle, OciState, OciStatus};
 pub use off::{Off, OffBy, OffError, OffNote};
+#[cfg(feature = "containers")]
+pub use open_to_others::OpenToOthers;
 #[cfg(feature = "containers")]
 pub use outdated::OutdatedLink;
 pub use pin_watch::PinWatch;
