@@ -64,6 +64,7 @@ pub struct Agent;
 pub(crate) enum Request {
     Ping(Sender<()>),
     Status(Sender<Status>),
+    Summary(Sender<Status>),
     Reload,
     Stop,
 }
@@ -128,6 +129,13 @@ impl AgentHandle {
     pub fn status(&self, within: Duration) -> Option<Status> {
         let (answer, answered) = channel();
         self.request(Request::Status(answer))?;
+        answered.recv_timeout(within).ok()
+    }
+
+    /// The same without the lists of cgroups and notices, which cost the engine more.
+    pub(crate) fn summary(&self, within: Duration) -> Option<Status> {
+        let (answer, answered) = channel();
+        self.request(Request::Summary(answer))?;
         answered.recv_timeout(within).ok()
     }
 

@@ -24,6 +24,15 @@ pub enum AgentError {
         /// Why.
         source: io::Error,
     },
+    /// The directory of the lock and the socket is not root's alone.
+    #[error(
+        "others than root can change {0}, and could answer in the place of the agent; give it to root: chown root {0} && chmod 700 {0}",
+        path.display()
+    )]
+    OpenToOthers {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The policies or the configuration have errors.
     #[error(transparent)]
     Policies(ContainerError),

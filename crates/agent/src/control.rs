@@ -10,6 +10,9 @@ pub(crate) trait Control: Send + Sync + 'static {
     /// How things are; `None` if the engine does not answer within `limit`.
     fn status(&self, limit: Duration) -> Option<Status>;
 
+    /// The same without lists.
+    fn summary(&self, limit: Duration) -> Option<Status>;
+
     /// Whether the engine answers within `limit`.
     fn ping(&self, limit: Duration) -> bool;
 }
@@ -17,6 +20,10 @@ pub(crate) trait Control: Send + Sync + 'static {
 impl Control for AgentHandle {
     fn status(&self, limit: Duration) -> Option<Status> {
         Self::status(self, limit)
+    }
+
+    fn summary(&self, limit: Duration) -> Option<Status> {
+        Self::summary(self, limit)
     }
 
     fn ping(&self, limit: Duration) -> bool {

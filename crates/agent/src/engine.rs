@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use knobgate::{
-    Attachments, Finding, Integrity, Off, PinWatch, PolicyLinks, WorkloadResolver, name_of_versions,
+    AttachmentError, Attachments, Finding, Integrity, Off, OpenToOthers, PinWatch, PolicyLinks,
+    WorkloadResolver, name_of_versions,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -45,6 +46,8 @@ const LOST_PAUSE: Duration = Duration::from_secs(60);
 /// How long new cgroups are attended to before all else has its turn. Whoever may make cgroups can make them faster than this reads of
 /// them.
 const ATTENDED_WITHIN: Duration = Duration::from_millis(20);
+/// How long whoever changes attachments is waited for. The agent has five seconds for each answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How many cgroups are looked at before requests are answered, or what cannot wait is done.
 const ATTEND_AFTER: usize = 16;
 
@@ -68,6 +71,8 @@ pub(crate) struct Engine {
     links_at: Option<Instant>,
     links_checked: Option<Instant>,
     integrity: Integrity,
+    /// Why links cannot be looked at, if that was so the last time.
+    cannot_look: Option<String>,
     /// What is not as it was attached, and was reported.
     findings: BTreeSet<Finding>,
     /// What workloads are called that got a policy late.
@@ -78,12 +83,16 @@ pub(crate) struct Engine {
     retries: Retries,
     /// Those of which that was tried often enough.
     undecided: BTreeSet<u64>,
+    /// The last one of them that was looked at again, if there are more.
+    undecided_checked: Option<u64>,
     /// Those on which policies could not be put.
     failing: BTreeSet<u64>,
     /// Those at the last check, which were said.
     failed_before: BTreeSet<u64>,
     started_at: SystemTime,
     last_reload: ReloadStatus,
+    /// What others than root can change of the files, which was said.
+    open_to_others: Vec<OpenToOthers>,
     /// When the policies were seen to change, first and last.
     changed: Option<(Instant, Instant)>,
     /// When it was said that events were lost.
@@ -119,22 +128,25 @@ impl Engine {
             off: Off::default(),
             cgroups,
             workloads,
-            links: PolicyLinks::new(Attachments::create()?),
+            links: PolicyLinks::new(attachments()?),
             table: LinkTable::default(),
             watches: Watches::new(),
             pin_watch: None,
             links_at: None,
             links_checked: None,
             integrity: Integrity::new(),
+            cannot_look: None,
             findings: BTreeSet::new(),
             late: HashMap::new(),
             before: BTreeSet::new(),
             retries: Retries::default(),
             undecided: BTreeSet::new(),
+            undecided_checked: None,
             failing: BTreeSet::new(),
             failed_before: BTreeSet::new(),
             started_at: SystemTime::now(),
             last_reload: ReloadStatus { at: SystemTime::now(), error: None },
+            open_to_others: Vec::new(),
             changed: None,
             lost_said: None,
             is_reload_due: false,
@@ -170,6 +182,7 @@ impl Engine {
         self.report_limits(&limits);
         self.report_outdated();
         self.report_unwatched_files();
+        self.report_open_to_others();
         self.report_lacking();
         self.begin_watches();
         Ok(())
@@ -257,6 +270,7 @@ impl Engine {
                 // Nobody waits any more if that fails.
                 Request::Ping(answer) => drop(answer.send(())),
                 Request::Status(answer) => drop(answer.send(self.status())),
+                Request::Summary(answer) => drop(answer.send(self.summary())),
                 Request::Reload => self.is_reload_asked = true,
                 Request::Stop => self.is_stop_asked = true,
             }
@@ -378,6 +392,11 @@ impl Engine {
         };
         self.notice(Notice::new(NoticeKind::EventsLost, text));
     }
+}
+
+/// The attachments of this machine.
+fn attachments() -> Result<Attachments, AttachmentError> {
+    Ok(Attachments::create()?.with_patience(PATIENCE))
 }
 
 fn wait_failed(error: Errno) -> AgentError {

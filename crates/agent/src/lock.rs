@@ -1,8 +1,8 @@
 //! One agent at a time.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -37,6 +37,12 @@ impl AgentLock {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
             _ => {}
         }
+        // Whoever can change it can listen in the place of the agent, and say what is off.
+        let found = fs::symlink_metadata(directory).map_err(failed)?;
+        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0
+        {
+            return Err(AgentError::OpenToOthers { path: directory.to_owned() });
+        }
         // It stays: removing it would let two agents have a lock each.
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -67,6 +73,8 @@ fn written(file: &mut File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -77,6 +85,19 @@ mod tests {
         let error = AgentLock::take_in(&directory).unwrap_err().to_string();
         assert_eq!(error, format!("an agent runs already: process {}; stop it first", std::process::id()));
         drop(first);
+        AgentLock::take_in(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_can_change_is_not_used() {
+        let top = tempfile::tempdir().unwrap();
+        let directory = top.path().join("run");
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+        let error = AgentLock::take_in(&directory).unwrap_err().to_string();
+        let remedy = format!("give it to root: chown root {0} && chmod 700 {0}", directory.display());
+        assert!(error.ends_with(&remedy), "{error}");
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
         AgentLock::take_in(&directory).unwrap();
     }
 }

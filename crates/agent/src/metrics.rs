@@ -3,7 +3,6 @@
 mod ledger;
 mod programs;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -250,12 +249,12 @@ fn of_status(status: Option<&Status>, encoder: &mut DescriptorEncoder<'_>) -> fm
         (
             "late_cgroups",
             "The cgroups whose processes ran before a policy was on them",
-            distinct(status.late.iter().map(|late| &*late.cgroup)),
+            status.late_cgroups as u64,
         ),
         (
             "undecided_cgroups",
             "The cgroups for which it cannot be told whether a policy applies",
-            distinct(status.undecided.iter().map(|undecided| &*undecided.cgroup)),
+            status.undecided_cgroups as u64,
         ),
         (
             "last_reload_successful",
@@ -266,11 +265,6 @@ fn of_status(status: Option<&Status>, encoder: &mut DescriptorEncoder<'_>) -> fm
         gauges(encoder, name, help, None, [([], value)].into_iter())?;
     }
     Ok(())
-}
-
-/// How many different cgroups these are: one can have several policies.
-fn distinct<'a>(cgroups: impl Iterator<Item = &'a str>) -> u64 {
-    cgroups.collect::<HashSet<_>>().len() as u64
 }
 
 fn of_policy(policy: &str) -> Labels<&str, 1> {

@@ -39,6 +39,8 @@ pub enum NoticeKind {
     Reloaded,
     /// The policies were read again, and have errors. Nothing changed.
     ReloadRejected,
+    /// Others than root can change the policies or the configuration.
+    OpenToOthers,
     /// A program is stricter than its policy, because of what this kernel cannot do.
     Stricter,
     /// A link is gone, and its cgroup is not.
@@ -181,11 +183,12 @@ impl fmt::Display for Notice {
 
 impl NoticeKind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Started,
         Self::Stopped,
         Self::Attached,
         Self::AttachFailed,
+        Self::OpenToOthers,
         Self::Stricter,
         Self::Undecided,
         Self::Reloaded,
@@ -210,6 +213,7 @@ impl NoticeKind {
                 Severity::Error
             }
             Self::ReloadRejected
+            | Self::OpenToOthers
             | Self::Undecided
             | Self::Stricter
             | Self::ForeignProgram
@@ -231,6 +235,7 @@ impl NoticeKind {
             Self::Stopped => "365c2d6f3c93459f903db2f08530a79b",
             Self::Attached => "68d46519ddca4bc3b813de351b47d897",
             Self::AttachFailed => "49299e676304428d9e5e833cd242859a",
+            Self::OpenToOthers => "4ddd3745bb204bd3ac09881f0c030739",
             Self::Stricter => "946f22f9d64240af890479341b43b0ab",
             Self::Undecided => "cda86b41418e4f5ea22a763c9a0df91a",
             Self::Reloaded => "b5f53b06bf684166a385ef77a8730c65",
@@ -259,6 +264,7 @@ impl NoticeKind {
             Self::Undecided => "undecided",
             Self::Reloaded => "reloaded",
             Self::ReloadRejected => "reload-rejected",
+            Self::OpenToOthers => "open-to-others",
             Self::Stricter => "stricter",
             Self::LinkVanished => "link-vanished",
             Self::LinkReplaced => "link-replaced",

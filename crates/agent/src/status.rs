@@ -27,9 +27,13 @@ pub struct Status {
     pub last_reload: ReloadStatus,
     /// How many cgroups are watched.
     pub cgroups: usize,
-    /// The cgroups in which processes ran before a policy was on them.
+    /// In how many cgroups processes ran before a policy was on them.
+    pub late_cgroups: usize,
+    /// Those, with each policy, but no more than a hundred of them. Reading all attachments shows the others.
     pub late: Vec<LateCgroup>,
-    /// The cgroups for which it cannot be told whether a policy applies: the first thousand, with each policy.
+    /// For how many cgroups it cannot be told whether a policy applies.
+    pub undecided_cgroups: usize,
+    /// The first of those, with each policy: about a hundred.
     pub undecided: Vec<UndecidedCgroup>,
     /// The last notices that are more than a step, the newest last.
     pub notices: Vec<Notice>,

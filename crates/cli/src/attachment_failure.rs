@@ -94,7 +94,7 @@ impl From<AttachmentError> for Failure {
             AttachmentError::Failed { source, .. } => Self::machine(what).because(source),
             AttachmentError::Directory(source) => Self::machine(what).because(source),
             AttachmentError::Memory(source) => Self::machine(what).because(source),
-            AttachmentError::Lock { source, .. } => Self::machine(what).because(source),
+            AttachmentError::Lock(source) => Self::machine(what).because(source),
             _ => Self::machine(what),
         }
     }

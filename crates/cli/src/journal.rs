@@ -7,6 +7,7 @@
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::fstat;
 
@@ -22,10 +23,15 @@ pub(crate) enum Priority {
     Debug = 7,
 }
 
-/// Sends a message to the journal, with more fields. Returns whether the journal has it: where there is none, or it does not take the
-/// message at once, nobody waits for it.
-pub(crate) fn send(priority: Priority, message: &str, fields: &[(&str, &str)]) -> bool {
-    send_to(Path::new(SOCKET), &datagram(priority, message, fields)).is_ok()
+/// Sends a message to the journal, with more fields. Returns whether the journal has it. If it does not take the message at once, it is
+/// waited for `within` that time, or not at all.
+pub(crate) fn send(
+    priority: Priority,
+    message: &str,
+    fields: &[(&str, &str)],
+    within: Option<Duration>,
+) -> bool {
+    send_to(Path::new(SOCKET), &datagram(priority, message, fields), within).is_ok()
 }
 
 /// Whether standard error goes to the journal, as systemd tells the processes that it starts (`$JOURNAL_STREAM`, systemd.exec(5)).
@@ -34,9 +40,12 @@ pub(crate) fn is_standard_error() -> bool {
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-fn send_to(socket: &Path, datagram: &[u8]) -> io::Result<usize> {
+fn send_to(socket: &Path, datagram: &[u8], within: Option<Duration>) -> io::Result<usize> {
     let from = UnixDatagram::unbound()?;
-    from.set_nonblocking(true)?;
+    match within {
+        Some(_) => from.set_write_timeout(within)?,
+        None => from.set_nonblocking(true)?,
+    }
     from.send_to(datagram, socket)
 }
 
@@ -71,10 +80,21 @@ mod tests {
     fn the_journal_gets_what_is_sent_and_need_not_be_there() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("socket");
-        send_to(&socket, b"nobody listens").unwrap_err();
+        send_to(&socket, b"nobody listens", None).unwrap_err();
         let journal = UnixDatagram::bind(&socket).unwrap();
-        send_to(&socket, b"one").unwrap();
+        send_to(&socket, b"one", None).unwrap();
         let mut buffer = [0; 8];
         assert_eq!(journal.recv(&mut buffer).unwrap(), 3);
+        // It is full, until somebody reads.
+        while send_to(&socket, b"more", None).is_ok() {}
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| send_to(&socket, b"this", Some(Duration::from_secs(60))));
+            let mut read = Vec::new();
+            while read != b"this" {
+                let length = journal.recv(&mut buffer).unwrap();
+                read = buffer[..length].to_vec();
+            }
+            waiting.join().unwrap().unwrap();
+        });
     }
 }

@@ -55,6 +55,18 @@ pub struct PinnedLink {
     pin: LinkPin,
 }
 
+/// A link of an attachment that cannot be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct UnopenedLink {
+    /// The cgroup that it was made for, by the name of its pin.
+    pub cgroup_id: u64,
+    /// Who made it, and when, by the same.
+    pub origin: LinkOrigin,
+    /// Why it cannot be opened.
+    pub error: BpffsError,
+}
+
 impl PinnedLink {
     /// Whether it no longer holds a program on a cgroup: the cgroup was removed, or the link detached.
     pub fn is_dead(&self) -> bool {
@@ -94,10 +106,14 @@ impl Attachment {
     /// # Errors
     ///
     /// [`BpffsError::Io`] if they cannot be listed.
-    pub fn each_link(&self) -> Result<Vec<Result<PinnedLink, BpffsError>>, BpffsError> {
+    pub fn each_link(&self) -> Result<Vec<Result<PinnedLink, UnopenedLink>>, BpffsError> {
         let mut pins = self.link_pins()?;
         pins.sort_unstable();
-        Ok(pins.into_iter().filter_map(|pin| self.pinned_link(pin).transpose()).collect())
+        let open = |pin: LinkPin| {
+            let (cgroup_id, origin) = (pin.cgroup_id, pin.origin);
+            self.pinned_link(pin).map_err(|error| UnopenedLink { cgroup_id, origin, error }).transpose()
+        };
+        Ok(pins.into_iter().filter_map(open).collect())
     }
 
     /// Its links on this cgroup: there is one, or none. There are several only if somebody else has pinned one, or another version

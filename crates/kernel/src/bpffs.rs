@@ -2,12 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::statfs;
 use rustix::io::Errno;
 
 use crate::attachment_name::AttachmentName;
 use crate::cgroup_error::CgroupError;
+use crate::dir_lock::{LockHolder, by};
 use crate::link_error::LinkError;
 use crate::mountinfo::{Mount, mounts};
 use crate::pin_owner::BadOwnership;
@@ -68,6 +70,18 @@ pub enum BpffsError {
     /// A cgroup to restore cannot be opened.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// Another process has locked it, and has not let go of it in time.
+    #[error(
+        "another process has had {} locked for {} s: {}", path.display(), waited.as_secs_f64(), by(holder.as_ref())
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+        /// Who has locked it, if that is known.
+        holder: Option<LockHolder>,
+    },
     /// A system call failed.
     #[error("cannot {doing} {}: {error}", path.display())]
     Io {

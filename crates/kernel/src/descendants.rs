@@ -100,7 +100,7 @@ impl Descendants {
         let layout = TrackingLayout::of_this_kernel(all)?;
         let namespace = pid_namespace().map_err(|error| TrackingError::Namespace { error })?;
         let processes = create(OWNER, "processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
-        let records = TracedRecords::create::<TrackingError>(OWNER, RECORDS_MAX)?;
+        let records = TracedRecords::create(OWNER, RECORDS_MAX)?;
         let context = Context {
             layout,
             processes: processes.as_fd(),

@@ -141,7 +141,7 @@ impl GuardedCgroups {
         let guarded = create(OWNER, "guarded", MapKind::Hash, 8, 8, Self::MAX)?;
         let processes = create(OWNER, "processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
         let started = create(OWNER, "started", MapKind::LruHash, STARTED_KEY, 8, STARTED_MAX)?;
-        let records = TracedRecords::create::<TrackingError>(OWNER, RECORDS_MAX)?;
+        let records = TracedRecords::create(OWNER, RECORDS_MAX)?;
         let context = Context {
             layout,
             guarded: guarded.as_fd(),

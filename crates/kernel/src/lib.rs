@@ -82,6 +82,7 @@ mod cgroup_lookup;
 mod cgroup_name;
 mod cgroup_type;
 mod descendants;
+mod dir_lock;
 mod fdinfo;
 mod guard;
 mod guarded_cgroups;
@@ -139,7 +140,7 @@ pub use attach::{
     prog_detach,
 };
 pub use attach_mode::AttachMode;
-pub use attachment::{Attachment, PinnedLink};
+pub use attachment::{Attachment, PinnedLink, UnopenedLink};
 pub use attachment_name::{AttachmentName, NameError};
 pub use bpffs::{Bpffs, BpffsError};
 pub use capabilities::{Capabilities, Capability, CapabilitySet, Credentials};
@@ -148,6 +149,7 @@ pub use cgroup_error::CgroupError;
 pub use cgroup_name::name_in_its_namespace;
 pub use cgroup_type::CgroupType;
 pub use descendants::{Departed, Departure, Descendants, LostEvents};
+pub use dir_lock::LockHolder;
 pub use fdinfo::FdInfo;
 pub use guard::{Guard, GuardError, guard};
 pub use guarded_cgroups::{GuardedCgroups, GuardedDeparture, GuardingError, HowItLeft, Mover};

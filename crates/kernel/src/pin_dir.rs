@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, RenameFlags, Stat, fchmod, flock, fstat, mkdirat, open, openat,
@@ -16,6 +16,7 @@ use rustix::process::geteuid;
 use crate::attachment::{Attachment, DIRECTORY};
 use crate::attachment_name::AttachmentName;
 use crate::bpffs::{Bpffs, BpffsError, failed, untrusted_pin};
+use crate::dir_lock::Patience;
 use crate::map::Map;
 use crate::new_attachment::staging;
 use crate::pin_owner::BadOwnership;
@@ -23,6 +24,8 @@ use crate::sys::bpf;
 
 /// Our directory on a bpffs.
 const NAME: &str = "knobgate";
+/// How long locks are waited for. Runtimes give hooks a minute and more.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The directory of attachments on a bpffs, `knobgate`, with mode 0700.
 ///
@@ -33,6 +36,7 @@ pub struct PinDir {
     dir: OwnedFd,
     path: PathBuf,
     moved_away: Vec<MovedAway>,
+    patience: Patience,
 }
 
 /// What another user had created instead of the directory.
@@ -68,7 +72,9 @@ impl PinDir {
                     let remedy = format!("restrict it: chmod 700 {}", path.display());
                     Err(BpffsError::Untrusted { path, why, remedy })
                 }
-                None => Ok(Some(Self { dir, path, moved_away: Vec::new() })),
+                None => {
+                    Ok(Some(Self { dir, path, moved_away: Vec::new(), patience: Patience::new(PATIENCE) }))
+                }
             },
         }
     }
@@ -94,7 +100,7 @@ impl PinDir {
                 Found::Ours(dir, _) => {
                     // Its mode may differ because of the umask or a chmod.
                     fchmod(&dir, Mode::RWXU).map_err(failed("change the mode of", &path))?;
-                    return Ok(Self { dir, path, moved_away });
+                    return Ok(Self { dir, path, moved_away, patience: Patience::new(PATIENCE) });
                 }
                 Found::Nothing => match mkdirat(&root, NAME, Mode::RWXU) {
                     Ok(()) | Err(Errno::EXIST) => {}
@@ -213,7 +219,26 @@ impl PinDir {
             path: self.path.clone(),
             error,
         })?;
-        Ok(Self { dir, path: self.path.clone(), moved_away: Vec::new() })
+        let patience = Patience::new(self.patience.limit());
+        Ok(Self { dir, path: self.path.clone(), moved_away: Vec::new(), patience })
+    }
+
+    /// Waits for locks as long as this, and not ten seconds. When that was in vain, the next lock is only tried, until one is taken.
+    #[must_use]
+    pub fn with_patience(self, limit: Duration) -> Self {
+        Self { patience: Patience::new(limit), ..self }
+    }
+
+    /// Locks it until the result is dropped, also by the end of the process.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Locked`], [`Io`](BpffsError::Io).
+    pub fn lock_whole(&self) -> Result<OwnedFd, BpffsError> {
+        let directory =
+            openat(&self.dir, c".", DIRECTORY, Mode::empty()).map_err(failed("open", &self.path))?;
+        self.patience.lock(&directory, &self.path)?;
+        Ok(directory)
     }
 
     /// Locks the directory `name` in it until the result is dropped, also by the end of the process. It is made if necessary. No
@@ -221,16 +246,11 @@ impl PinDir {
     ///
     /// # Errors
     ///
-    /// [`BpffsError::Io`].
+    /// [`BpffsError::Locked`], [`Io`](BpffsError::Io).
     pub fn lock(&self, name: &str) -> Result<OwnedFd, BpffsError> {
         let directory = self.lock_directory(name)?;
-        loop {
-            match flock(&directory, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(directory),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(failed("lock", &self.path.join(name))(error)),
-            }
-        }
+        self.patience.lock(&directory, &self.path.join(name))?;
+        Ok(directory)
     }
 
     /// The same, unless another process has locked it, which is `None`.

@@ -28,7 +28,8 @@ impl StartedProcess {
         self.id
     }
 
-    pub(crate) fn ticks(&self) -> u64 {
+    /// When it was started, in ticks since boot, as in `/proc/PID/stat`.
+    pub fn ticks(&self) -> u64 {
         self.ticks
     }
 

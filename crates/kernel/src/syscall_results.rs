@@ -11,19 +11,20 @@ mod programs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::{ffi::CStr, io};
 
+use knobgate_bpf::MapKind;
 use knobgate_bpf::uapi::BPF_PROG_TYPE_CGROUP_SYSCTL;
-use knobgate_bpf::{AsmError, MapKind};
 
 use crate::cgroup::Cgroup;
 use crate::link::Link;
 use crate::link_error::LinkError;
-use crate::load_error::LoadError;
 use crate::locked_memory::with_raised_limit;
+use crate::map::Map;
 use crate::object::{BpfObjectError, kernel_name};
 use crate::program::ProgramFd;
 use crate::sys::bpf::{self, ProgramSpec};
 use crate::traced_records::{TracedRecords, create, skipped};
 use crate::tracepoint::Tracepoint;
+use crate::tracking_error::TrackingError;
 use programs::{Context, EXECUTED, MARK, RECORD, RETURNED};
 
 /// What errors name.
@@ -70,12 +71,9 @@ pub enum SyscallRecord {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyscallResultsError {
-    /// A map cannot be created. Before Linux 5.8, there are no ring buffers.
+    /// The maps or the programs on tracepoints cannot be made.
     #[error(transparent)]
-    Map(#[from] LoadError),
-    /// A map cannot be used.
-    #[error(transparent)]
-    Object(#[from] BpfObjectError),
+    Tracking(#[from] TrackingError),
     /// The kernel rejects the program that marks threads. Before Linux 6.1, programs on this hook are not told the thread.
     #[error("the kernel rejects the program that marks threads, which needs Linux 6.1: {error}")]
     Marking {
@@ -85,17 +83,6 @@ pub enum SyscallResultsError {
     /// The program that marks threads cannot be attached.
     #[error(transparent)]
     Attach(#[from] LinkError),
-    /// A program is rejected, or its tracepoint does not exist.
-    #[error("the kernel rejects the program for its tracepoint {tracepoint}: {error}")]
-    Tracepoint {
-        /// Its name.
-        tracepoint: String,
-        /// What went wrong.
-        error: io::Error,
-    },
-    /// A program cannot be assembled.
-    #[error(transparent)]
-    Program(#[from] AsmError),
 }
 
 impl SyscallResults {
@@ -105,18 +92,12 @@ impl SyscallResults {
     ///
     /// Every [`SyscallResultsError`]. It takes `CAP_BPF` and `CAP_PERFMON`, and Linux 6.1.
     pub fn of(cgroup: &Cgroup, reads: bool) -> Result<Self, SyscallResultsError> {
-        let marks = create(OWNER, "marks", MapKind::Hash, 4, MARK as u32, THREADS_MAX)?;
-        let cgroups = create(OWNER, "cgroups", MapKind::CgroupArray, 4, 4, 1)?;
-        cgroups.update(&[0; 4], &cgroup.as_fd().as_raw_fd().to_ne_bytes())?;
-        let records = TracedRecords::create::<SyscallResultsError>(OWNER, RECORDS_MAX)?;
+        let (marks, cgroups, records) = maps(cgroup)?;
         let context =
             Context { marks: marks.as_fd(), cgroups: cgroups.as_fd(), records: records.destination(), reads };
-        let tracepoints = [
-            on(c"sys_exit", Tracepoint::attach, &context.on_return()?)?,
-            on(c"sched_process_exit", Tracepoint::attach, &context.on_exit()?)?,
-            on(c"sched_process_exec", Tracepoint::attach_once, &context.on_exec()?)?,
-        ];
-        let marking = Link::create(&marking_program(&context.marking()?)?, cgroup)?;
+        let tracepoints = tracepoints(&context)?;
+        let marking = context.marking().map_err(TrackingError::from)?;
+        let marking = Link::create(&marking_program(&marking)?, cgroup)?;
         Ok(Self { records, tracepoints, _marking: marking })
     }
 
@@ -144,15 +125,28 @@ impl AsFd for SyscallResults {
     }
 }
 
+/// The marks of threads, the cgroup, and the records.
+fn maps(cgroup: &Cgroup) -> Result<(Map, Map, TracedRecords), TrackingError> {
+    let marks = create(OWNER, "marks", MapKind::Hash, 4, MARK as u32, THREADS_MAX)?;
+    let cgroups = create(OWNER, "cgroups", MapKind::CgroupArray, 4, 4, 1)?;
+    cgroups.update(&[0; 4], &cgroup.as_fd().as_raw_fd().to_ne_bytes())?;
+    Ok((marks, cgroups, TracedRecords::create(OWNER, RECORDS_MAX)?))
+}
+
+fn tracepoints(context: &Context<'_>) -> Result<[Tracepoint; 3], TrackingError> {
+    Ok([
+        on(c"sys_exit", Tracepoint::attach, &context.on_return()?)?,
+        on(c"sched_process_exit", Tracepoint::attach, &context.on_exit()?)?,
+        on(c"sched_process_exec", Tracepoint::attach_once, &context.on_exec()?)?,
+    ])
+}
+
 fn on(
     tracepoint: &CStr,
     attach: fn(&CStr, &str, &[u8]) -> rustix::io::Result<Tracepoint>,
     insns: &[u8],
-) -> Result<Tracepoint, SyscallResultsError> {
-    attach(tracepoint, "knobgate_result", insns).map_err(|error| SyscallResultsError::Tracepoint {
-        tracepoint: tracepoint.to_string_lossy().into_owned(),
-        error: error.into(),
-    })
+) -> Result<Tracepoint, TrackingError> {
+    attach(tracepoint, "knobgate_result", insns).map_err(TrackingError::on(tracepoint))
 }
 
 /// Loads the program that marks threads.

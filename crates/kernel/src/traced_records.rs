@@ -10,6 +10,7 @@ use crate::map::Map;
 use crate::object::BpfObjectError;
 use crate::ring_buffer::RingBuffer;
 use crate::tracepoint::Tracepoint;
+use crate::tracking_error::TrackingError;
 
 /// The records of some programs.
 #[derive(Debug)]
@@ -21,10 +22,7 @@ pub(crate) struct TracedRecords {
 
 impl TracedRecords {
     /// With a ring buffer of this size. `owner` is named in errors.
-    pub(crate) fn create<E>(owner: &str, bytes: u32) -> Result<Self, E>
-    where
-        E: From<LoadError> + From<BpfObjectError>,
-    {
+    pub(crate) fn create(owner: &str, bytes: u32) -> Result<Self, TrackingError> {
         let ring = create(owner, "records", MapKind::Ringbuf, 0, 0, bytes)?;
         let lost = create(owner, "lost", MapKind::Array, 4, 8, 1)?;
         Ok(Self { reader: RingBuffer::open(&ring)?, ring, lost })
@@ -124,6 +122,36 @@ impl RecordDestination<'_> {
 pub(crate) fn load_stack_address(asm: &mut Assembler, dst: Reg, at: i16) {
     asm.mov(dst, Reg::R10);
     asm.alu(AluOp::Add, dst, i32::from(at));
+}
+
+/// Looks up the key on the stack at `key` in a map: R0 points to the value, or is 0. Clobbers R1 to R5.
+pub(crate) fn look_up(asm: &mut Assembler, map: BorrowedFd<'_>, key: i16) {
+    load_map(asm, Reg::R1, map);
+    load_stack_address(asm, Reg::R2, key);
+    asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+}
+
+/// Stores the value on the stack at `value` in a map. R0 is 0 if that was done. Clobbers R1 to R5.
+pub(crate) fn update(asm: &mut Assembler, map: BorrowedFd<'_>, key: i16, value: i16, flags: i32) {
+    load_map(asm, Reg::R1, map);
+    load_stack_address(asm, Reg::R2, key);
+    load_stack_address(asm, Reg::R3, value);
+    asm.mov(Reg::R4, flags);
+    asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
+}
+
+/// Deletes a key from a map. Clobbers R0 to R5.
+pub(crate) fn delete(asm: &mut Assembler, map: BorrowedFd<'_>, key: i16) {
+    load_map(asm, Reg::R1, map);
+    load_stack_address(asm, Reg::R2, key);
+    asm.call_helper(helper_ids::MAP_DELETE_ELEM);
+}
+
+/// Ends a function at `out`: it returns 0.
+pub(crate) fn return_zero(asm: &mut Assembler, out: Label) {
+    asm.bind(out);
+    asm.mov(Reg::R0, 0);
+    asm.exit();
 }
 
 /// Loads the address of a map.

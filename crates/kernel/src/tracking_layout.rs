@@ -9,6 +9,10 @@ use crate::cached_layout::cached_layout;
 use crate::traced_tasks::{NumberOffsets, follow, read};
 use crate::tracking_error::{KERNEL_BTF, TrackingError};
 
+/// How many ancestors of a cgroup are compared. Deeper ones count as elsewhere. (The verifier simulates every iteration, and compares it
+/// with all previous ones.)
+const LEVELS: i32 = 128;
+
 cached_layout! {
     /// Offsets and sizes in bytes. Each is named after what it leads to.
     pub(crate) struct TrackingLayout in "layout", format 2;
@@ -82,14 +86,14 @@ impl TrackingLayout {
         asm.jump_if(Cond::Ne, Reg::R1, 0, out);
     }
 
-    /// Turns cgroup R6 into the one above, counts that in R7, and goes to `next` for up to `levels` of them, or to `none` if there is none.
-    pub(crate) fn climb(&self, asm: &mut Assembler, levels: i32, (next, none): (Label, Label), scratch: i16) {
+    /// Turns cgroup R6 into the one above, counts that in R7, and goes to `next` for up to [`LEVELS`] of them, or to `none` if there is none.
+    pub(crate) fn climb(&self, asm: &mut Assembler, (next, none): (Label, Label), scratch: i16) {
         follow(asm, Reg::R6, Reg::R6, self.above, scratch);
         asm.jump_if(Cond::Eq, Reg::R6, 0, none);
         // The state is embedded in its cgroup.
         asm.alu(AluOp::Sub, Reg::R6, self.state as i32);
         asm.alu(AluOp::Add, Reg::R7, 1);
-        asm.jump_if(Cond::Lt, Reg::R7, levels, next);
+        asm.jump_if(Cond::Lt, Reg::R7, LEVELS, next);
     }
 
     pub(crate) fn numbers(&self) -> NumberOffsets {

@@ -1,7 +1,6 @@
 //! Why something cannot be done with an attachment.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 
 use knobgate_compiler::CompileError;
@@ -27,13 +26,8 @@ pub enum AttachmentError {
     #[error("cannot read what is attached")]
     Survey(#[from] SurveyError),
     /// The lock on the directory cannot be taken.
-    #[error("cannot lock {}", path.display())]
-    Lock {
-        /// The directory.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
+    #[error("cannot lock the attachments")]
+    Lock(#[source] BpffsError),
     /// There is no attachment of this name.
     #[error("there is no attachment \"{name}\" (there is: {})", listed(existing))]
     NotFound {

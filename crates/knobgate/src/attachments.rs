@@ -2,12 +2,11 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use knobgate_kernel::{
     Attachment, AttachmentName, Bpffs, BpffsError, LoadedProgram, Map, MovedAway, PinDir, PinnedLink,
 };
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
-use rustix::io::Errno;
 
 use crate::attachment_error::{AttachmentError, failed};
 use crate::compiled_policy::CompiledPolicy;
@@ -15,7 +14,7 @@ use crate::events::{EventReaders, MEMORY_MAPS, is_memory};
 
 /// The attachments of this machine, in a directory on the bpffs.
 ///
-/// Changes are serialised by a lock.
+/// Changes are serialised by a lock. It is waited for, but not for ever: a process that is stopped may have it.
 #[derive(Debug)]
 pub struct Attachments {
     pub(crate) pins: PinDir,
@@ -39,6 +38,13 @@ impl Attachments {
     /// [`AttachmentError::Directory`]: there is no bpffs, this user is not root, or the directory cannot be trusted.
     pub fn create() -> Result<Self, AttachmentError> {
         Ok(Self { pins: PinDir::create(&Bpffs::find()?)? })
+    }
+
+    /// Waits for the lock as long as this, and not ten seconds. When that was in vain, the next operations only try to take it, until one
+    /// can.
+    #[must_use]
+    pub fn with_patience(self, limit: Duration) -> Self {
+        Self { pins: self.pins.with_patience(limit) }
     }
 
     /// The directory.
@@ -148,18 +154,8 @@ impl Attachments {
 
     /// Locks the attachments until the result is dropped. Cleans up after interrupted changes.
     pub(crate) fn lock(&self) -> Result<OwnedFd, AttachmentError> {
-        let failed =
-            |error: Errno| AttachmentError::Lock { path: self.path().to_owned(), source: error.into() };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = openat(&self.pins, c".", flags, Mode::empty()).map_err(failed)?;
-        loop {
-            match flock(&directory, FlockOperation::LockExclusive) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
+        let lock = self.pins.lock_whole().map_err(AttachmentError::Lock)?;
         self.pins.remove_abandoned()?;
-        Ok(directory)
+        Ok(lock)
     }
 }

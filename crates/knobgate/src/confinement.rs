@@ -13,7 +13,7 @@ use crate::events;
 use crate::run_error::RunError;
 
 /// The prefix of the names of these cgroups.
-const PREFIX: &str = "knobgate-run-";
+pub(crate) const PREFIX: &str = "knobgate-run-";
 
 /// A cgroup with a policy on it, and the guard that removes it if this process is killed.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! The policies for containers: files in a directory, each with the containers that it applies to.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use knobgate_kernel::Cgroup;
@@ -14,6 +15,8 @@ use knobgate_policy::{
     AccessKind, CheckOptions, FallbackAction, IncludeError, IncludeLoader, IncludedText, Mode, PolicyFile,
     Source, Span, limits, parse,
 };
+
+use rustix::fs::OFlags;
 
 use crate::agent_config::{AgentConfig, Binding};
 use crate::attachments::Attachments;
@@ -83,6 +86,7 @@ impl ContainerPolicies {
         files: &mut BTreeSet<PathBuf>,
     ) -> Result<Self, ContainerError> {
         let mut policies: Vec<ContainerPolicy> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         let mut bindings = config.into_bindings();
         let noted = RefCell::default();
         let read = read_unchanged(|| list(directory), |files| read_policies(files, &noted), directory);
@@ -92,7 +96,9 @@ impl ContainerPolicies {
             let is_it = |binding: &Binding| binding.name() == name;
             let binding = bindings.iter().position(is_it).map(|place| bindings.remove(place));
             let policy = ContainerPolicy::new(path, file, binding)?;
-            if let Some(other) = policies.iter().find(|other| other.versions() == policy.versions()) {
+            if let Some(other) =
+                places.insert(policy.versions(), policies.len()).map(|place| &policies[place])
+            {
                 return Err(ContainerError::SameName {
                     path: other.path.clone(),
                     policy: other.name().to_owned(),
@@ -315,12 +321,19 @@ impl IncludeLoader for NotedIncludes<'_> {
 /// The bytes of a file.
 pub(crate) fn read_limited(path: &Path, most: usize) -> Result<Vec<u8>, ContainerError> {
     let failed = |source| ContainerError::Read { path: path.to_owned(), source };
-    // Opening a FIFO would wait for its writer.
+    let not_regular = || failed(std::io::Error::other("it is not a regular file"));
+    // Opening a device can do something.
     if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(failed(std::io::Error::other("it is not a regular file")));
+        return Err(not_regular());
+    }
+    // Opening a FIFO would wait for its writer, and somebody may have just put one there.
+    let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::File::options().read(true).custom_flags(without_waiting).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(not_regular());
     }
     let mut bytes = Vec::new();
-    fs::File::open(path).map_err(failed)?.take(most as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > most {
         return Err(ContainerError::TooLarge { path: path.to_owned(), most });
     }

@@ -51,6 +51,8 @@ pub struct TakenOff {
     pub name: AttachmentName,
     /// From how many cgroups it was detached, by who had put it there.
     pub from: BTreeMap<LinkSource, usize>,
+    /// From how many it was detached where somebody had attached its pinned program without a link, as systemd does.
+    pub from_without_link: usize,
     /// Whether the attachment is gone, so that somebody has to attach it again. That of a policy for containers stays.
     pub is_gone: bool,
     /// Why a link could only be unpinned (Linux before 5.9). If another process holds it, its program still runs.
@@ -132,10 +134,17 @@ impl Attachments {
     }
 
     fn take_one_off(&self, name: AttachmentName) -> TakenOff {
-        let mut taken =
-            TakenOff { name, from: BTreeMap::new(), is_gone: false, not_detached: None, failed: Vec::new() };
+        let mut taken = TakenOff {
+            name,
+            from: BTreeMap::new(),
+            from_without_link: 0,
+            is_gone: false,
+            not_detached: None,
+            failed: Vec::new(),
+        };
         let taken_off = self.pins.attachment(&taken.name).and_then(|attachment| {
             for link in attachment.each_link()? {
+                let link = link.map_err(|unopened| unopened.error);
                 let done = link.and_then(|link| match link.is_dead() {
                     true => attachment.unpin(&link).map(|()| None),
                     false => Ok(Some((link.origin.source, take_away(&attachment, &link)?))),
@@ -156,7 +165,7 @@ impl Attachments {
                 Some(_) if versions_of(&taken.name).is_some() => return Ok(()),
                 // systemd would attach it again: units that start have to do without the pin.
                 Some(program) => {
-                    *taken.from.entry(LinkSource::Hand).or_default() += detach_without_links(&program)?;
+                    taken.from_without_link = detach_without_links(&program)?;
                 }
                 None => {}
             }

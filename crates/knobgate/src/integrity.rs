@@ -10,12 +10,12 @@ use std::sync::Arc;
 use knobgate_compiler::{EVENT_STATE_MAP, POLICY_TEXT_MAP};
 use knobgate_kernel::{
     AttachMode, Attachment, AttachmentName, BpfObjectError, BpffsError, Cgroup, CgroupError, Hierarchy, Link,
-    LinkError, LinkOrigin, PinnedLink, ProgramFd, SurveyError,
+    LinkError, LinkOrigin, PinnedLink, ProgramFd, SurveyError, UnopenedLink,
 };
 use rustix::io::Errno;
 
 use crate::attached_policy::is_called;
-use crate::attachment_error::{AttachmentError, failed};
+use crate::attachment_error::AttachmentError;
 use crate::attachments::Attachments;
 use crate::object_origin::OBJECT_FILE_MAP;
 
@@ -36,7 +36,7 @@ pub struct Integrity {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The id of the guarded cgroup: one with a link of an attachment.
+    /// The id of the guarded cgroup: one with a link of an attachment; 0 if it is about an attachment as a whole.
     pub cgroup_id: u64,
     /// Its directory; `None` if it is not visible here.
     pub cgroup: Option<PathBuf>,
@@ -66,6 +66,11 @@ pub enum FindingKind {
     PinVanished {
         /// From where the link came.
         origin: LinkOrigin,
+    },
+    /// The pin of the link, or the whole attachment, cannot be opened or is not trusted: whether the policy is in force is not known.
+    NotExamined {
+        /// Why.
+        why: String,
     },
     /// The link is on the cgroup, and its program does not run for that.
     NotEffective {
@@ -169,16 +174,32 @@ impl Integrity {
         let mut ours: HashSet<u32> = HashSet::new();
         for name in attachments.names()? {
             between();
-            let read = |attachment: Attachment| Ok((attachment.links()?, attachment.program_ids()?));
-            let (links, programs) = match attachments.pins.attachment(&name).and_then(read) {
+            let name = Arc::new(name);
+            let (links, programs) = match attachments.pins.attachment(&name).and_then(examined) {
                 // It was detached in the meantime.
                 Err(BpffsError::NotFound { .. }) => continue,
-                read => read.map_err(failed("check", &name))?,
+                // Somebody has tampered with its directory, which must not hide what happened to others.
+                Err(error) => {
+                    let known = self.pins.iter().filter(|((other, _), _)| *other == name);
+                    pins.extend(known.map(|(pin, origin)| (pin.clone(), *origin)));
+                    let kind = FindingKind::NotExamined { why: with_causes(&error) };
+                    findings.push(Finding { cgroup_id: 0, cgroup: None, attachments: vec![name], kind });
+                    continue;
+                }
+                Ok(examined) => examined,
             };
-            let name = Arc::new(name);
             let expected = self.expected(&programs)?;
             ours.extend(&expected);
             for link in links {
+                let link = match link {
+                    Ok(link) => link,
+                    Err(UnopenedLink { cgroup_id, origin, error, .. }) => {
+                        pins.insert((Arc::clone(&name), cgroup_id), origin);
+                        let kind = FindingKind::NotExamined { why: with_causes(&error) };
+                        findings.push(finding(&hierarchy, cgroup_id, &name, kind)?);
+                        continue;
+                    }
+                };
                 pins.insert((Arc::clone(&name), link.cgroup_id), link.origin);
                 let found = |kind| finding(&hierarchy, link.cgroup_id, &name, kind);
                 if link.is_dead() {
@@ -342,6 +363,25 @@ impl Integrity {
         self.programs.insert(id, Arc::clone(&program));
         Ok(Some(program))
     }
+}
+
+/// The links of an attachment, and the programs that they may have.
+type Examined = (Vec<Result<PinnedLink, UnopenedLink>>, BTreeSet<u32>);
+
+/// Looks at an attachment: the pinned program counts, or else those of all links that can be opened.
+fn examined(attachment: Attachment) -> Result<Examined, BpffsError> {
+    let links = attachment.each_link()?;
+    let programs = match attachment.program()? {
+        Some(program) => BTreeSet::from([program.info().map_err(LinkError::from)?.id]),
+        None => links.iter().flatten().map(|link| link.info.program_id).collect(),
+    };
+    Ok((links, programs))
+}
+
+/// An error with its causes, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The programs of a cgroup itself.

@@ -110,6 +110,8 @@ mod observed_run;
 mod oci_state;
 mod off;
 #[cfg(feature = "containers")]
+mod open_to_others;
+#[cfg(feature = "containers")]
 mod outdated;
 mod pin_watch;
 mod pinned_program;
@@ -173,12 +175,14 @@ pub use observed_run::ObservedRunError;
 pub use oci_state::{OciBundle, OciState, OciStatus};
 pub use off::{Off, OffBy, OffError, OffNote};
 #[cfg(feature = "containers")]
+pub use open_to_others::OpenToOthers;
+#[cfg(feature = "containers")]
 pub use outdated::OutdatedLink;
 pub use pin_watch::PinWatch;
 pub use pinned_program::Pinned;
 #[cfg(feature = "containers")]
 pub use planned_workload::planned_workload;
-pub use policy_links::{PolicyLink, PolicyLinks, VersionLinks};
+pub use policy_links::{NotListed, PolicyLink, PolicyLinks, VersionLinks};
 pub use policy_version::{PolicyVersion, name_of_versions, versions_of};
 pub use run_error::RunError;
 #[cfg(feature = "containers")]

@@ -59,6 +59,17 @@ pub struct VersionLinks {
     pub links: Vec<(u64, LinkOrigin)>,
 }
 
+/// A version of which it cannot be found out on which cgroups it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("cannot list the attachment \"{name}\"")]
+pub struct NotListed {
+    /// The name of its attachment.
+    pub name: AttachmentName,
+    /// Why.
+    pub source: BpffsError,
+}
+
 /// A version that is open.
 #[derive(Debug)]
 struct Opened {
@@ -177,11 +188,12 @@ impl PolicyLinks {
     }
 
     /// On which cgroups the versions of policies are, and what each link says about itself. Links are not opened, so some may be dead.
+    /// A version that cannot be examined is an error beside the others.
     ///
     /// # Errors
     ///
-    /// [`AttachmentError::Directory`], [`Failed`](AttachmentError::Failed).
-    pub fn origins(&self) -> Result<Vec<VersionLinks>, AttachmentError> {
+    /// [`AttachmentError::Directory`].
+    pub fn origins(&self) -> Result<Vec<Result<VersionLinks, NotListed>>, AttachmentError> {
         let mut found = Vec::new();
         for name in self.attachments.names()? {
             if versions_of(&name).is_none() {
@@ -191,8 +203,10 @@ impl PolicyLinks {
                 Err(BpffsError::NotFound { .. }) => continue,
                 opened => opened.and_then(|attachment| attachment.link_origins()),
             };
-            let links = origins.map_err(failed("list", &name))?;
-            found.push(VersionLinks { name, links });
+            found.push(match origins {
+                Ok(links) => Ok(VersionLinks { name, links }),
+                Err(source) => Err(NotListed { name, source }),
+            });
         }
         Ok(found)
     }
@@ -232,20 +246,19 @@ impl PolicyLinks {
         Ok(Some(new))
     }
 
-    /// Unpins the links of all versions that are detached.
+    /// Unpins the links of all versions that are detached, as far as they can be opened and unpinned.
     ///
     /// # Errors
     ///
-    /// [`AttachmentError::Lock`], [`Directory`](AttachmentError::Directory), [`Failed`](AttachmentError::Failed).
+    /// [`AttachmentError::Lock`], [`Directory`](AttachmentError::Directory).
     pub fn unpin_all_detached(&self) -> Result<(), AttachmentError> {
         let _lock = self.attachments.lock()?;
         for name in self.attachments.names()?.iter().filter(|name| versions_of(name).is_some()) {
-            match self.attachments.pins.attachment(name) {
-                Err(BpffsError::NotFound { .. }) => {}
-                opened => {
-                    let unpinned = opened.and_then(|attachment| attachment.unpin_dead());
-                    unpinned.map_err(failed("clean up", name))?;
-                }
+            let Ok(attachment) = self.attachments.pins.attachment(name) else { continue };
+            for link in
+                attachment.each_link().unwrap_or_default().iter().flatten().filter(|link| link.is_dead())
+            {
+                let _ = attachment.unpin(link);
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus};
 
-use crate::confinement::Confinement;
+use crate::confinement::{self, Confinement};
 use crate::departures::{DepartureSummary, Departures, OnDeparture};
 use crate::run_error::RunError;
 
@@ -85,6 +85,9 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    /// The cgroups in which commands run have names that begin so.
+    pub const CGROUP_PREFIX: &str = confinement::PREFIX;
+
     /// Blocks the signals that are to be forwarded.
     ///
     /// # Errors

@@ -1,15 +1,16 @@
 //! The periodic check of what no event reports.
 
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use knobgate::kernel::AttachmentName;
-use knobgate::{AttachmentError, Attachments, Off, PinWatch, PolicyLinks, versions_of};
+use knobgate::{AttachmentError, Off, PinWatch, PolicyLinks, versions_of};
 
 use super::link_table::LinkTable;
-use super::{Engine, escaped};
+use super::{Engine, attachments, escaped};
 use crate::agent_error::AgentError;
 use crate::notice::{Notice, NoticeField, NoticeKind};
 
@@ -17,6 +18,9 @@ use crate::notice::{Notice, NoticeField, NoticeKind};
 const PIN_PAUSE: Duration = Duration::from_millis(50);
 /// How often the links are looked at if pins go all the time: they also do when cgroups are removed.
 const PIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many undecided cgroups are looked at again in a check.
+const UNDECIDED_CHECKED: usize = 50;
 
 impl Engine {
     pub(super) fn check(&mut self) -> Result<(), AgentError> {
@@ -30,6 +34,9 @@ impl Engine {
             self.rescan()?;
             self.report_lacking();
         }
+        if self.pin_watch.is_none() {
+            self.watch_pins();
+        }
         self.failed_before = std::mem::take(&mut self.failing);
         match self.check_links() {
             Ok(()) => self.check_integrity()?,
@@ -40,20 +47,34 @@ impl Engine {
                 self.put(id, &path, None);
             }
         }
+        self.check_undecided();
         self.check_watches();
         Ok(())
+    }
+
+    /// Looks at some of the undecided cgroups again: their engine may know more of them by now. Each has its turn.
+    fn check_undecided(&mut self) {
+        let after = self.undecided_checked.map_or(Bound::Unbounded, Bound::Excluded);
+        let next: Vec<u64> =
+            self.undecided.range((after, Bound::Unbounded)).take(UNDECIDED_CHECKED).copied().collect();
+        self.undecided_checked = next.last().copied().filter(|_| next.len() == UNDECIDED_CHECKED);
+        for id in next {
+            if let Some(path) = self.cgroups.path(id) {
+                self.put(id, &path, None);
+            }
+        }
     }
 
     /// Compares the links with those that there were, and puts back what is gone.
     pub(super) fn check_links(&mut self) -> Result<(), AttachmentError> {
         (self.links_at, self.links_checked) = (None, Some(Instant::now()));
-        let attachments = Attachments::create()?;
+        let attachments = attachments()?;
         // The bpffs may have been mounted anew.
         if !attachments.is_same_as(self.links.attachments())? {
             self.links = PolicyLinks::new(attachments);
             self.watch_pins();
         }
-        let now = LinkTable::of(self.links.origins()?);
+        let now = LinkTable::of(self.links.origins()?, &self.table);
         // What is taken off is off before its links go. So this is read after them.
         let off = Off::read().unwrap_or_else(|_| self.off.clone());
         let before = std::mem::replace(&mut self.table, now);

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use knobgate::kernel::{AttachmentName, Cgroup};
-use knobgate::{AttachmentError, Attachments, Finding, FindingKind, ForeignBy, versions_of};
+use knobgate::{AttachmentError, Finding, FindingKind, ForeignBy, versions_of};
 
-use super::{Engine, chain, escaped};
+use super::{Engine, attachments, chain, escaped};
 use crate::agent_error::AgentError;
 use crate::notice::{Notice, NoticeField, NoticeKind};
 
@@ -18,7 +18,7 @@ impl Engine {
     pub(super) fn check_integrity(&mut self) -> Result<(), AgentError> {
         let mut integrity = mem::take(&mut self.integrity);
         let mut attended = Ok(());
-        let found = Attachments::create().and_then(|attachments| {
+        let found = attachments().and_then(|attachments| {
             let between = &mut || {
                 if attended.is_ok() {
                     attended = self.attend();
@@ -36,6 +36,7 @@ impl Engine {
                 return Ok(());
             }
         };
+        self.cannot_look = None;
         let before = mem::take(&mut self.findings);
         let mut left = BTreeSet::new();
         for finding in found {
@@ -52,14 +53,38 @@ impl Engine {
         Ok(())
     }
 
+    /// Says that the attachments cannot be looked at, once for each reason.
     pub(super) fn cannot_look(&mut self, error: &AttachmentError) {
-        let text = format!("cannot look at the attachments: {}", chain(error));
-        self.notice(Notice::new(NoticeKind::RepairFailed, text));
+        let why = chain(error);
+        if self.cannot_look.as_ref() != Some(&why) {
+            let text = format!("cannot look at the attachments: {why}");
+            self.cannot_look = Some(why);
+            self.notice(Notice::new(NoticeKind::RepairFailed, text));
+        }
+    }
+
+    /// Says that an attachment, or its link on a cgroup, cannot be looked at.
+    fn not_examined(&mut self, name: &AttachmentName, cgroup: Option<&Path>, why: &str) {
+        let on = cgroup.map(|path| format!(" on {}", escaped(path.as_os_str().as_bytes())));
+        let text = format!(
+            "cannot look at {name}{}, so it is not known whether it is in force there: {}",
+            on.unwrap_or_default(),
+            escaped(why)
+        );
+        let notice = Notice::new(NoticeKind::RepairFailed, text).with(NoticeField::Attachment, name);
+        self.notice(match cgroup {
+            Some(path) => notice.with(NoticeField::Cgroup, path.display()),
+            None => notice,
+        });
     }
 
     fn found(&mut self, finding: &Finding) {
-        let Finding { cgroup_id, cgroup: Some(path), attachments, kind, .. } = finding else { return };
+        let Finding { cgroup, attachments, kind, .. } = finding;
         let [name, ..] = &attachments[..] else { return };
+        if let FindingKind::NotExamined { why } = kind {
+            return self.not_examined(name, cgroup.as_deref(), why);
+        }
+        let Some(path) = cgroup else { return };
         let shown = escaped(path.as_os_str().as_bytes());
         let about = |kind, text| {
             Notice::new(kind, text)
@@ -70,7 +95,6 @@ impl Engine {
             FindingKind::Detached { .. } => {
                 let text = format!("somebody has detached the link of {name} from {shown}");
                 self.notice(about(NoticeKind::LinkVanished, text));
-                self.put_back(*cgroup_id, path, name);
             }
             FindingKind::Replaced { program, .. } => {
                 let text = format!(
@@ -114,28 +138,42 @@ impl Engine {
         }
     }
 
-    /// Puts the program of a link back where it was replaced. What fails is tried each time, and said once. Returns whether it is as it
-    /// was.
+    /// Puts back a link that was detached, or the program of one where it was replaced. What fails is tried each time, and said once.
+    /// Returns whether there is nothing left to do.
     fn put_right(&mut self, finding: &Finding, is_new: bool) -> bool {
-        let Finding { cgroup: Some(path), attachments, kind: FindingKind::Replaced { .. }, .. } = finding
-        else {
-            return false;
-        };
-        attachments.first().is_some_and(|name| self.restore(path, name, is_new))
+        let Finding { cgroup_id, cgroup: Some(path), attachments, kind, .. } = finding else { return false };
+        let Some(name) = attachments.first() else { return false };
+        match kind {
+            FindingKind::Replaced { .. } => self.restore(path, name, is_new),
+            FindingKind::Detached { .. } => self.put_back(*cgroup_id, path, name, is_new),
+            _ => false,
+        }
     }
 
     /// Puts a policy back whose link was detached, and is pinned still.
-    fn put_back(&mut self, id: u64, path: &Path, name: &Arc<AttachmentName>) {
+    fn put_back(&mut self, id: u64, path: &Path, name: &Arc<AttachmentName>, is_new: bool) -> bool {
         let is_ours = versions_of(name).is_some_and(|versions| self.is_policy(versions));
         if !self.set.repair || !is_ours || self.off.of(name).is_some() {
-            return;
+            return false;
         }
-        if self.table.on(id).iter().any(|record| record.name == *name)
-            && self.links.unpin_detached(name, id).is_ok()
-        {
-            self.table.remove(id, name);
-            self.put_again(id, path, name);
+        if !self.table.on(id).iter().any(|record| record.name == *name) {
+            return false;
         }
+        if let Err(error) = self.links.unpin_detached(name, id) {
+            if is_new {
+                let shown = escaped(path.as_os_str().as_bytes());
+                let text =
+                    format!("cannot put {name} back on {shown}; this is tried again: {}", chain(&error));
+                let notice = Notice::new(NoticeKind::RepairFailed, text)
+                    .with(NoticeField::Attachment, name)
+                    .with(NoticeField::Cgroup, path.display());
+                self.notice(notice);
+            }
+            return false;
+        }
+        self.table.remove(id, name);
+        self.put_again(id, path, name);
+        true
     }
 
     fn restore(&mut self, path: &Path, name: &AttachmentName, is_new: bool) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use knobgate::kernel::{AttachmentName, LinkOrigin};
-use knobgate::{VersionLinks, versions_of};
+use knobgate::{NotListed, VersionLinks, versions_of};
 
 /// The links of all versions of policies, as they were when they were last looked at.
 #[derive(Debug, Default)]
@@ -29,11 +29,19 @@ impl LinkRecord {
 }
 
 impl LinkTable {
-    /// All of these.
-    pub(super) fn of(versions: Vec<VersionLinks>) -> Self {
+    /// All of these. What cannot be listed is as it was `before`.
+    pub(super) fn of(versions: Vec<Result<VersionLinks, NotListed>>, before: &Self) -> Self {
         let mut table = Self::default();
-        for VersionLinks { name, links, .. } in versions {
-            links.into_iter().for_each(|(cgroup, origin)| table.add(cgroup, &name, origin));
+        for version in versions {
+            match version {
+                Ok(VersionLinks { name, links, .. }) => {
+                    links.into_iter().for_each(|(cgroup, origin)| table.add(cgroup, &name, origin));
+                }
+                Err(NotListed { name, .. }) => {
+                    let known = before.iter().filter(|(_, record)| *record.name == name);
+                    known.for_each(|(cgroup, record)| table.add(cgroup, &name, record.origin));
+                }
+            }
         }
         table
     }

@@ -234,7 +234,7 @@ impl super::Engine {
             // What cannot be unpinned stays as it was.
             let _ = self.links.unpin_all_detached();
         }
-        self.table = LinkTable::of(self.links.origins()?);
+        self.table = LinkTable::of(self.links.origins()?, &self.table);
         self.unpin_removed();
         self.undecided.clear();
         self.retries = Retries::default();

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use knobgate::{AgentConfig, ContainerError, ContainerPolicies, KeptKnob};
+use knobgate::{AgentConfig, ContainerError, ContainerPolicies, KeptKnob, OpenToOthers};
 use rustix::io::Errno;
 
 use crate::agent::AgentOptions;
@@ -85,6 +85,11 @@ impl PolicyFiles {
     /// Why not all of them are watched, if that is so.
     pub(super) fn unwatched(&self) -> Option<Errno> {
         self.unwatched
+    }
+
+    /// What others than root can change of them.
+    pub(super) fn open_to_others(&self) -> Vec<OpenToOthers> {
+        OpenToOthers::among(self.files.iter().map(PathBuf::as_path))
     }
 
     /// Reads all events. Returns whether something has changed.

@@ -17,6 +17,7 @@ impl Engine {
         let began = Instant::now();
         let read = self.files.read();
         self.report_unwatched_files();
+        self.report_open_to_others();
         let read = match read {
             Ok(set) => self.prepare(&set)?.map(|limits| (set, limits)),
             Err(error) => Err(error),
@@ -117,6 +118,27 @@ impl Engine {
         for limit in limits {
             self.notice(Notice::new(NoticeKind::Stricter, escaped(limit)));
         }
+    }
+
+    /// Says that others than root can change the files, whenever that is not as it was.
+    pub(super) fn report_open_to_others(&mut self) {
+        const NAMED_MAX: usize = 5;
+        let found = self.files.open_to_others();
+        if found == self.open_to_others {
+            return;
+        }
+        if !found.is_empty() {
+            let named: Vec<String> =
+                found.iter().take(NAMED_MAX).map(|one| escaped(&one.to_string())).collect();
+            let more = match found.len().saturating_sub(NAMED_MAX) {
+                0 => String::new(),
+                more => format!(", and {more} more"),
+            };
+            let text = format!("others than root can change the policies: {}{more}", named.join(", "));
+            let notice = Notice::new(NoticeKind::OpenToOthers, text).with(NoticeField::Count, found.len());
+            self.notice(notice.with(NoticeField::Path, found[0].path.display()));
+        }
+        self.open_to_others = found;
     }
 
     /// Says that changes of files are only seen by the check.

@@ -1,20 +1,28 @@
 //! How things are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 
 use knobgate::kernel::AttachmentName;
 use knobgate::policy::Mode;
 use knobgate::{ContainerPolicy, Off, OffBy, name_of_versions, versions_of};
 
+use super::link_table::LinkRecord;
 use super::{Engine, escaped};
 use crate::status::{LateCgroup, OffPolicy, PolicyStatus, Status, UndecidedCgroup};
 
-/// How many undecided policies are listed, more or less.
-const UNDECIDED_MAX: usize = 1000;
+/// How many late cgroups are listed, and how many undecided ones, each with its policies.
+const LISTED_MAX: usize = 100;
 
 impl Engine {
     pub(super) fn status(&mut self) -> Status {
+        let (late, undecided) = (self.late_cgroups(), self.undecided_cgroups());
+        Status { late, undecided, notices: self.journal.recent(), ..self.summary() }
+    }
+
+    /// The same without cgroups and notices.
+    pub(super) fn summary(&self) -> Status {
+        let late: HashSet<u64> = self.late_links().map(|(id, _)| id).collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -24,9 +32,11 @@ impl Engine {
             off: Off::read().unwrap_or_else(|_| self.off.clone()).reasons().iter().map(off_policy).collect(),
             last_reload: self.last_reload.clone(),
             cgroups: self.cgroups.len(),
-            late: self.late_cgroups(),
-            undecided: self.undecided_cgroups(),
-            notices: self.journal.recent(),
+            late_cgroups: late.len(),
+            late: Vec::new(),
+            undecided_cgroups: self.undecided.len(),
+            undecided: Vec::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -63,9 +73,16 @@ impl Engine {
         counts
     }
 
+    fn late_links(&self) -> impl Iterator<Item = (u64, &LinkRecord)> {
+        self.table.iter().filter(|(id, record)| record.origin.late && self.cgroups.contains(*id))
+    }
+
+    /// The oldest of them, as far as ids tell.
     fn late_cgroups(&self) -> Vec<LateCgroup> {
-        let late = self.table.iter().filter(|(id, record)| record.origin.late && self.cgroups.contains(*id));
-        let late = late.map(|(id, record)| LateCgroup {
+        let mut late: Vec<(u64, &LinkRecord)> = self.late_links().collect();
+        late.sort_unstable_by_key(|(id, _)| *id);
+        late.truncate(LISTED_MAX);
+        let late = late.into_iter().map(|(id, record)| LateCgroup {
             cgroup: self.shown(id),
             workload: self.late.get(&id).cloned(),
             attachment: record.name.to_string(),
@@ -79,7 +96,7 @@ impl Engine {
     /// The first of them: there can be as many as cgroups times policies.
     fn undecided_cgroups(&mut self) -> Vec<UndecidedCgroup> {
         let mut undecided = Vec::new();
-        for id in self.undecided.clone() {
+        for &id in &self.undecided {
             let Some(path) = self.cgroups.path(id) else { continue };
             let Some(workload) = self.workloads.look_up(self.cgroups.at_and_above(id), &path) else {
                 continue;
@@ -88,7 +105,7 @@ impl Engine {
                 let policy = self.set.policies.policies()[place].name().to_owned();
                 undecided.push(UndecidedCgroup { cgroup: self.shown(id), policy, field });
             }
-            if undecided.len() >= UNDECIDED_MAX {
+            if undecided.len() >= LISTED_MAX {
                 break;
             }
         }

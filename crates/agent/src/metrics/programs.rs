@@ -78,7 +78,8 @@ impl Programs {
         present: &mut BTreeSet<u32>,
         now: Instant,
     ) -> Result<(), BpffsError> {
-        let links = attachment.links()?;
+        // Those that can be opened.
+        let links: Vec<_> = attachment.each_link()?.into_iter().flatten().collect();
         let mut programs: BTreeSet<u32> = links.iter().map(|link| link.info.program_id).collect();
         if let Some(program) = attachment.program()? {
             programs.extend(program.info().map(|info| info.id));

@@ -90,7 +90,7 @@ impl Routes {
                 }
             }
             Route::Metrics => {
-                let text = self.metrics.render(self.control.status(ANSWER_WITHIN));
+                let text = self.metrics.render(self.control.summary(ANSWER_WITHIN));
                 response(StatusCode::OK, Metrics::CONTENT_TYPE, text)
             }
             Route::Health if self.control.ping(ANSWER_WITHIN) => {

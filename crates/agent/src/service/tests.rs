@@ -26,6 +26,10 @@ impl Control for Fake {
         self.ping(limit).then(status)
     }
 
+    fn summary(&self, limit: Duration) -> Option<Status> {
+        self.ping(limit).then(|| Status { late: Vec::new(), notices: Vec::new(), ..status() })
+    }
+
     fn ping(&self, _: Duration) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -50,7 +54,9 @@ fn status() -> Status {
         off: vec![OffPolicy { policy: Some("web".to_owned()), text: "by uid 0".to_owned() }],
         last_reload: ReloadStatus { at, error: Some("a \"quoted\" error".to_owned()) },
         cgroups: 41,
+        late_cgroups: 2001,
         late: ["a", "b"].map(late).to_vec(),
+        undecided_cgroups: 16_000,
         undecided: Vec::new(),
         notices: vec![Notice::new(NoticeKind::Off, "off")],
     }
@@ -300,7 +306,8 @@ fn what_the_agent_reports_is_counted() {
         "knobgate_outdated_cgroups{policy=\"web\"} 1",
         "knobgate_last_reload_successful 0",
         "knobgate_watched_cgroups 41",
-        "knobgate_late_cgroups 1",
+        "knobgate_late_cgroups 2001",
+        "knobgate_undecided_cgroups 16000",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }

@@ -3,6 +3,7 @@
 mod decisions;
 mod entry;
 mod log;
+mod log_queue;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -12,10 +12,9 @@ mod sandboxes;
 mod visible_cgroups;
 mod workload;
 
-use std::fs;
 use std::process::ExitCode;
 
-use knobgate_kernel::{Cgroup, CgroupError};
+use knobgate_kernel::{Cgroup, CgroupError, ProcessId, StartedProcess};
 
 use crate::failure::{Failure, MACHINE};
 use crate::json;
@@ -82,16 +81,12 @@ fn process_of(target: &Target) -> Result<u32, Failure> {
         pids.extend(Cgroup::open(path).and_then(|cgroup| cgroup.procs()).unwrap_or_default());
     }
     // A process of another pid namespace has the id 0.
-    let started = pids.into_iter().filter(|pid| *pid > 0).filter_map(|pid| Some((start_time(pid)?, pid)));
-    let oldest = started.min().map(|(_, pid)| pid);
-    oldest.ok_or_else(|| Failure::usage(format!("there is no process in {place}")))
-}
-
-/// When a process was started, in clock ticks since the boot; `None` if it has ended.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the process is the second field, and may have anything in it. The state comes after it.
-    let end = stat.iter().rposition(|&byte| byte == b')')?;
-    let fields = String::from_utf8_lossy(&stat[end + 1..]).into_owned();
-    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+    let oldest = pids
+        .into_iter()
+        .filter_map(ProcessId::new)
+        .filter_map(StartedProcess::of)
+        .min_by_key(StartedProcess::ticks);
+    oldest
+        .map(|process| process.id().get())
+        .ok_or_else(|| Failure::usage(format!("there is no process in {place}")))
 }

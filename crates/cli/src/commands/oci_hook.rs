@@ -194,7 +194,7 @@ fn no_default_deny(state: &OciState, applying: String) -> ContainerError {
 impl Subject {
     fn log(&self, priority: Priority, message: &str) {
         let id = self.id.as_deref().map(|id| ("KNOBGATE_CONTAINER_ID", id));
-        journal::send(priority, &printable(message), id.as_slice());
+        journal::send(priority, &printable(message), id.as_slice(), None);
     }
 
     /// Says that a policy which applies is not put on it.

@@ -1,16 +1,21 @@
 //! `knobgate off`: take policies out of force, and keep them there.
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use knobgate::{AttachmentError, Attachments, ContainerPolicies, Off, TakenOff, name_of_versions};
-use knobgate_kernel::{AttachmentName, BpffsError};
+use knobgate::{
+    AttachedBy, AttachedPolicy, AttachmentError, Attachments, ContainerPolicies, Off, RunOrder, Supervisor,
+    Survey, TakenOff, name_of_versions,
+};
+use knobgate_kernel::{AttachmentName, BpffsError, ProgramFd};
 
 use crate::attachment_names::named;
 use crate::failure::{Failure, MACHINE};
 use crate::link_source::by_all;
 use crate::output::{Output, chain};
+use crate::plural::count;
 
 /// Take all policies out of force, or one, and keep them out: for when one of them breaks something
 ///
@@ -58,6 +63,7 @@ impl TurnOff {
         let Some(attachments) = open()? else { return Ok(ExitCode::SUCCESS) };
         let taken = attachments.take_off(name.as_ref())?;
         let are_off: Vec<bool> = taken.into_iter().map(|taken| say(taken, output)).collect();
+        say_what_is_left(name.as_ref(), output);
         Ok(if are_off.contains(&false) { ExitCode::from(MACHINE) } else { ExitCode::SUCCESS })
     }
 }
@@ -72,10 +78,17 @@ fn open() -> Result<Option<Attachments>, Failure> {
 
 /// Says what became of an attachment. Returns whether it is on no cgroup now.
 fn say(taken: TakenOff, output: &Output) -> bool {
-    let TakenOff { name, from, is_gone, not_detached, failed, .. } = taken;
+    let TakenOff { name, from, from_without_link, is_gone, not_detached, failed, .. } = taken;
     if !from.is_empty() {
         let again = if is_gone { "; attach it again when it is on" } else { "" };
         output.done(format_args!("{name}: detached; it was attached {}{again}", by_all(&from)));
+    }
+    if from_without_link > 0 {
+        output.done(format_args!(
+            "{name}: detached; systemd had attached it to {} (BPFProgram=); when it is on again, restart knobgate-program@{name} and \
+             the units",
+            count(from_without_link, "cgroup")
+        ));
     }
     if let Some(error) = &not_detached {
         output.warning(format!(
@@ -88,6 +101,35 @@ fn say(taken: TakenOff, output: &Output) -> bool {
         );
     }
     failed.is_empty() && not_detached.is_none()
+}
+
+/// Names the cgroups on which systemd has put a program whose pin was replaced or removed since: nothing says whose it is, so it is not
+/// taken away.
+fn say_what_is_left(name: Option<&AttachmentName>, output: &Output) {
+    let Ok(survey) = Survey::take() else { return };
+    for RunOrder { cgroup, programs, .. } in &survey.cgroups {
+        let is_of_run = cgroup
+            .file_name()
+            .is_some_and(|name| name.as_bytes().starts_with(Supervisor::CGROUP_PREFIX.as_bytes()));
+        let left = programs.iter().filter(|program| {
+            program.attached_to.as_ref() == Some(cgroup)
+                && matches!(program.attached_by, Some(AttachedBy::Mode(_)))
+                && !is_of_run
+        });
+        for program in left {
+            let policy = ProgramFd::by_id(program.program_id).and_then(|one| AttachedPolicy::read(&one));
+            let Ok(Some(policy)) = policy else { continue };
+            let called = policy.name().unwrap_or("?");
+            if name.is_none_or(|name| name.as_str() == called) {
+                output.warning(format!(
+                    "the policy \"{called}\" still runs on {}, without a link or a pin (program {}): if systemd has attached it for a \
+                     unit, restart the unit",
+                    cgroup.display(),
+                    program.program_id
+                ));
+            }
+        }
+    }
 }
 
 /// Fails if there is neither an attachment nor a policy for containers of this name, unless it is off already.

@@ -123,7 +123,7 @@ fn report(failure: &Failure, log: &RuntimeLog, output: &Output) -> ExitCode {
 /// Says something where engines and administrators read it.
 fn say(priority: Priority, message: &str, log: &RuntimeLog) {
     log.write(priority, message);
-    journal::send(priority, &printable(message), &[]);
+    journal::send(priority, &printable(message), &[], None);
 }
 
 /// Text for JSON, which has no other.

@@ -1,6 +1,6 @@
 //! `knobgate status`: how things are with the agent, and what is in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
@@ -214,6 +214,8 @@ fn print_cgroups(status: &Status, output: &Output) -> Result<(), Failure> {
             printable(&late.attachment)
         ))?;
     }
+    let listed = status.late.iter().map(|late| &*late.cgroup);
+    print_more(status.late_cgroups, listed, "; `knobgate list` says which", output)?;
     if !status.undecided.is_empty() {
         output.line(format_args!(
             "\n{HEADING}UNDECIDED{HEADING:#} (they have no policy until that is known)"
@@ -227,7 +229,21 @@ fn print_cgroups(status: &Status, output: &Output) -> Result<(), Failure> {
             printable(&undecided.field)
         ))?;
     }
-    Ok(())
+    let listed = status.undecided.iter().map(|undecided| &*undecided.cgroup);
+    print_more(status.undecided_cgroups, listed, "", output)
+}
+
+/// How many cgroups are not listed.
+fn print_more<'a>(
+    all: usize,
+    listed: impl Iterator<Item = &'a str>,
+    where_else: &str,
+    output: &Output,
+) -> Result<(), Failure> {
+    match all.saturating_sub(listed.collect::<BTreeSet<_>>().len()) {
+        0 => Ok(()),
+        more => output.line(format_args!("  and {} more{where_else}", count(more, "cgroup"))),
+    }
 }
 
 fn print_without_agent(error: &AskError, attached: &[Attached], output: &Output) -> Result<(), Failure> {

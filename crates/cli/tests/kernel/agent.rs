@@ -106,15 +106,17 @@ fn container_names() -> Result<(), Failed> {
     machine.make(&cgroup);
     std::thread::sleep(std::time::Duration::from_millis(100));
     assert!(machine.on(&cgroup).is_empty());
-    let state = format!("/var/lib/docker/containers/{ID}");
-    fs::create_dir_all(&state)?;
-    fs::write(
-        format!("{state}/config.v2.json"),
-        "{\"Name\":\"/shop-web\",\"Config\":{\"Image\":\"nginx\"}}",
-    )?;
+    write_name(ID)?;
     machine.expect_on(&cgroup, &["shop:agent"]);
     machine.expect_said("docker/shop-web");
     Ok(())
+}
+
+/// Has the engine name a container, as Docker does.
+fn write_name(id: &str) -> std::io::Result<()> {
+    let state = format!("/var/lib/docker/containers/{id}");
+    fs::create_dir_all(&state)?;
+    fs::write(format!("{state}/config.v2.json"), "{\"Name\":\"/shop-web\",\"Config\":{\"Image\":\"nginx\"}}")
 }
 
 fn undecided() -> Result<(), Failed> {
@@ -128,6 +130,13 @@ fn undecided() -> Result<(), Failed> {
     );
     // What shows no sign of an engine is no container.
     assert_eq!(machine.log().matches("undecided:").count(), 1, "{}", machine.log());
+    let status = stdout(&expect(0, ["status"]));
+    assert!(status.contains("UNDECIDED"), "{status}");
+    // The check looks again.
+    write_name(ID)?;
+    machine.expect_on(&format!("docker/{ID}"), &["shop:agent"]);
+    let status = stdout(&expect(0, ["status"]));
+    assert!(!status.contains("UNDECIDED"), "{status}");
     Ok(())
 }
 

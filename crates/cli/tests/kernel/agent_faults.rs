@@ -2,18 +2,20 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
-use knobgate_kernel::{Link, LoadOptions, LoadedProgram, Signal, load};
-use knobgate_testing::{Suite, Test, deny_inotify_watches, eventually};
+use knobgate_kernel::{Link, LoadOptions, LoadedProgram, ProcessId, Signal, load};
+use knobgate_testing::{Reaped, Suite, Test, deny_inotify_watches, eventually};
 use libtest_mimic::Failed;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::agent_machine::{AgentMachine, pins, policy_for, suite};
-use crate::setting::expect;
+use crate::setting::{expect, stderr, stdout};
 
 pub(crate) fn with_agents() -> Suite {
     let tests: &[Test] = &[
@@ -27,6 +29,8 @@ pub(crate) fn with_agents() -> Suite {
         ("a_policy_that_is_taken_away_is_put_back", repaired),
         ("without_repair_it_is_only_said", not_repaired),
         ("what_somebody_does_to_links_is_said_and_undone", meddled_with),
+        ("what_cannot_be_looked_at_hides_nothing_else", not_examined),
+        ("whoever_has_the_attachments_locked_is_named_and_waited_for", locked),
         ("what_is_off_is_not_put_back", off),
         ("a_read_only_bpffs_is_said_and_waited_for", read_only),
         ("a_bpffs_that_is_mounted_anew_gets_everything", mounted_anew),
@@ -99,9 +103,11 @@ fn look_alikes() -> Result<(), Failed> {
     }
     machine.expect_said("there are more such cgroups");
     eventually("all are undecided", || {
-        let status = expect(0, ["status", "--json"]).stdout;
-        String::from_utf8_lossy(&status).matches("\"field\":\"container\"").count() == 150
+        stdout(&expect(0, ["status", "--json"])).contains("\"undecided_cgroups\":150,")
     });
+    let status = stdout(&expect(0, ["status"]));
+    assert_eq!(status.matches(": named looks at container, which is not known\n").count(), 100, "{status}");
+    assert!(status.contains("  and 50 cgroups more\n"), "{status}");
     assert_eq!(machine.log().matches(" undecided: ").count(), 101, "{}", machine.log());
     Ok(())
 }
@@ -319,6 +325,62 @@ fn read_only() -> Result<(), Failed> {
     machine.expect_on("m1", &["more:agent"]);
     machine.expect_on("g2", &["web:agent"]);
     machine.expect_on("g1", &["web:agent"]);
+    Ok(())
+}
+
+fn not_examined() -> Result<(), Failed> {
+    let machine = AgentMachine::with_a_policy()?;
+    machine.write("more.knob", &policy_for("more", "m"));
+    for (name, expected) in [("g2", "web:agent"), ("m1", "more:agent")] {
+        machine.make(name);
+        machine.expect_on(name, &[expected]);
+    }
+    let directory = |cgroup: &str| {
+        let (attachment, origin) = machine.on(cgroup)[0].clone();
+        let id = machine.open(cgroup).id();
+        (format!("/sys/fs/bpf/knobgate/{attachment}"), format!("cgroup-{id}{origin}"))
+    };
+    let (web, pin) = directory("g1");
+    chown(format!("{web}/{pin}"), Some(65534), None)?;
+    machine.expect_said("repair-failed: cannot look at web@");
+    let (more, _) = directory("m1");
+    fs::set_permissions(&more, fs::Permissions::from_mode(0o777))?;
+    machine.expect_said("repair-failed: cannot look at more@");
+    // The others are looked at, and repaired.
+    let (_, pin) = directory("g2");
+    Link::from_pin(format!("{web}/{pin}"))?.detach()?;
+    machine.expect_said("link-vanished: somebody has detached the link of web@");
+    machine.expect_said("repaired: put web@");
+    machine.make("g3");
+    machine.expect_on("g3", &["web:agent"]);
+    assert_eq!(machine.log().matches("cannot look at ").count(), 2, "{}", machine.log());
+    assert!(!machine.log().contains("link-vanished: somebody has taken"), "{}", machine.log());
+    Ok(())
+}
+
+fn locked() -> Result<(), Failed> {
+    let machine = AgentMachine::with_a_policy()?;
+    let directory = "/sys/fs/bpf/knobgate";
+    let holder = Reaped(Command::new("flock").args(["--no-fork", directory, "sleep", "1000"]).spawn()?);
+    eventually("it is locked", || {
+        let opened = fs::File::open(directory).expect("the attachments");
+        flock(&opened, FlockOperation::NonBlockingLockExclusive).is_err()
+    });
+    let id = ProcessId::of_child(&holder.0);
+    id.send(Signal::STOP)?;
+    machine.make("g2");
+    let why =
+        format!("process {id} (sleep), which is stopped: let it go on with `kill -CONT {id}`, or end it");
+    machine.expect_said("attach-failed: cannot put policies on ");
+    assert!(machine.log().contains(&why), "{}", machine.log());
+    expect(0, ["status"]);
+    // What is put off is off for new cgroups, also if it cannot be taken away from others.
+    let off = stderr(&expect(3, ["off"]));
+    assert!(off.contains(&why), "{off}");
+    expect(0, ["on"]);
+    drop(holder);
+    machine.expect_on("g2", &["web:agent"]);
+    machine.expect_whole();
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Policies that are off.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use knobgate::{AttachmentError, Attachments, CgroupRef, Off, OffBy, PolicyLinks};
-use knobgate_kernel::{Cgroup, LinkSource};
+use knobgate_kernel::{Cgroup, LinkSource, ProgramFd, attach_until_removed};
 use knobgate_testing::{Suite, Test, scratch};
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -19,6 +20,7 @@ use crate::sources::{may_write, own_state, version};
 pub(crate) fn with_their_own_bpffs() -> Suite {
     let tests: &[Test] = &[
         ("off_takes_everything_off_and_keeps_it_off", everything),
+        ("what_systemd_has_attached_is_taken_off_and_named", of_systemd),
         ("what_cannot_be_taken_off_does_not_keep_the_rest_in_force", the_rest),
         ("one_policy_is_off_with_all_of_its_versions", one_policy),
         ("what_is_off_can_be_a_policy_that_is_on_no_cgroup", on_no_cgroup),
@@ -121,6 +123,29 @@ fn the_rest() -> Result<(), Failed> {
     fs::remove_dir(damaged)?;
     expect(0, ["off"]);
     assert!(!Path::new("/sys/fs/bpf/knobgate/a-damaged").exists());
+    Ok(())
+}
+
+fn of_systemd() -> Result<(), Failed> {
+    own_state()?;
+    let [old, new] = [scratch(), scratch()];
+    let pin_and_attach = |text: &str, cgroup: &Cgroup| -> Result<(), Failed> {
+        let file = policy(text);
+        expect(0, [OsStr::new("systemd-dropin"), "--policy".as_ref(), file.path().as_ref()]);
+        let pinned = Attachments::create()?.read(&"t-web".parse()?)?.program;
+        attach_until_removed(&ProgramFd::by_id(pinned.id)?, cgroup)?;
+        assert!(!may_write(cgroup)?);
+        Ok(())
+    };
+    pin_and_attach(DENY, &old)?;
+    pin_and_attach(&format!("{DENY}allow write kernel.hostname\n"), &new)?;
+    let output = expect(0, ["off", "t-web"]);
+    assert!(may_write(&new)?);
+    let (said, warned) = (stdout(&output), stderr(&output));
+    assert!(said.contains("t-web: detached; systemd had attached it to 1 cgroup (BPFProgram=); "), "{said}");
+    assert!(!said.contains("by hand"), "{said}");
+    let left = format!("still runs on {}, without a link or a pin", old.path().display());
+    assert!(warned.contains(&left), "{warned}");
     Ok(())
 }
 

@@ -6,9 +6,9 @@
 
 use std::os::fd::BorrowedFd;
 
-use knobgate_bpf::{AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
+use knobgate_bpf::{AsmError, Assembler, Cond, Label, Reg, Size, encode};
 
-use crate::traced_records::{RecordDestination, load_map, load_stack_address};
+use crate::traced_records::{self, RecordDestination};
 use crate::traced_tasks::{self, INITIAL_PID_NAMESPACE};
 use crate::tracking_layout::TrackingLayout;
 
@@ -27,10 +27,6 @@ pub(super) const STARTED_OUTSIDE: u32 = 2;
 pub(super) const KEY: u32 = 4;
 pub(super) const VALUE: u32 = 16;
 pub(super) const RECORD: usize = 48;
-
-/// How many ancestors of a cgroup are compared with the tracked one. Deeper cgroups count as outside. (The verifier
-/// simulates every iteration, and compares it with all previous ones.)
-const LEVELS: i32 = 128;
 
 /// Stack slots of the main functions.
 const KEY_AT: i16 = -8;
@@ -141,12 +137,8 @@ impl Context<'_> {
         emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 0);
         layout.jump_if_alive(&mut emitter.asm, Reg::R7, out, KEY_AT, SCRATCH_AT);
         emitter.read(4, KEY_AT, Reg::R7, layout.process);
-        load_map(&mut emitter.asm, Reg::R1, self.processes);
-        load_stack_address(&mut emitter.asm, Reg::R2, KEY_AT);
-        emitter.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
-        emitter.asm.bind(out);
-        emitter.asm.mov(Reg::R0, 0);
-        emitter.asm.exit();
+        traced_records::delete(&mut emitter.asm, self.processes, KEY_AT);
+        traced_records::return_zero(&mut emitter.asm, out);
         Ok(encode(&emitter.asm.finish(false)?.insns))
     }
 }
@@ -184,9 +176,7 @@ impl<'a> Emitter<'a> {
     fn look_up(&mut self, task: Reg) {
         let unknown = self.label();
         self.read(4, KEY_AT, task, self.context.layout.process);
-        load_map(&mut self.asm, Reg::R1, self.context.processes);
-        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
-        self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+        traced_records::look_up(&mut self.asm, self.context.processes, KEY_AT);
         self.asm.mov(Reg::R8, UNKNOWN as i32);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, unknown);
         self.asm.load(Size::U32, Reg::R8, Reg::R0, 0);
@@ -207,9 +197,7 @@ impl<'a> Emitter<'a> {
         self.read(8, VALUE_AT + 8, Reg::R0, layout.start);
         // Another copy of this program may have done this already.
         let differs = self.label();
-        load_map(&mut self.asm, Reg::R1, self.context.processes);
-        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
-        self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+        traced_records::look_up(&mut self.asm, self.context.processes, KEY_AT);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, differs);
         self.asm.load(Size::U64, Reg::R1, Reg::R0, 8);
         self.asm.load(Size::U64, Reg::R2, Reg::R10, VALUE_AT + 8);
@@ -217,11 +205,7 @@ impl<'a> Emitter<'a> {
         self.asm.load(Size::U32, Reg::R1, Reg::R0, 0);
         self.asm.jump_if(Cond::Eq, Reg::R1, Reg::R8, done);
         self.asm.bind(differs);
-        load_map(&mut self.asm, Reg::R1, self.context.processes);
-        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
-        load_stack_address(&mut self.asm, Reg::R3, VALUE_AT);
-        self.asm.mov(Reg::R4, 0);
-        self.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
+        traced_records::update(&mut self.asm, self.context.processes, KEY_AT, VALUE_AT, 0);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, stored);
         self.context.records.count_lost(&mut self.asm);
         self.asm.bind(stored);
@@ -243,9 +227,7 @@ impl<'a> Emitter<'a> {
 
     /// Ends the main function and emits the subprograms.
     fn end(mut self, out: Label) -> Result<Vec<u8>, AsmError> {
-        self.asm.bind(out);
-        self.asm.mov(Reg::R0, 0);
-        self.asm.exit();
+        traced_records::return_zero(&mut self.asm, out);
         self.is_below();
         self.id_of();
         Ok(encode(&self.asm.finish(false)?.insns))
@@ -263,7 +245,7 @@ impl<'a> Emitter<'a> {
         self.follow(Reg::R0, Reg::R0, layout.node_id);
         self.asm.load_imm64(Reg::R1, self.context.cgroup);
         self.asm.jump_if(Cond::Eq, Reg::R0, Reg::R1, found);
-        layout.climb(&mut self.asm, LEVELS, (next, none), SCRATCH_AT);
+        layout.climb(&mut self.asm, (next, none), SCRATCH_AT);
         self.asm.bind(none);
         self.asm.mov(Reg::R0, 0);
         self.asm.exit();

@@ -11,16 +11,13 @@ use super::records::{
     ENTERED, GUARDED, KIND, MOVED, MOVER, MOVER_CGROUP, MOVER_NAME, MOVER_TICKS, MOVER_UID, NAME, PROCESS,
     RECORD, STARTED, THREAD, TICKS, TO, VALUE,
 };
-use crate::traced_records::{RecordDestination, load_map, load_stack_address};
+use crate::traced_records::{self, RecordDestination};
 use crate::traced_tasks::{self, INITIAL_PID_NAMESPACE};
 use crate::tracking_layout::TrackingLayout;
 
 /// The size of a key of the tasks that were started elsewhere: `struct { u64 ticks; u64 task; }`.
 pub(super) const STARTED_KEY: u32 = 16;
 
-/// How many ancestors of a cgroup are compared. (The verifier simulates every iteration, and compares it with all
-/// previous ones.)
-const LEVELS: i32 = 128;
 /// What stands for a cgroup below more than these.
 const TOO_DEEP: i32 = -1;
 
@@ -121,11 +118,7 @@ impl Context<'_> {
         // Another copy of this program may have reported this already.
         emitter.asm.store(Size::U64, Reg::R10, STARTED_KEY_AT, Reg::R7);
         emitter.read(8, STARTED_KEY_AT + 8, Reg::R7, layout.start);
-        load_map(&mut emitter.asm, Reg::R1, self.started);
-        load_stack_address(&mut emitter.asm, Reg::R2, STARTED_KEY_AT);
-        load_stack_address(&mut emitter.asm, Reg::R3, TICKS_AT);
-        emitter.asm.mov(Reg::R4, NOEXIST);
-        emitter.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
+        traced_records::update(&mut emitter.asm, self.started, STARTED_KEY_AT, TICKS_AT, NOEXIST);
         emitter.asm.jump_if(Cond::Ne, Reg::R0, 0, out);
         emitter.identify(Reg::R7, out);
         emitter.asm.load(Size::U64, Reg::R9, Reg::R10, RECORD_AT + GUARDED);
@@ -218,9 +211,7 @@ impl<'a> Emitter<'a> {
     /// Loads the guarded cgroup of the identified process into R9, or 0.
     fn look_up(&mut self) {
         let (none, done) = (self.label(), self.label());
-        load_map(&mut self.asm, Reg::R1, self.context.processes);
-        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
-        self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+        traced_records::look_up(&mut self.asm, self.context.processes, KEY_AT);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, none);
         self.asm.load(Size::U64, Reg::R9, Reg::R0, 0);
         // Another process may have had this id, whose end was missed.
@@ -294,27 +285,19 @@ impl<'a> Emitter<'a> {
     fn update(&mut self) {
         let stored = self.label();
         self.asm.store(Size::U64, Reg::R10, VALUE_AT, Reg::R6);
-        load_map(&mut self.asm, Reg::R1, self.context.processes);
-        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
-        load_stack_address(&mut self.asm, Reg::R3, VALUE_AT);
-        self.asm.mov(Reg::R4, 0);
-        self.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
+        traced_records::update(&mut self.asm, self.context.processes, KEY_AT, VALUE_AT, 0);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, stored);
         self.context.records.count_lost(&mut self.asm);
         self.asm.bind(stored);
     }
 
     fn delete(&mut self) {
-        load_map(&mut self.asm, Reg::R1, self.context.processes);
-        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
-        self.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
+        traced_records::delete(&mut self.asm, self.context.processes, KEY_AT);
     }
 
     /// Ends the main function and emits the subprograms.
     fn end(mut self, out: Label) -> Result<Vec<u8>, AsmError> {
-        self.asm.bind(out);
-        self.asm.mov(Reg::R0, 0);
-        self.asm.exit();
+        traced_records::return_zero(&mut self.asm, out);
         if let Some(innermost) = self.innermost {
             self.find_innermost(innermost);
         }
@@ -339,11 +322,9 @@ impl<'a> Emitter<'a> {
         self.asm.bind(next);
         self.follow(Reg::R0, Reg::R6, layout.node);
         self.read(8, ID_AT, Reg::R0, layout.node_id);
-        load_map(&mut self.asm, Reg::R1, self.context.guarded);
-        load_stack_address(&mut self.asm, Reg::R2, ID_AT);
-        self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+        traced_records::look_up(&mut self.asm, self.context.guarded, ID_AT);
         self.asm.jump_if(Cond::Ne, Reg::R0, 0, found);
-        layout.climb(&mut self.asm, LEVELS, (next, none), SCRATCH_AT);
+        layout.climb(&mut self.asm, (next, none), SCRATCH_AT);
         self.asm.mov(Reg::R0, TOO_DEEP);
         self.asm.exit();
         self.asm.bind(none);

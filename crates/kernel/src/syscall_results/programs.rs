@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
 
-use crate::traced_records::{RecordDestination, load_map, load_stack_address};
+use crate::traced_records::{self, RecordDestination, load_map};
 
 /// The kinds of records.
 pub(super) const RETURNED: u32 = 1;
@@ -55,11 +55,7 @@ impl Context<'_> {
         emitter.asm.store(Size::U64, Reg::R10, MARK_AT, Reg::R0);
         emitter.asm.mov(Reg::R1, 1);
         emitter.asm.store(Size::U64, Reg::R10, MARK_AT + 8, Reg::R1);
-        load_map(&mut emitter.asm, Reg::R1, self.marks);
-        load_stack_address(&mut emitter.asm, Reg::R2, KEY_AT);
-        load_stack_address(&mut emitter.asm, Reg::R3, MARK_AT);
-        emitter.asm.mov(Reg::R4, 0);
-        emitter.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
+        traced_records::update(&mut emitter.asm, self.marks, KEY_AT, MARK_AT, 0);
         emitter.asm.jump_if(Cond::Eq, Reg::R0, 0, out);
         self.records.count_lost(&mut emitter.asm);
         emitter.end(out, 1)
@@ -126,16 +122,12 @@ impl<'a> Emitter<'a> {
 
     /// Looks up the mark of the key.
     fn look_up(&mut self) {
-        load_map(&mut self.asm, Reg::R1, self.context.marks);
-        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
-        self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+        traced_records::look_up(&mut self.asm, self.context.marks, KEY_AT);
     }
 
     /// Removes the mark of the key, if there is one.
     fn remove(&mut self) {
-        load_map(&mut self.asm, Reg::R1, self.context.marks);
-        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
-        self.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
+        traced_records::delete(&mut self.asm, self.context.marks, KEY_AT);
     }
 
     /// Sends a record for the key, with value R6 and R7 accesses, the first at time R8.

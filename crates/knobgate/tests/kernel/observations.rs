@@ -23,11 +23,15 @@ pub(crate) fn threads_of_events(profile: &Profile) -> Option<String> {
     (!has_threads).then(|| format!("{profile} does not tell programs on the hook the thread"))
 }
 
-/// What [`IO_URING`] requires. Before Linux 6.6, no knob says whether there is io_uring.
+/// What [`IO_URING`] requires: io_uring, of which no knob says before Linux 6.6 whether it is there, and a Python that can call it. Small
+/// systems have one without these modules.
 pub(crate) fn io_uring(profile: &Profile) -> Option<String> {
     let is_enabled = std::fs::read("/proc/sys/kernel/io_uring_disabled").is_ok_and(|value| value == b"0\n");
+    let imported = std::process::Command::new("python3").args(["-c", "import ctypes, mmap, struct"]).output();
+    let can_call = imported.is_ok_and(|output| output.status.success());
     threads_of_events(profile)
         .or_else(|| (!is_enabled).then(|| "io_uring is not known to be enabled".to_owned()))
+        .or_else(|| (!can_call).then(|| "there is no python3 with ctypes and mmap".to_owned()))
 }
 
 /// The accesses of a script: knob, written value, result.

@@ -81,7 +81,7 @@ fn read(log: &Log, ended: &impl AsFd) -> Result<(), Failure> {
         let look = if is_ended { Look::AtAll } else { Look::AtActive };
         events.read(look, WallClock::now(), &mut |item| {
             count(log, &item);
-            log.write(entry(&item));
+            log.write_decision(entry(&item));
             Ok(())
         })?;
         if is_ended {
@@ -190,9 +190,9 @@ fn unread(failure: &Failure) -> Entry {
 
 /// A kind of entry, beside those of notices.
 #[derive(Debug)]
-struct Kind {
-    name: &'static str,
-    message_id: &'static str,
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) message_id: &'static str,
 }
 
 const DENIED: Kind = Kind { name: "denied", message_id: "a245f9adefa444c8ace5b1b5628d1bfa" };
@@ -202,6 +202,7 @@ const WOULD_REWRITE: Kind = Kind { name: "would-rewrite", message_id: "a39f585bf
 const ALLOWED: Kind = Kind { name: "allowed", message_id: "0b9bdb86a13a4784a00f35803d19a32a" };
 const SUPPRESSED: Kind = Kind { name: "suppressed", message_id: "4ce7f10c305442fcb58f78906fae56de" };
 const LOST: Kind = Kind { name: "lost", message_id: "dcc4c0aad7534b53b58915453ef11a64" };
+pub(super) const UNLOGGED: Kind = Kind { name: "unlogged", message_id: "e505d8aa19cd43bb8bd69dda7f0a2b64" };
 const UNREAD: Kind = Kind { name: "unread", message_id: "ff98fc85f91d4013bebc6993fa5ccc6a" };
 
 #[cfg(test)]
@@ -216,7 +217,8 @@ mod tests {
             std::fs::read_to_string(format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
         };
         let (page, catalogue) = (file("docs/agent.md"), file("packaging/journald/knobgate.catalog"));
-        let kinds = [DENIED, REWRITTEN, WOULD_DENY, WOULD_REWRITE, ALLOWED, SUPPRESSED, LOST, UNREAD];
+        let kinds =
+            [DENIED, REWRITTEN, WOULD_DENY, WOULD_REWRITE, ALLOWED, SUPPRESSED, LOST, UNREAD, UNLOGGED];
         let ids: HashSet<&str> = kinds.iter().map(|kind| kind.message_id).collect();
         assert_eq!(ids.len(), kinds.len());
         for Kind { name, message_id } in kinds {

@@ -1,29 +1,33 @@
 //! Where the agent's log goes: standard error, or the journal.
 //!
-//! A thread writes it. So whoever does not read standard error cannot stop the agent: what finds no room is counted, and dropped.
+//! A thread writes it. So whoever does not read standard error cannot stop the agent: what finds no room is dropped, counted, and said
+//! when there is room again.
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use knobgate::{LogFormat, LogLevel};
 use knobgate_agent::{Metrics, Notice, Reporter, Severity};
 
+use super::decisions::UNLOGGED;
 use super::entry::Entry;
+use super::log_queue::{Class, Lost, Next, Sender, queue};
 use crate::failure::Failure;
 use crate::journal;
+use crate::plural::count;
 
-/// How many entries wait for their reader.
-const WAITING_MAX: usize = 1024;
+/// How long the journal is waited for if it does not take a notice at once. Decisions may have filled it up.
+const JOURNAL_WITHIN: Duration = Duration::from_secs(30);
 /// How long the end of the agent waits until everything is written.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The log of the agent.
 #[derive(Debug, Clone)]
 pub(super) struct Log {
-    entries: SyncSender<Entry>,
+    entries: Sender<Entry>,
     level: Severity,
     metrics: Arc<Metrics>,
 }
@@ -65,14 +69,23 @@ impl Log {
             LogLevel::Info => Severity::Info,
             LogLevel::Debug => Severity::Debug,
         };
-        let (entries, waiting) = sync_channel::<Entry>(WAITING_MAX);
+        let (entries, waiting) = queue::<Entry>();
         let (alive, written) = channel::<()>();
         let of_thread = Arc::clone(&metrics);
         let write = move || {
             let _alive = alive;
-            for entry in waiting {
-                if !form.write(&entry) {
-                    of_thread.count_unlogged();
+            while let Some(next) = waiting.next() {
+                let is_written = match &next {
+                    Next::Entry(entry, class) => form.write(entry, *class),
+                    Next::Lost(lost) => form.write(&unlogged(*lost), Class::Notice),
+                };
+                match next {
+                    _ if is_written => waiting.written(),
+                    Next::Entry(_, class) => {
+                        waiting.failed(class);
+                        of_thread.count_unlogged();
+                    }
+                    Next::Lost(lost) => waiting.not_said(lost),
                 }
             }
         };
@@ -83,12 +96,18 @@ impl Log {
         Ok((Self { entries, level, metrics }, LogWriter { written }))
     }
 
-    /// Writes an entry, if it is severe enough. Never waits.
+    /// Writes what the agent has to say, if it is severe enough. Never waits.
     pub(super) fn write(&self, entry: Entry) {
-        if entry.severity > self.level {
-            return;
-        }
-        if self.entries.try_send(entry).is_err() {
+        self.send(entry, Class::Notice);
+    }
+
+    /// Writes what a policy decided. However many of them there are, they take no room from other entries.
+    pub(super) fn write_decision(&self, entry: Entry) {
+        self.send(entry, Class::Decision);
+    }
+
+    fn send(&self, entry: Entry, class: Class) {
+        if entry.severity <= self.level && !self.entries.send(entry, class) {
             self.metrics.count_unlogged();
         }
     }
@@ -109,14 +128,36 @@ impl LogWriter {
 
 impl Form {
     /// Whether it was written.
-    fn write(self, entry: &Entry) -> bool {
+    fn write(self, entry: &Entry, class: Class) -> bool {
         let line = match self {
             Self::Text => entry.text_line(),
             Self::Json => entry.json_line(),
-            Self::Journal => return journal::send(entry.priority(), &entry.text, &entry.journal_fields()),
+            Self::Journal => {
+                let within = (class == Class::Notice).then_some(JOURNAL_WITHIN);
+                return journal::send(entry.priority(), &entry.text, &entry.journal_fields(), within);
+            }
         };
         io::stderr().lock().write_all((line + "\n").as_bytes()).is_ok()
     }
+}
+
+/// The entry that others were lost.
+fn unlogged(lost: Lost) -> Entry {
+    let what = [(lost.notices, "notice"), (lost.decisions, "decision")];
+    let what: Vec<String> = what
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, what)| count(usize::try_from(number).unwrap_or(usize::MAX), what))
+        .collect();
+    let entry = Entry {
+        at: SystemTime::now(),
+        severity: Severity::Warning,
+        kind: UNLOGGED.name,
+        message_id: UNLOGGED.message_id,
+        text: format!("{} are missing in the log, since nobody took them in time", what.join(" and ")),
+        fields: Vec::new(),
+    };
+    entry.with("KNOBGATE_COUNT", Some((lost.notices + lost.decisions).to_string()))
 }
 
 impl Reporter for Log {

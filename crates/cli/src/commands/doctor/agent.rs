@@ -42,8 +42,8 @@ fn agent(asked: Result<Status, AskError>, policies: usize) -> Finding {
             format!("its policies are those from before the last change: {error}"),
         );
     }
-    if !status.undecided.is_empty() {
-        let cgroups = count(status.undecided.len(), "cgroup");
+    if status.undecided_cgroups > 0 {
+        let cgroups = count(status.undecided_cgroups, "cgroup");
         return Finding::less(
             what,
             found,

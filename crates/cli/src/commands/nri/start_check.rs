@@ -1,5 +1,7 @@
 //! Whether the policies of a container are on it.
 
+use std::time::Duration;
+
 use knobgate::{Attachments, ContainerError, ContainerPolicies, ContainerPolicy, Off, StartingContainer};
 use knobgate_kernel::LinkSource;
 use knobgate_nri::messages::{Container, PodSandbox};
@@ -7,6 +9,10 @@ use knobgate_nri::messages::{Container, PodSandbox};
 use super::injected_hooks::labels;
 use crate::hook_arguments::HookArguments;
 use crate::output::chain;
+
+/// How long the plugin waits for whoever changes attachments. After two seconds, the runtime goes on without the plugin, and starts
+/// containers without policies.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is done about a container that is about to start. It has a cgroup, and its process waits.
 pub(crate) trait StartCheck {
@@ -36,7 +42,7 @@ impl Policies {
         applying: &[&ContainerPolicy],
         are_off: &mut Vec<String>,
     ) -> Result<(), String> {
-        let attachments = Attachments::create().map_err(|error| chain(&error))?;
+        let attachments = Attachments::create().map_err(|error| chain(&error))?.with_patience(PATIENCE);
         let linked = container.link(&attachments, applying, LinkSource::Nri);
         let linked = linked.map_err(|error| chain(&error))?;
         are_off.extend(linked.off.iter().map(|(_, by)| by.to_string()));
