@@ -4,6 +4,7 @@ mod image;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -155,6 +156,18 @@ impl Containerd {
     /// The socket for NRI plugins.
     pub fn nri_socket(&self) -> PathBuf {
         self.files.path().join("nri.sock")
+    }
+
+    /// Has programs of this mount namespace find what it keeps of its containers where every containerd keeps that. The test has a
+    /// `/run` of its own.
+    ///
+    /// # Errors
+    ///
+    /// There is something there already.
+    pub fn show_state(&self) -> io::Result<()> {
+        const TASKS: &str = "io.containerd.runtime.v2.task";
+        symlink(self.files.path().join("state").join(TASKS), Path::new("/run/containerd").join(TASKS))?;
+        symlink(self.files.path().join("runc"), "/run/containerd/runc")
     }
 
     /// What it has logged.

@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use knobgate_hook::Profile;
-use knobgate_kernel::{Capabilities, Namespaces, with_private_namespaces};
+use knobgate_kernel::{Capabilities, Namespaces, start_inside, with_private_namespaces};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::fixtures::profile;
+use crate::fixtures::{profile, scratch};
 use crate::requirements::{INSIDE, Missing, prepare};
 
 /// A test: the statement that it checks, and the check.
@@ -183,6 +183,11 @@ impl Suite {
 fn isolate(name: &str, namespaces: TestNamespaces) -> Result<(), Failed> {
     let mut command = Command::new("unshare");
     command.args(namespaces).arg("--").arg(std::env::current_exe()?).args([ISOLATED, name]);
+    // The cgroup of the process is the root in a new cgroup namespace.
+    let root = namespaces.contains(&"--cgroup").then(scratch);
+    if let Some(root) = &root {
+        start_inside(&mut command, root)?;
+    }
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut output = String::new();
     for line in BufReader::new(child.stdout.take().expect("piped")).lines() {
