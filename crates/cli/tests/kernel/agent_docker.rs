@@ -1,5 +1,6 @@
 //! `knobgate agent` beside Docker: containers, the daemon and the agent restart.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -23,12 +24,15 @@ pub(crate) fn with_docker() -> Suite {
 
 const TESTS: &[Test] = &[
     ("docker_restart_of_all_while_the_agent_is_killed_leaves_each_container_its_policies", restarts),
+    ("docker_that_is_killed_under_the_agent_takes_no_policy_away", || daemon_killed(true)),
+    ("docker_that_starts_its_containers_again_under_the_agent_takes_no_policy_away", || daemon_killed(false)),
 ];
 
 /// The policies: one of all containers but `db`, and one of two of them.
 fn policies() -> [(&'static str, String); 2] {
     let rules = format!("default write deny\nallow write net.ipv4.ip_default_ttl if new <= 128\n{OF_DOCKER}");
-    let web = "policy t-web\napply if container starts with \"hooked\"\napply if container starts with \"plain\"\n";
+    let web =
+        "policy t-web\napply if container starts with \"hooked\"\napply if container starts with \"plain\"\n";
     let more = "policy t-more\napply if container == \"hooked-1\"\napply if container == \"plain-1\"\n";
     [("web.knob", format!("{web}{rules}")), ("more.knob", format!("{more}{rules}"))]
 }
@@ -49,50 +53,56 @@ struct Machine {
     agent: AgentMachine,
     parent: Parent,
     live_restore: bool,
+    /// The containers by their names, each with its id.
+    ids: BTreeMap<String, String>,
 }
 
 impl Machine {
     fn start(live_restore: bool) -> Result<Self, Failed> {
         let policies = policies();
-        let agent = AgentMachine::beside_an_engine(&policies.each_ref().map(|(name, text)| (*name, &**text)))?;
+        let agent =
+            AgentMachine::beside_an_engine(&policies.each_ref().map(|(name, text)| (*name, &**text)))?;
         fs::create_dir(RESULTS)?;
         let docker = Docker::start(&settings(&agent, live_restore))?;
-        Ok(Self { docker, agent, parent: Parent::create()?, live_restore })
+        Ok(Self { docker, agent, parent: Parent::create()?, live_restore, ids: BTreeMap::new() })
     }
 
     /// Starts a container in the background, which writes what is denied again and again. Those with the hook are called so.
-    fn start_container(&self, name: &str) -> Result<(), Failed> {
+    fn start_container(&mut self, name: &str) -> Result<(), Failed> {
         let runtime = if name.starts_with("hooked") { "knobgate" } else { "runc" };
         let volume = format!("{RESULTS}:/results");
         let mut options = vec!["--detach", "--name", name, "--runtime", runtime, "--volume", &volume];
         options.extend(["--restart", "always", "--stop-signal", "KILL"]);
         let script = format!("{{ echo start; {WRITING} }} >>/results/{name}");
         let output = run(&mut self.docker.run(&self.parent.name, &options, &script))?;
-        if output.status.success() { Ok(()) } else { Err(format!("{name}: {}", stderr(&output)).into()) }
+        if !output.status.success() {
+            return Err(format!("{name}: {}", stderr(&output)).into());
+        }
+        self.ids.insert(name.to_owned(), stdout(&output).trim().to_owned());
+        Ok(())
     }
 
-    /// The id and the process of a container, whose process is 0 if it does not run.
-    fn inspect(&self, name: &str) -> Result<(String, u32), Failed> {
-        let format = "{{.Id}} {{.State.Pid}}";
-        let printed = stdout(&run(&mut self.docker.command(["inspect", "--format", format, name]))?);
-        let (id, pid) = printed.trim().split_once(' ').ok_or_else(|| format!("{name}: {printed:?}"))?;
-        Ok((id.to_owned(), pid.parse()?))
+    /// The process of a container: "0" if it does not run.
+    fn pid(&self, name: &str) -> Result<String, Failed> {
+        let mut inspect = self.docker.command(["inspect", "--format", "{{.State.Pid}}", name]);
+        Ok(stdout(&run(&mut inspect)?).trim().to_owned())
     }
 
-    /// The cgroup of a container.
-    fn cgroup(&self, name: &str) -> Result<PathBuf, Failed> {
-        Ok(self.parent.cgroup.path().join(self.inspect(name)?.0))
+    /// The cgroup of a container, which is at the same place each time that it is started.
+    fn cgroup(&self, name: &str) -> PathBuf {
+        self.parent.cgroup.path().join(&self.ids[name])
     }
 
     /// Waits until each of these containers has exactly the policies that it is to have.
-    fn expect_policies(&self, containers: &[&str]) -> Result<(), Failed> {
-        for container in containers {
-            let cgroup = self.cgroup(container)?;
+    fn expect_policies(&self) -> Result<(), Failed> {
+        for container in self.ids.keys() {
+            let cgroup = self.cgroup(container);
             let cgroup = cgroup.to_str().ok_or("a path")?;
             let on = || {
                 let on = self.agent.on(cgroup).into_iter();
-                let mut on: Vec<_> =
-                    on.map(|(name, origin)| (name.split('@').next().unwrap_or_default().to_owned(), origin)).collect();
+                let mut on: Vec<_> = on
+                    .map(|(name, origin)| (name.split('@').next().unwrap_or_default().to_owned(), origin))
+                    .collect();
                 on.sort();
                 on
             };
@@ -102,11 +112,31 @@ impl Machine {
                 names().eq(expected.clone().map(str::to_owned))
             });
             for (name, origin) in on() {
-                assert!(!container.starts_with("hooked") || origin == ":hook", "{name} on {container}: {origin}");
+                assert!(
+                    !container.starts_with("hooked") || origin == ":hook",
+                    "{name} on {container}: {origin}"
+                );
             }
         }
         self.agent.expect_whole();
         Ok(())
+    }
+
+    /// Waits until each container sees what it is to see, again and again.
+    fn expect_writing(&self) {
+        for container in self.ids.keys() {
+            let seen = || results(container).last().map_or(0, Vec::len);
+            let before = seen();
+            eventually(&format!("{container} writes on"), || seen() > before + 5);
+        }
+        expect_never_without(self.ids.keys());
+    }
+
+    /// Waits until the agent that runs has said the names of containers with a policy: in what they are denied.
+    fn expect_named(&self) {
+        for container in self.ids.keys().filter(|name| count_of(name) > 0) {
+            self.agent.expect_said(&format!(" docker/{container} sh["));
+        }
     }
 }
 
@@ -139,9 +169,10 @@ fn results(container: &str) -> Vec<Vec<bool>> {
 }
 
 /// Checks that no container was without a policy that it had, and those with the hook never were. Returns how many writes were denied.
-fn expect_never_without(containers: &[&str]) -> usize {
+fn expect_never_without(containers: impl IntoIterator<Item = impl AsRef<str>>) -> usize {
     let mut denied = 0;
     for container in containers {
+        let container = container.as_ref();
         for (number, start) in results(container).into_iter().enumerate() {
             let until = start.iter().position(|&denied| denied).unwrap_or(start.len());
             let (before, since) = start.split_at(until);
@@ -150,7 +181,7 @@ fn expect_never_without(containers: &[&str]) -> usize {
                 before.is_empty() || !container.starts_with("hooked"),
                 "start {number} of {container}: {start:?}"
             );
-            assert!(since.is_empty() || *container != "db", "start {number} of {container}: {start:?}");
+            assert!(since.is_empty() || container != "db", "start {number} of {container}: {start:?}");
             denied += since.len();
         }
     }
@@ -169,7 +200,7 @@ fn restarts() -> Result<(), Failed> {
     for container in CONTAINERS {
         machine.start_container(container)?;
     }
-    machine.expect_policies(&CONTAINERS)?;
+    machine.expect_policies()?;
     let mut kills = 0;
     for round in 0..ROUNDS {
         let mut running: Vec<Child> = Vec::new();
@@ -195,19 +226,62 @@ fn restarts() -> Result<(), Failed> {
                 }
             });
         }
-        machine.expect_policies(&CONTAINERS)?;
-        expect_never_without(&CONTAINERS);
+        machine.expect_policies()?;
+        expect_never_without(CONTAINERS);
     }
     for container in CONTAINERS {
         assert_eq!(results(container).len(), ROUNDS + 1, "{container} was started so often");
         let seen = || results(container).last().and_then(|last| last.last().copied());
         eventually(&format!("{container} sees its policy"), || seen() == Some(container != "db"));
     }
-    let denied = expect_never_without(&CONTAINERS);
+    let denied = expect_never_without(CONTAINERS);
     println!("{} restarts, {kills} killed agents, {denied} denied writes", ROUNDS * CONTAINERS.len());
     let remove = ["rm", "--force"].into_iter().chain(CONTAINERS);
     run(&mut machine.docker.command(remove))?;
     eventually("no pin is left over", || !pins().iter().any(|(_, pin)| pin.starts_with("cgroup-")));
     expect(0, ["status"]);
+    Ok(())
+}
+
+fn daemon_killed(live_restore: bool) -> Result<(), Failed> {
+    let mut machine = Machine::start(live_restore)?;
+    machine.agent.start()?;
+    for container in ["hooked-1", "plain-1", "plain-2", "db"] {
+        machine.start_container(container)?;
+    }
+    machine.expect_policies()?;
+    machine.expect_writing();
+    let pids = |machine: &Machine| -> Result<Vec<String>, Failed> {
+        machine.ids.keys().map(|container| machine.pid(container)).collect()
+    };
+    let before = pids(&machine)?;
+    machine.docker.kill();
+    machine.expect_writing();
+    machine.expect_policies()?;
+    // Without the daemon, another agent knows what it has to know.
+    machine.agent.end(Signal::KILL)?;
+    machine.agent.start()?;
+    machine.expect_writing();
+    machine.expect_policies()?;
+    machine.expect_named();
+
+    machine.docker.start_again(&settings(&machine.agent, machine.live_restore))?;
+    // Otherwise, Docker kills what still runs, and starts it again.
+    eventually("all run", || {
+        let is_as_expected =
+            |(now, before): (&String, &String)| now != "0" && (now == before) == live_restore;
+        pids(&machine).is_ok_and(|now| now.iter().zip(&before).all(is_as_expected))
+    });
+    machine.expect_policies()?;
+    for container in ["hooked-2", "plain-3"] {
+        machine.start_container(container)?;
+    }
+    machine.expect_policies()?;
+    machine.expect_writing();
+    machine.expect_named();
+    for container in machine.ids.keys().filter(|name| name.starts_with("plain")) {
+        let seen = results(container).last().and_then(|last| last.last().copied());
+        assert_eq!(seen, Some(true), "{container}");
+    }
     Ok(())
 }
