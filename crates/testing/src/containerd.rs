@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -73,7 +74,7 @@ rm -rf "$1"
 #[derive(Debug)]
 pub struct Containerd {
     /// The daemon. It goes first.
-    daemon: Reaped,
+    daemon: Mutex<Reaped>,
     /// Holds the mount namespace. Its standard input is what it waits for.
     guard: Guard,
     files: TempDir,
@@ -115,8 +116,8 @@ impl Containerd {
         }
         fs::write(files.path().join("config.toml"), configuration(files.path()))?;
         let cri = Client::new(files.path().join("containerd.sock"));
-        let daemon = spawn(files.path(), &cgroup, &guard)?;
-        let mut containerd = Self { daemon, guard, files, cgroup, cri };
+        let daemon = Mutex::new(spawn(files.path(), &cgroup, &guard)?);
+        let containerd = Self { daemon, guard, files, cgroup, cri };
         containerd.wait_until_ready()?;
         containerd.import_images()?;
         Ok(containerd)
@@ -127,15 +128,16 @@ impl Containerd {
     /// # Errors
     ///
     /// As for [`start`](Self::start).
-    pub fn restart(&mut self) -> io::Result<()> {
+    pub fn restart(&self) -> io::Result<()> {
         self.stop();
         self.start_again()
     }
 
     /// Kills the daemon. Containers keep running.
-    pub fn stop(&mut self) {
-        let _ = self.daemon.0.kill();
-        let _ = self.daemon.0.wait();
+    pub fn stop(&self) {
+        let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = daemon.0.kill();
+        let _ = daemon.0.wait();
     }
 
     /// Starts the daemon after [`stop`](Self::stop).
@@ -143,8 +145,9 @@ impl Containerd {
     /// # Errors
     ///
     /// As for [`start`](Self::start).
-    pub fn start_again(&mut self) -> io::Result<()> {
-        self.daemon = spawn(self.files.path(), &self.cgroup, &self.guard)?;
+    pub fn start_again(&self) -> io::Result<()> {
+        let daemon = spawn(self.files.path(), &self.cgroup, &self.guard)?;
+        *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = daemon;
         self.wait_until_ready()
     }
 
@@ -227,10 +230,10 @@ impl Containerd {
         Ok(Pod { containerd: self, id, config })
     }
 
-    fn wait_until_ready(&mut self) -> io::Result<()> {
+    fn wait_until_ready(&self) -> io::Result<()> {
         let start = Instant::now();
         while let Err(error) = self.cri.version() {
-            let ended = self.daemon.0.try_wait()?;
+            let ended = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).0.try_wait()?;
             if ended.is_some() || start.elapsed() > START_LIMIT {
                 return Err(io::Error::other(format!("containerd does not start: {error}\n{}", self.log())));
             }

@@ -18,6 +18,9 @@ use crate::setting::KNOBGATE;
 /// The namespaces of a test with an agent. Knobs are written in its own.
 const NAMESPACES: TestNamespaces = &["--mount", "--net", "--uts", "--ipc"];
 
+/// The same, and a cgroup namespace: the cgroups of the test are all that there are.
+pub(crate) const CONTAINERD_NAMESPACES: TestNamespaces = &["--mount", "--net", "--uts", "--ipc", "--cgroup"];
+
 /// Tests with agents.
 pub(crate) fn suite(tests: &[Test]) -> Suite {
     Suite::new(tests).isolated(NAMESPACES)
@@ -41,11 +44,19 @@ pub(crate) struct AgentMachine {
 
 impl AgentMachine {
     pub(crate) fn new(policies: &[(&str, &str)]) -> Result<Self, Failed> {
-        for (fs_type, point) in [("bpf", "/sys/fs/bpf"), ("tmpfs", "/run"), ("tmpfs", "/var/lib")] {
-            let mounted = Command::new("mount").args(["-t", fs_type, fs_type, point]).status()?;
-            assert!(mounted.success(), "{point}: {mounted}");
-        }
+        mount_own()?;
         Self::prepared(policies, false)
+    }
+
+    /// A machine on which containerd runs, too, which needs the hierarchies of v1 where v2 lacks controllers. The test is in
+    /// [`CONTAINERD_NAMESPACES`], and the agent sees all cgroups there.
+    pub(crate) fn beside_containerd(policies: &[(&str, &str)]) -> Result<Self, Failed> {
+        mount_own()?;
+        let hierarchy = Hierarchy::find()?;
+        let unmounted = Command::new("umount").arg(hierarchy.path()).status()?;
+        assert!(unmounted.success(), "{}: {unmounted}", hierarchy.path().display());
+        mount("cgroup2", hierarchy.path())?;
+        Self::prepared(policies, true)
     }
 
     /// A machine on which an engine runs, too. The test is in
@@ -257,6 +268,18 @@ impl AgentMachine {
             assert!(!attached.expect("programs").program_ids.is_empty(), "{} has no program", path.display());
         }
     }
+}
+
+fn mount(fs_type: &str, point: &Path) -> Result<(), Failed> {
+    let mounted = Command::new("mount").args(["-t", fs_type, fs_type]).arg(point).status()?;
+    assert!(mounted.success(), "{}: {mounted}", point.display());
+    Ok(())
+}
+
+/// Mounts what the test has for itself.
+fn mount_own() -> Result<(), Failed> {
+    let own = [("bpf", "/sys/fs/bpf"), ("tmpfs", "/run"), ("tmpfs", "/var/lib")];
+    own.into_iter().try_for_each(|(fs_type, point)| mount(fs_type, Path::new(point)))
 }
 
 /// The pins below each attachment.

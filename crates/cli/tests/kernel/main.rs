@@ -3,6 +3,7 @@
 //! The tests write only in their own network, UTS and IPC namespaces, and attach no program to the root of the hierarchy.
 
 mod agent;
+mod agent_containerd;
 mod agent_docker;
 mod agent_faults;
 mod agent_kills;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
         .and(agent_service::with_their_own_agent())
         .and(readers::with_their_own_bpffs())
         .and(agent::with_agents())
+        .and(agent_containerd::with_containerd())
         .and(agent_docker::with_docker())
         .and(agent_faults::with_agents())
         .and(agent_kills::with_agents())
