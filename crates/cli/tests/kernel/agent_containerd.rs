@@ -251,7 +251,7 @@ fn daemon_killed(with_plugin: bool) -> Result<(), Failed> {
     let more = machine.start(&later.pod, "app-3", APP)?;
     check(&machine, &[&apps[..], &later.apps, &[more]].concat());
     for name in ["web/app-1", "web/app-2", "later/app-1", "later/app-2", "later/app-3"] {
-        machine.agent.expect_said(&format!(" k8s/test/{name} sh["));
+        machine.agent.expect_said(&format!(" k8s/test/{name} busybox["));
     }
     Ok(())
 }
