@@ -188,6 +188,12 @@ impl Containerd {
         fs::read_to_string(tasks.join(container).join("config.json"))
     }
 
+    /// The processes of the daemon, the shims and what these run, such as the runtime and its hooks.
+    pub fn helpers(&self) -> Vec<u32> {
+        let procs = fs::read_to_string(self.cgroup.path().join("daemon/cgroup.procs")).unwrap_or_default();
+        procs.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     /// The cgroup of a container that was created.
     pub fn cgroup_of(&self, container: &str) -> PathBuf {
         self.cgroup.path().join("pods").join(container)
@@ -198,7 +204,7 @@ impl Containerd {
     /// # Errors
     ///
     /// containerd reports one.
-    pub fn pod(&self, name: &str, labels: &[(&str, &str)]) -> Result<Pod<'_>, CallError> {
+    pub fn pod(&self, name: &str, labels: &[(&str, &str)]) -> Result<Pod, CallError> {
         self.pod_in("test", name, labels)
     }
 
@@ -207,7 +213,7 @@ impl Containerd {
     /// # Errors
     ///
     /// containerd reports one.
-    pub fn pod_in(&self, namespace: &str, name: &str, labels: &[(&str, &str)]) -> Result<Pod<'_>, CallError> {
+    pub fn pod_in(&self, namespace: &str, name: &str, labels: &[(&str, &str)]) -> Result<Pod, CallError> {
         let hierarchy = Hierarchy::find().ok();
         let parent = hierarchy.and_then(|hierarchy| hierarchy.name(&self.cgroup.path().join("pods")));
         let namespace_options = Some(namespaces());
@@ -227,7 +233,7 @@ impl Containerd {
             }),
         };
         let id = self.cri.run_pod_sandbox(&config)?;
-        Ok(Pod { containerd: self, id, config })
+        Ok(Pod { cri: self.cri.clone(), id, config })
     }
 
     fn wait_until_ready(&self) -> io::Result<()> {
@@ -346,14 +352,14 @@ bin_dir = "{files}/image-verifier"
 
 /// A pod of a [`Containerd`], which removes it when that is dropped.
 #[derive(Debug)]
-pub struct Pod<'a> {
-    containerd: &'a Containerd,
+pub struct Pod {
+    cri: Client,
     /// The id of its sandbox.
     pub id: String,
     config: PodSandboxConfig,
 }
 
-impl Pod<'_> {
+impl Pod {
     /// Creates a container of this name that runs a script, with a writable `/proc/sys`, and does not start it. Returns its id.
     ///
     /// # Errors
@@ -370,7 +376,7 @@ impl Pod<'_> {
             log_path: format!("{name}.log"),
             linux: Some(LinuxContainerConfig { security_context }),
         };
-        self.containerd.cri.create_container(&self.id, &self.config, &config)
+        self.cri.create_container(&self.id, &self.config, &config)
     }
 
     /// Creates a container and starts it.
@@ -380,7 +386,7 @@ impl Pod<'_> {
     /// containerd reports one.
     pub fn start(&self, name: &str, script: &str) -> Result<String, CallError> {
         let id = self.create(name, script, &[])?;
-        self.containerd.cri.start_container(&id)?;
+        self.cri.start_container(&id)?;
         Ok(id)
     }
 

@@ -62,12 +62,11 @@ impl Machine {
         Ok(Self { containerd, agent })
     }
 
-    /// Starts the plugin, and does not wait.
-    pub(crate) fn start_plugin(&self) -> Result<Reaped, Failed> {
-        let config = self.agent.path("agent.toml");
-        let mut plugin =
-            plugin_command("--bounding-set=+all", &self.containerd, &self.agent.policies(), &config);
-        Ok(Reaped(plugin.stderr(Stdio::null()).spawn()?))
+    /// Starts the plugin, if there is to be one, and waits until it is registered.
+    fn plugin(&self, with_plugin: bool) -> Result<Option<Reaped>, Failed> {
+        let plugin = with_plugin.then(|| start_plugin(&self.containerd, &self.agent)).transpose()?;
+        self.expect_registered(with_plugin.into());
+        Ok(plugin)
     }
 
     /// Waits until containerd has registered plugins so often.
@@ -116,15 +115,21 @@ impl Machine {
         let before = self.seen(id).len();
         eventually("it writes on", || self.seen(id).len() > before + 3);
         eventually("it is denied", || self.seen(id).last() == Some(&true));
+        let seen = self.expect_kept(id);
+        assert!(seen[0] || !from_the_first, "{id}: {seen:?}");
+    }
+
+    /// Checks that a container has kept its policy since it has one. Returns what it has seen.
+    pub(crate) fn expect_kept(&self, id: &str) -> Vec<bool> {
         let seen = self.seen(id);
-        let first = seen.iter().position(|&denied| denied).unwrap_or_default();
-        assert!(seen[first..].iter().all(|&denied| denied), "{id}: {seen:?}");
-        assert!(first == 0 || !from_the_first, "{id}: {seen:?}");
+        let kept = seen.iter().skip_while(|&&denied| !denied).all(|&denied| denied);
+        assert!(kept, "{id}: {seen:?}\n{}", self.agent.log());
+        seen
     }
 
     /// Creates a container and starts it. A container that does not start because its policy came in between is created again, as the
     /// kubelet does.
-    fn start(&self, pod: &Pod<'_>, name: &str, script: &str) -> Result<String, Failed> {
+    fn start(&self, pod: &Pod, name: &str, script: &str) -> Result<String, Failed> {
         loop {
             let id = pod.create(name, script, &[])?;
             match self.containerd.cri().start_container(&id) {
@@ -138,7 +143,7 @@ impl Machine {
     }
 
     /// Starts a pod as the kubelet does: its init container, and when that has ended, the others, one after the other.
-    fn start_pod(&self, name: &str, init: &str) -> Result<RunningPod<'_>, Failed> {
+    fn start_pod(&self, name: &str, init: &str) -> Result<RunningPod, Failed> {
         let pod = self.containerd.pod(name, &[])?;
         let id = self.start(&pod, "init", init)?;
         let status = || self.containerd.cri().container_status(&id);
@@ -151,9 +156,16 @@ impl Machine {
     }
 }
 
+/// Starts the plugin, and does not wait.
+pub(crate) fn start_plugin(containerd: &Containerd, agent: &AgentMachine) -> Result<Reaped, Failed> {
+    let config = agent.path("agent.toml");
+    let mut plugin = plugin_command("--bounding-set=+all", containerd, &agent.policies(), &config);
+    Ok(Reaped(plugin.stderr(Stdio::null()).spawn()?))
+}
+
 /// A pod whose init container has ended.
-struct RunningPod<'a> {
-    pod: Pod<'a>,
+struct RunningPod {
+    pod: Pod,
     /// What the init container has written.
     init: String,
     /// The ids of the others.
@@ -172,8 +184,7 @@ fn pods(with_plugin: bool) -> Result<(), Failed> {
     println!("KNOBGATE_SEED={seed}");
     let mut random = Random(seed);
     let mut machine = Machine::new(&[])?;
-    let _plugin = with_plugin.then(|| machine.start_plugin()).transpose()?;
-    machine.expect_registered(with_plugin.into());
+    let _plugin = machine.plugin(with_plugin)?;
     machine.agent.start()?;
     let before = machine.start_pod("before", "echo ran")?;
     let during = thread::scope(|scope| -> Result<_, Failed> {
@@ -225,11 +236,9 @@ fn pods(with_plugin: bool) -> Result<(), Failed> {
 
 fn daemon_killed(with_plugin: bool) -> Result<(), Failed> {
     let mut machine = Machine::new(&POLICIES)?;
-    let _plugin = with_plugin.then(|| machine.start_plugin()).transpose()?;
-    machine.expect_registered(with_plugin.into());
+    let _plugin = machine.plugin(with_plugin)?;
     machine.agent.start()?;
-    // The agent borrows nothing of the pods, which the test keeps by their ids.
-    let apps = machine.start_pod("web", INIT)?.apps;
+    let RunningPod { pod, apps, .. } = machine.start_pod("web", INIT)?;
     let check = |machine: &Machine, apps: &[String]| {
         for app in apps {
             machine.expect_once(app);
@@ -248,9 +257,9 @@ fn daemon_killed(with_plugin: bool) -> Result<(), Failed> {
     machine.expect_registered(2 * usize::from(with_plugin));
     check(&machine, &apps);
     let later = machine.start_pod("later", INIT)?;
-    let more = machine.start(&later.pod, "app-3", APP)?;
+    let more = machine.start(&pod, "app-3", APP)?;
     check(&machine, &[&apps[..], &later.apps, &[more]].concat());
-    for name in ["web/app-1", "web/app-2", "later/app-1", "later/app-2", "later/app-3"] {
+    for name in ["web/app-1", "web/app-2", "web/app-3", "later/app-1", "later/app-2"] {
         machine.agent.expect_said(&format!(" k8s/test/{name} busybox["));
     }
     Ok(())

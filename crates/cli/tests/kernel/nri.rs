@@ -87,7 +87,7 @@ impl Setting {
         eventually("the plugin is registered", || self.registrations() == registrations);
     }
 
-    fn pod(&self) -> Result<Pod<'_>, CallError> {
+    fn pod(&self) -> Result<Pod, CallError> {
         self.containerd.pod("web", &[("tier", "front")])
     }
 }
@@ -129,7 +129,7 @@ impl Plugin {
 }
 
 /// What the script of a container has written, when it has written it.
-fn result(pod: &Pod<'_>, name: &str) -> String {
+fn result(pod: &Pod, name: &str) -> String {
     eventually("it has written", || pod.output(name).contains("allowed"));
     let output = pod.output(name);
     output.lines().filter_map(|line| line.rsplit(' ').next()).collect::<Vec<_>>().join(" ")
