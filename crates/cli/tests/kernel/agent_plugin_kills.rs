@@ -81,9 +81,12 @@ impl Pods {
     }
 }
 
-/// Kills a hook, if one runs within a while.
-fn kill_hook(containerd: &Containerd, random: &mut Random) -> bool {
+/// Kills a hook, if one runs before this is over.
+fn kill_hook(containerd: &Containerd, random: &mut Random, is_over: impl Fn() -> bool) -> bool {
     for _ in 0..200 {
+        if is_over() {
+            break;
+        }
         for pid in containerd.helpers() {
             let Some(id) = Pid::from_raw(pid as i32) else { continue };
             let Ok(hook) = pidfd_open(id, PidfdFlags::empty()) else { continue };
@@ -139,7 +142,10 @@ fn killed() -> Result<(), Failed> {
                         agent.end(Signal::KILL)?;
                         kills.agents += 1;
                     }
-                    _ => kills.hooks += usize::from(kill_hook(containerd, &mut random)),
+                    _ => {
+                        kills.hooks +=
+                            usize::from(kill_hook(containerd, &mut random, || worker.is_finished()))
+                    }
                 }
             }
             worker.join().expect("no panic")
