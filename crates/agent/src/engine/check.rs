@@ -18,6 +18,9 @@ const PIN_PAUSE: Duration = Duration::from_millis(50);
 /// How often the links are looked at if pins go all the time: they also do when cgroups are removed.
 const PIN_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many cgroups are looked at again that were looked at often enough.
+const AGAIN_MAX: usize = 100;
+
 impl Engine {
     pub(super) fn check(&mut self) -> Result<(), AgentError> {
         if self.changed.is_none() && (self.is_reload_due || self.files.have_changed()) {
@@ -38,6 +41,12 @@ impl Engine {
         for id in self.failed_before.clone() {
             if let Some(path) = self.cgroups.path(id) {
                 self.put(id, &path, None);
+            }
+        }
+        for id in self.retries.again(AGAIN_MAX) {
+            match self.cgroups.path(id) {
+                Some(path) => self.put_undecided(id, &path),
+                None => self.retries.forget(id),
             }
         }
         self.check_watches();
