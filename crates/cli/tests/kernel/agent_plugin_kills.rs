@@ -107,6 +107,8 @@ struct Kills {
     agents: usize,
     plugins: usize,
     hooks: usize,
+    /// How often a policy was edited meanwhile.
+    edits: usize,
 }
 
 fn killed() -> Result<(), Failed> {
@@ -137,7 +139,12 @@ fn killed() -> Result<(), Failed> {
                         plugin = None;
                         kills.plugins += 1;
                     }
-                    1 | 2 => {
+                    1 => {
+                        let [_, (name, text)] = POLICIES;
+                        kills.edits += 1;
+                        agent.write(name, &format!("{text}allow write vm.version_{}\n", kills.edits));
+                    }
+                    2 | 3 => {
                         assert!(agent.is_running(), "in cycle {cycle}: {}", agent.log());
                         agent.end(Signal::KILL)?;
                         kills.agents += 1;
