@@ -9,6 +9,7 @@ mod agent_faults;
 mod agent_kills;
 mod agent_machine;
 mod agent_plugin_kills;
+mod agent_podman;
 mod agent_reloads;
 mod agent_service;
 mod agent_watches;
@@ -124,6 +125,7 @@ fn main() -> ExitCode {
         .and(agent_faults::with_agents())
         .and(agent_kills::with_agents())
         .and(agent_plugin_kills::with_containerd())
+        .and(agent_podman::with_podman())
         .and(agent_reloads::with_agents())
         .and(agent_watches::with_agents())
         .and(containers::with_runc())
