@@ -4,12 +4,11 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use knobgate_kernel::Signal;
+use knobgate_kernel::{ProcessFd, ProcessId, Signal};
 use knobgate_testing::{
     Containerd, Pod, Random, Reaped, Suite, Test, eventually, number, seed, without_containerd,
 };
 use libtest_mimic::Failed;
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::agent_containerd::{APP, Machine, POLICIES, start_plugin};
 use crate::agent_machine::{CONTAINERD_NAMESPACES, pins};
@@ -88,12 +87,11 @@ fn kill_hook(containerd: &Containerd, random: &mut Random, is_over: impl Fn() ->
             break;
         }
         for pid in containerd.helpers() {
-            let Some(id) = Pid::from_raw(pid as i32) else { continue };
-            let Ok(hook) = pidfd_open(id, PidfdFlags::empty()) else { continue };
+            let Some(Ok(hook)) = ProcessId::new(pid).map(ProcessFd::open) else { continue };
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             if command.split(|&byte| byte == 0).any(|argument| argument == b"oci-hook") {
                 thread::sleep(Duration::from_micros(random.below(15_000)));
-                return pidfd_send_signal(&hook, rustix::process::Signal::KILL).is_ok();
+                return hook.send(Signal::KILL).is_ok();
             }
         }
         thread::sleep(Duration::from_millis(1));
@@ -150,8 +148,8 @@ fn killed() -> Result<(), Failed> {
                         kills.agents += 1;
                     }
                     _ => {
-                        kills.hooks +=
-                            usize::from(kill_hook(containerd, &mut random, || worker.is_finished()))
+                        let is_over = || worker.is_finished();
+                        kills.hooks += usize::from(kill_hook(containerd, &mut random, is_over));
                     }
                 }
             }
