@@ -83,8 +83,6 @@ pub(crate) struct Engine {
     retries: Retries,
     /// Those of which that was tried often enough.
     undecided: BTreeSet<u64>,
-    /// The last one of them that was looked at again, if there are more.
-    undecided_checked: Option<u64>,
     /// Those on which policies could not be put.
     failing: BTreeSet<u64>,
     /// Those at the last check, which were said.
@@ -141,7 +139,6 @@ impl Engine {
             before: BTreeSet::new(),
             retries: Retries::default(),
             undecided: BTreeSet::new(),
-            undecided_checked: None,
             failing: BTreeSet::new(),
             failed_before: BTreeSet::new(),
             started_at: SystemTime::now(),

@@ -57,6 +57,12 @@ impl<'a> WorkloadFields<'a> {
         self.workload
     }
 
+    /// The container in the cgroup whose names count as those of what is above, as long as no runtime has it there. Its runtime may do
+    /// that later: it writes what it knows after it has made the cgroup.
+    pub fn unconfirmed(&self) -> Option<&'a Workload> {
+        self.below.filter(|below| below.container_id.is_some() && !below.user_manager)
+    }
+
     /// What started it, if that is known.
     pub fn engine(&self) -> Option<selector::Engine> {
         engine(self.workload)
@@ -240,10 +246,14 @@ mod tests {
         let user = "/user.slice/user-1000.slice/user@1000.service";
         let nested = Workload::of_path(format!("{user}/user.slice/libpod-{PODMAN}.scope").as_bytes());
         assert_eq!(WorkloadFields::of(&nested).workload().path, user.as_bytes());
+        assert_eq!(WorkloadFields::of(&nested).unconfirmed(), None, "its runtime is the user's, too");
         // It may be a container, so it is not known to be none.
         assert_eq!(fields(&nested), "systemd user@1000.service ? ? - ? ?");
         let unit = Workload::of_path(format!("{user}/app.slice/nginx.service").as_bytes());
         assert_eq!(fields(&unit), "systemd user@1000.service - - - - -");
+        let below = Workload::of_path(format!("/somebody/{DOCKER}").as_bytes());
+        assert_eq!(WorkloadFields::of(&below).workload().path, b"/somebody");
+        assert_eq!(WorkloadFields::of(&below).unconfirmed(), Some(&below));
         let inside = Workload::of_path(format!("/docker/{DOCKER}/system.slice/nginx.service").as_bytes());
         assert_eq!(WorkloadFields::of(&inside).workload().path, format!("/docker/{DOCKER}").as_bytes());
     }

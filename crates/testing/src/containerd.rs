@@ -4,8 +4,10 @@ mod image;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -72,7 +74,7 @@ rm -rf "$1"
 #[derive(Debug)]
 pub struct Containerd {
     /// The daemon. It goes first.
-    daemon: Reaped,
+    daemon: Mutex<Reaped>,
     /// Holds the mount namespace. Its standard input is what it waits for.
     guard: Guard,
     files: TempDir,
@@ -114,8 +116,8 @@ impl Containerd {
         }
         fs::write(files.path().join("config.toml"), configuration(files.path()))?;
         let cri = Client::new(files.path().join("containerd.sock"));
-        let daemon = spawn(files.path(), &cgroup, &guard)?;
-        let mut containerd = Self { daemon, guard, files, cgroup, cri };
+        let daemon = Mutex::new(spawn(files.path(), &cgroup, &guard)?);
+        let containerd = Self { daemon, guard, files, cgroup, cri };
         containerd.wait_until_ready()?;
         containerd.import_images()?;
         Ok(containerd)
@@ -126,15 +128,16 @@ impl Containerd {
     /// # Errors
     ///
     /// As for [`start`](Self::start).
-    pub fn restart(&mut self) -> io::Result<()> {
+    pub fn restart(&self) -> io::Result<()> {
         self.stop();
         self.start_again()
     }
 
     /// Kills the daemon. Containers keep running.
-    pub fn stop(&mut self) {
-        let _ = self.daemon.0.kill();
-        let _ = self.daemon.0.wait();
+    pub fn stop(&self) {
+        let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = daemon.0.kill();
+        let _ = daemon.0.wait();
     }
 
     /// Starts the daemon after [`stop`](Self::stop).
@@ -142,8 +145,9 @@ impl Containerd {
     /// # Errors
     ///
     /// As for [`start`](Self::start).
-    pub fn start_again(&mut self) -> io::Result<()> {
-        self.daemon = spawn(self.files.path(), &self.cgroup, &self.guard)?;
+    pub fn start_again(&self) -> io::Result<()> {
+        let daemon = spawn(self.files.path(), &self.cgroup, &self.guard)?;
+        *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = daemon;
         self.wait_until_ready()
     }
 
@@ -155,6 +159,18 @@ impl Containerd {
     /// The socket for NRI plugins.
     pub fn nri_socket(&self) -> PathBuf {
         self.files.path().join("nri.sock")
+    }
+
+    /// Has programs of this mount namespace find what it keeps of its containers where every containerd keeps that. The test has a
+    /// `/run` of its own.
+    ///
+    /// # Errors
+    ///
+    /// There is something there already.
+    pub fn show_state(&self) -> io::Result<()> {
+        const TASKS: &str = "io.containerd.runtime.v2.task";
+        symlink(self.files.path().join("state").join(TASKS), Path::new("/run/containerd").join(TASKS))?;
+        symlink(self.files.path().join("runc"), "/run/containerd/runc")
     }
 
     /// What it has logged.
@@ -172,6 +188,12 @@ impl Containerd {
         fs::read_to_string(tasks.join(container).join("config.json"))
     }
 
+    /// The processes of the daemon, the shims and what these run, such as the runtime and its hooks.
+    pub fn helpers(&self) -> Vec<u32> {
+        let procs = fs::read_to_string(self.cgroup.path().join("daemon/cgroup.procs")).unwrap_or_default();
+        procs.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     /// The cgroup of a container that was created.
     pub fn cgroup_of(&self, container: &str) -> PathBuf {
         self.cgroup.path().join("pods").join(container)
@@ -182,7 +204,7 @@ impl Containerd {
     /// # Errors
     ///
     /// containerd reports one.
-    pub fn pod(&self, name: &str, labels: &[(&str, &str)]) -> Result<Pod<'_>, CallError> {
+    pub fn pod(&self, name: &str, labels: &[(&str, &str)]) -> Result<Pod, CallError> {
         self.pod_in("test", name, labels)
     }
 
@@ -191,7 +213,7 @@ impl Containerd {
     /// # Errors
     ///
     /// containerd reports one.
-    pub fn pod_in(&self, namespace: &str, name: &str, labels: &[(&str, &str)]) -> Result<Pod<'_>, CallError> {
+    pub fn pod_in(&self, namespace: &str, name: &str, labels: &[(&str, &str)]) -> Result<Pod, CallError> {
         let hierarchy = Hierarchy::find().ok();
         let parent = hierarchy.and_then(|hierarchy| hierarchy.name(&self.cgroup.path().join("pods")));
         let namespace_options = Some(namespaces());
@@ -211,13 +233,13 @@ impl Containerd {
             }),
         };
         let id = self.cri.run_pod_sandbox(&config)?;
-        Ok(Pod { containerd: self, id, config })
+        Ok(Pod { cri: self.cri.clone(), id, config })
     }
 
-    fn wait_until_ready(&mut self) -> io::Result<()> {
+    fn wait_until_ready(&self) -> io::Result<()> {
         let start = Instant::now();
         while let Err(error) = self.cri.version() {
-            let ended = self.daemon.0.try_wait()?;
+            let ended = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).0.try_wait()?;
             if ended.is_some() || start.elapsed() > START_LIMIT {
                 return Err(io::Error::other(format!("containerd does not start: {error}\n{}", self.log())));
             }
@@ -330,14 +352,14 @@ bin_dir = "{files}/image-verifier"
 
 /// A pod of a [`Containerd`], which removes it when that is dropped.
 #[derive(Debug)]
-pub struct Pod<'a> {
-    containerd: &'a Containerd,
+pub struct Pod {
+    cri: Client,
     /// The id of its sandbox.
     pub id: String,
     config: PodSandboxConfig,
 }
 
-impl Pod<'_> {
+impl Pod {
     /// Creates a container of this name that runs a script, with a writable `/proc/sys`, and does not start it. Returns its id.
     ///
     /// # Errors
@@ -354,7 +376,7 @@ impl Pod<'_> {
             log_path: format!("{name}.log"),
             linux: Some(LinuxContainerConfig { security_context }),
         };
-        self.containerd.cri.create_container(&self.id, &self.config, &config)
+        self.cri.create_container(&self.id, &self.config, &config)
     }
 
     /// Creates a container and starts it.
@@ -364,7 +386,7 @@ impl Pod<'_> {
     /// containerd reports one.
     pub fn start(&self, name: &str, script: &str) -> Result<String, CallError> {
         let id = self.create(name, script, &[])?;
-        self.containerd.cri.start_container(&id)?;
+        self.cri.start_container(&id)?;
         Ok(id)
     }
 

@@ -15,6 +15,10 @@ use crate::harness::TestNamespaces;
 pub const ENGINE_NAMESPACES: TestNamespaces =
     &["--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
+/// The same, and a cgroup namespace: a program that looks at all cgroups of the machine sees only those of the test.
+pub const ENGINE_AND_CGROUP_NAMESPACES: TestNamespaces =
+    &["--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--cgroup"];
+
 /// What the machine lacks for tests with Docker.
 pub fn without_docker() -> Option<String> {
     lacks(&["dockerd", "docker", "runc", "busybox", "tar"], "docker.io, runc and busybox-static")

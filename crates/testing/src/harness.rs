@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use knobgate_hook::Profile;
-use knobgate_kernel::{Capabilities, Namespaces, with_private_namespaces};
+use knobgate_kernel::{Capabilities, Namespaces, start_inside, with_private_namespaces};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::fixtures::profile;
+use crate::fixtures::{profile, scratch};
 use crate::requirements::{INSIDE, Missing, prepare};
 
 /// A test: the statement that it checks, and the check.
@@ -182,7 +182,16 @@ impl Suite {
 /// Runs this program again in new namespaces, for this test alone.
 fn isolate(name: &str, namespaces: TestNamespaces) -> Result<(), Failed> {
     let mut command = Command::new("unshare");
-    command.args(namespaces).arg("--").arg(std::env::current_exe()?).args([ISOLATED, name]);
+    let root = namespaces.contains(&"--cgroup").then(scratch);
+    if let Some(root) = &root {
+        // The cgroup of a process becomes the root of its new namespace, in which engines want no processes.
+        start_inside(&mut command, root)?;
+        let own = root.create("test")?;
+        let script = "echo 0 >\"$1/cgroup.procs\" && shift && exec unshare \"$@\"";
+        command.args(["--cgroup", "--", "sh", "-c", script, "sh"]).arg(own.path());
+    }
+    command.args(namespaces.iter().filter(|&&option| option != "--cgroup"));
+    command.arg("--").arg(std::env::current_exe()?).args([ISOLATED, name]);
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut output = String::new();
     for line in BufReader::new(child.stdout.take().expect("piped")).lines() {

@@ -1,6 +1,5 @@
 //! The periodic check of what no event reports.
 
-use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +18,8 @@ const PIN_PAUSE: Duration = Duration::from_millis(50);
 /// How often the links are looked at if pins go all the time: they also do when cgroups are removed.
 const PIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many undecided cgroups are looked at again in a check.
-const UNDECIDED_CHECKED: usize = 50;
+/// How many cgroups are looked at again that were looked at often enough.
+const AGAIN_MAX: usize = 100;
 
 impl Engine {
     pub(super) fn check(&mut self) -> Result<(), AgentError> {
@@ -47,22 +46,14 @@ impl Engine {
                 self.put(id, &path, None);
             }
         }
-        self.check_undecided();
-        self.check_watches();
-        Ok(())
-    }
-
-    /// Looks at some of the undecided cgroups again: their engine may know more of them by now. Each has its turn.
-    fn check_undecided(&mut self) {
-        let after = self.undecided_checked.map_or(Bound::Unbounded, Bound::Excluded);
-        let next: Vec<u64> =
-            self.undecided.range((after, Bound::Unbounded)).take(UNDECIDED_CHECKED).copied().collect();
-        self.undecided_checked = next.last().copied().filter(|_| next.len() == UNDECIDED_CHECKED);
-        for id in next {
-            if let Some(path) = self.cgroups.path(id) {
-                self.put(id, &path, None);
+        for id in self.retries.again(AGAIN_MAX) {
+            match self.cgroups.path(id) {
+                Some(path) => self.put_undecided(id, &path),
+                None => self.retries.forget(id),
             }
         }
+        self.check_watches();
+        Ok(())
     }
 
     /// Compares the links with those that there were, and puts back what is gone.

@@ -42,6 +42,8 @@ pub(super) struct Decisions {
     pub(super) applying: Vec<usize>,
     /// Those of which it cannot be told, each with what is not known.
     pub(super) unknown: Vec<(usize, String)>,
+    /// Its runtime has yet to say whether it is a container of its own.
+    is_unconfirmed: bool,
 }
 
 impl super::Engine {
@@ -75,6 +77,8 @@ impl super::Engine {
         // A policy is on the topmost cgroup of a workload. On that of the machine, it would judge the agent, too.
         let is_top = fields.workload().path == name.as_os_str().as_bytes();
         if id == self.cgroups.root() || !is_top {
+            let is_here = |one: &Workload| one.path == name.as_os_str().as_bytes();
+            decisions.is_unconfirmed = fields.unconfirmed().is_some_and(is_here);
             return decisions;
         }
         for (place, policy) in self.set.policies.policies().iter().enumerate() {
@@ -104,6 +108,11 @@ impl super::Engine {
         decisions.unknown.retain(|(place, _)| lacks(place));
         if !decisions.applying.is_empty() {
             self.attach(id, path, workload, &decisions.applying, seen_at);
+        }
+        if decisions.is_unconfirmed {
+            // Somebody may have made up its name, so there is nothing to say if it stays so.
+            self.retries.schedule(id, Instant::now());
+            return;
         }
         self.note_undecided(id, path, workload, decisions.unknown);
     }

@@ -14,6 +14,10 @@ pub(super) struct Retries {
     by_time: BTreeSet<(Instant, u64)>,
     /// How often each was tried, and when it is next.
     by_cgroup: HashMap<u64, (u32, Instant)>,
+    /// Those that were tried often enough.
+    given_up: BTreeSet<u64>,
+    /// Where [`again`](Self::again) goes on.
+    again_from: u64,
 }
 
 impl Retries {
@@ -22,6 +26,7 @@ impl Retries {
     pub(super) fn schedule(&mut self, cgroup: u64, now: Instant) -> bool {
         let tries = self.by_cgroup.get(&cgroup).map_or(0, |(tries, _)| *tries);
         if tries >= TRIES {
+            self.given_up.insert(cgroup);
             return false;
         }
         self.forget(cgroup);
@@ -36,6 +41,15 @@ impl Retries {
         if let Some((_, at)) = self.by_cgroup.remove(&cgroup) {
             self.by_time.remove(&(at, cgroup));
         }
+        self.given_up.remove(&cgroup);
+    }
+
+    /// Some of the cgroups that were looked at often enough, other ones each time: an engine can take longer. There can be as many as
+    /// somebody makes.
+    pub(super) fn again(&mut self, most: usize) -> Vec<u64> {
+        let next: Vec<u64> = self.given_up.range(self.again_from..).take(most).copied().collect();
+        self.again_from = if next.len() < most { 0 } else { next.last().map_or(0, |last| last + 1) };
+        next
     }
 
     /// A cgroup that is to be looked at. It stays until it is [scheduled](Self::schedule) again or [forgotten](Self::forget).
@@ -56,6 +70,20 @@ impl Retries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_that_were_tried_often_enough_have_their_turn() {
+        let (mut retries, now) = (Retries::default(), Instant::now());
+        for cgroup in 0..5 {
+            while retries.schedule(cgroup, now) {}
+        }
+        assert_eq!(retries.again(2), [0, 1]);
+        assert_eq!(retries.again(2), [2, 3]);
+        retries.forget(1);
+        assert_eq!(retries.again(2), [4]);
+        assert_eq!(retries.again(3), [0, 2, 3]);
+        assert_eq!(retries.again(3), [4]);
+    }
 
     #[test]
     fn pauses_grow_until_it_is_enough() {

@@ -23,6 +23,7 @@ pub(crate) fn with_agents() -> Suite {
         ("cgroups_that_are_gone_at_once_leave_nothing", short_lived),
         ("a_cgroup_that_has_the_name_of_a_removed_one_keeps_its_link", same_name),
         ("cgroups_that_look_like_containers_do_not_fill_the_log", look_alikes),
+        ("a_container_that_is_named_late_gets_its_policy_all_the_same", named_late),
         ("whoever_makes_cgroups_all_the_time_stops_nothing", flood),
         ("two_thousand_cgroups_have_their_policies", many),
         ("without_inotify_watches_cgroups_are_looked_for", no_watches),
@@ -109,6 +110,26 @@ fn look_alikes() -> Result<(), Failed> {
     assert_eq!(status.matches(": named looks at container, which is not known\n").count(), 100, "{status}");
     assert!(status.contains("  and 50 cgroups more\n"), "{status}");
     assert_eq!(machine.log().matches(" undecided: ").count(), 101, "{}", machine.log());
+    Ok(())
+}
+
+fn named_late() -> Result<(), Failed> {
+    let text = "policy named\napply if container == \"web\"\ndefault write deny\n";
+    let mut machine = AgentMachine::new(&[("named.knob", text)])?;
+    machine.start()?;
+    let (id, another) = ("0123456789abcdef".repeat(4), "fedcba9876543210".repeat(4));
+    for id in [&id, &another] {
+        machine.make(&format!("docker-{id}.scope"));
+    }
+    machine.expect_said("undecided: ");
+    let state = format!("/var/lib/docker/containers/{id}");
+    fs::create_dir_all(&state)?;
+    fs::write(format!("{state}/config.v2.json"), "{\"Name\":\"/web\"}")?;
+    machine.expect_on(&format!("docker-{id}.scope"), &["named:agent"]);
+    machine.expect_said("put the policy \"named\" on docker/web");
+    machine.expect_on(&format!("docker-{another}.scope"), &[]);
+    let status = String::from_utf8_lossy(&expect(0, ["status", "--json"]).stdout).into_owned();
+    assert_eq!(status.matches("\"field\":\"container\"").count(), 1, "{status}");
     Ok(())
 }
 

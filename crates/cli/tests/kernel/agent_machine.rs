@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use knobgate_kernel::{Cgroup, Hierarchy, ProcessId, ScratchCgroup, Signal, start_inside};
-use knobgate_testing::{Reaped, Suite, Test, TestNamespaces, is_running, scratch};
+use knobgate_testing::{Reaped, Suite, Test, TestNamespaces, fresh_machine, is_running, root, scratch};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 
@@ -17,6 +17,9 @@ use crate::setting::KNOBGATE;
 
 /// The namespaces of a test with an agent. Knobs are written in its own.
 const NAMESPACES: TestNamespaces = &["--mount", "--net", "--uts", "--ipc"];
+
+/// The same, and a cgroup namespace: the cgroups of the test are all that there are.
+pub(crate) const CONTAINERD_NAMESPACES: TestNamespaces = &["--mount", "--net", "--uts", "--ipc", "--cgroup"];
 
 /// Tests with agents.
 pub(crate) fn suite(tests: &[Test]) -> Suite {
@@ -35,15 +38,37 @@ pub(crate) struct AgentMachine {
     agent: Option<Reaped>,
     /// How often an agent was started.
     starts: usize,
+    /// Whether the namespaces of the agent are those of the test.
+    shares_namespaces: bool,
 }
 
 impl AgentMachine {
     pub(crate) fn new(policies: &[(&str, &str)]) -> Result<Self, Failed> {
-        for (fs_type, point) in [("bpf", "/sys/fs/bpf"), ("tmpfs", "/run"), ("tmpfs", "/var/lib")] {
-            let mounted = Command::new("mount").args(["-t", fs_type, fs_type, point]).status()?;
-            assert!(mounted.success(), "{point}: {mounted}");
-        }
-        let machine = Self { files: tempfile::tempdir()?, top: scratch(), agent: None, starts: 0 };
+        mount_own()?;
+        Self::prepared(policies, false)
+    }
+
+    /// A machine on which containerd runs, too, which needs the hierarchies of v1 where v2 lacks controllers. The test is in
+    /// [`CONTAINERD_NAMESPACES`], and the agent sees all cgroups there.
+    pub(crate) fn beside_containerd(policies: &[(&str, &str)]) -> Result<Self, Failed> {
+        mount_own()?;
+        let hierarchy = Hierarchy::find()?;
+        let unmounted = Command::new("umount").arg(hierarchy.path()).status()?;
+        assert!(unmounted.success(), "{}: {unmounted}", hierarchy.path().display());
+        mount("cgroup2", hierarchy.path())?;
+        Self::prepared(policies, true)
+    }
+
+    /// A machine on which an engine runs, too. The test is in
+    /// [`ENGINE_AND_CGROUP_NAMESPACES`](knobgate_testing::ENGINE_AND_CGROUP_NAMESPACES), and the agent sees all cgroups there.
+    pub(crate) fn beside_an_engine(policies: &[(&str, &str)]) -> Result<Self, Failed> {
+        fresh_machine()?;
+        Self::prepared(policies, true)
+    }
+
+    fn prepared(policies: &[(&str, &str)], shares_namespaces: bool) -> Result<Self, Failed> {
+        let (files, top) = (tempfile::tempdir()?, scratch());
+        let machine = Self { files, top, agent: None, starts: 0, shares_namespaces };
         fs::create_dir(machine.policies())?;
         for (name, text) in policies {
             machine.write(name, text);
@@ -100,11 +125,13 @@ impl AgentMachine {
     fn command_of(&self, through: &[&OsStr], arguments: &[&str]) -> Command {
         let hierarchy = Hierarchy::find().expect("a hierarchy");
         let script = "umount \"$1\" && mount -t cgroup2 cgroup2 \"$1\" && shift && exec \"$@\"";
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--cgroup", "--", "sh", "-c", script, "sh"]).arg(hierarchy.path());
+        let mut command = Command::new(if self.shares_namespaces { "env" } else { "unshare" });
+        if !self.shares_namespaces {
+            command.args(["--mount", "--cgroup", "--", "sh", "-c", script, "sh"]).arg(hierarchy.path());
+            start_inside(&mut command, &self.top).expect("cgroup.procs");
+        }
         command.args(through).arg(KNOBGATE).args(arguments).arg(self.path("agent.toml"));
         command.arg("--policies").arg(self.policies());
-        start_inside(&mut command, &self.top).expect("cgroup.procs");
         command
     }
 
@@ -221,8 +248,9 @@ impl AgentMachine {
 
     /// Fails unless each link is on a cgroup that is there, runs there, and is the only one of its policy there.
     pub(crate) fn expect_whole(&self) {
+        let top = if self.shares_namespaces { &root() } else { &*self.top };
         let ids: std::collections::BTreeMap<u64, PathBuf> =
-            self.top.descendants().expect("cgroups").into_iter().collect();
+            top.descendants().expect("cgroups").into_iter().collect();
         let mut seen = std::collections::BTreeSet::new();
         for (attachment, pin) in pins() {
             assert!(!attachment.starts_with('+'), "half an attachment: {attachment}");
@@ -240,6 +268,18 @@ impl AgentMachine {
             assert!(!attached.expect("programs").program_ids.is_empty(), "{} has no program", path.display());
         }
     }
+}
+
+fn mount(fs_type: &str, point: &Path) -> Result<(), Failed> {
+    let mounted = Command::new("mount").args(["-t", fs_type, fs_type]).arg(point).status()?;
+    assert!(mounted.success(), "{}: {mounted}", point.display());
+    Ok(())
+}
+
+/// Mounts what the test has for itself.
+fn mount_own() -> Result<(), Failed> {
+    let own = [("bpf", "/sys/fs/bpf"), ("tmpfs", "/run"), ("tmpfs", "/var/lib")];
+    own.into_iter().try_for_each(|(fs_type, point)| mount(fs_type, Path::new(point)))
 }
 
 /// The pins below each attachment.

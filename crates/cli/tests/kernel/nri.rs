@@ -1,7 +1,7 @@
 //! `nri`: containers of a real containerd.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use knobgate_cri_client::CallError;
@@ -71,30 +71,45 @@ impl Setting {
     fn plugin_with(&self, privileges: &str, arguments: &[&str]) -> Result<Plugin, Failed> {
         let registered = self.registrations();
         let log = self.files.path().join("plugin.log");
-        // Otherwise it would go on without end if the test is killed.
-        let mut nri = Command::new("setpriv");
-        nri.args(["--pdeathsig", "KILL", privileges, KNOBGATE, "nri", "--socket"])
-            .arg(self.containerd.nri_socket());
-        nri.arg("--policies").arg(self.files.path().join("policies"));
-        nri.arg("--agent-config").arg(self.files.path().join("agent.toml")).args(arguments);
-        nri.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
+        let (policies, config) = (self.files.path().join("policies"), self.files.path().join("agent.toml"));
+        let mut nri = plugin_command(privileges, &self.containerd, &policies, &config);
+        nri.args(arguments).stderr(fs::File::create(&log)?);
         let plugin = Plugin { process: Reaped(nri.spawn()?), log };
         self.wait_for(registered + 1);
         Ok(plugin)
     }
 
-    /// How often containerd has registered a plugin.
     fn registrations(&self) -> usize {
-        self.containerd.log().matches("connected and synchronized").count()
+        registrations(&self.containerd)
     }
 
     fn wait_for(&self, registrations: usize) {
         eventually("the plugin is registered", || self.registrations() == registrations);
     }
 
-    fn pod(&self) -> Result<Pod<'_>, CallError> {
+    fn pod(&self) -> Result<Pod, CallError> {
         self.containerd.pod("web", &[("tier", "front")])
     }
+}
+
+/// The command line of the plugin, with this option of setpriv(1).
+pub(crate) fn plugin_command(
+    privileges: &str,
+    containerd: &Containerd,
+    policies: &Path,
+    config: &Path,
+) -> Command {
+    // Otherwise it would go on without end if the test is killed.
+    let mut nri = Command::new("setpriv");
+    nri.args(["--pdeathsig", "KILL", privileges, KNOBGATE, "nri", "--socket"]).arg(containerd.nri_socket());
+    nri.arg("--policies").arg(policies).arg("--agent-config").arg(config);
+    nri.stdin(Stdio::null()).stdout(Stdio::null());
+    nri
+}
+
+/// How often a containerd has registered a plugin.
+pub(crate) fn registrations(containerd: &Containerd) -> usize {
+    containerd.log().matches("connected and synchronized").count()
 }
 
 /// A running plugin, which is killed on drop.
@@ -114,7 +129,7 @@ impl Plugin {
 }
 
 /// What the script of a container has written, when it has written it.
-fn result(pod: &Pod<'_>, name: &str) -> String {
+fn result(pod: &Pod, name: &str) -> String {
     eventually("it has written", || pod.output(name).contains("allowed"));
     let output = pod.output(name);
     output.lines().filter_map(|line| line.rsplit(' ').next()).collect::<Vec<_>>().join(" ")
@@ -419,7 +434,7 @@ fn hanging() -> Result<(), Failed> {
 }
 
 fn restarted() -> Result<(), Failed> {
-    let mut setting = Setting::new(POLICY)?;
+    let setting = Setting::new(POLICY)?;
     let plugin = setting.plugin(&[])?;
     setting.pod()?.start("before", SCRIPT)?;
     setting.containerd.restart()?;

@@ -188,7 +188,7 @@ fn rejected() -> Result<(), Failed> {
 }
 
 fn restarted() -> Result<(), Failed> {
-    let (mut containerd, files) = (Containerd::start()?, tempfile::tempdir()?);
+    let (containerd, files) = (Containerd::start()?, tempfile::tempdir()?);
     let asked = Recorder::start(&containerd, hook(&files.path().join("hooks"), &[]));
     containerd.pod("web", LABELS)?.start("nginx", "sleep 1000")?;
     containerd.stop();

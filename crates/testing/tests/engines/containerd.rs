@@ -46,7 +46,7 @@ fn writable() -> Result<(), Failed> {
 }
 
 fn restarted() -> Result<(), Failed> {
-    let mut containerd = Containerd::start()?;
+    let containerd = Containerd::start()?;
     let id = containerd.pod("web", &[])?.start("sleeper", "sleep 1000")?;
     containerd.restart()?;
     assert_eq!(containerd.cri().container_status(&id)?.state(), ContainerState::Running);
