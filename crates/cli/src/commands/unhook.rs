@@ -23,6 +23,8 @@ use found::Found;
 /// `knobgate systemd-dropin`. In Docker's daemon.json, its runtimes become the runtimes that they wrap, because Docker does not
 /// start a container whose runtime has no name; the file as it was is beside it.
 ///
+/// The plugin itself, as the package's unit knobgate-nri.service, it only mentions: the unit goes with the package.
+///
 /// What it cannot undo, it prints: then it changes nothing, and the exit status is 1. Other files than these it does not look at.
 /// Policies that are in force stay so.
 ///
@@ -75,6 +77,12 @@ impl Unhook {
                 printable_path(&saved(&daemon_json.path))
             ));
             output.note("a running Docker has to read it: systemctl reload docker");
+            changed = true;
+        }
+        if found.nri_unit_runs {
+            output.note(
+                "knobgate-nri.service runs, which adds hooks to containers: systemctl disable --now knobgate-nri",
+            );
             changed = true;
         }
         if !changed {

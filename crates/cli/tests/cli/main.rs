@@ -19,6 +19,7 @@ mod includes;
 mod learn;
 mod links;
 mod lint;
+mod nri;
 mod packaging;
 mod presets;
 mod replay;

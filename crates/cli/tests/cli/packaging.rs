@@ -41,3 +41,15 @@ fn the_configuration_is_valid_with_and_without_its_comments() {
     assert_eq!(config.metrics_listen.map(|address| address.port()), Some(9477));
     assert_eq!(config.check_interval, AgentConfig::default().check_interval);
 }
+
+#[test]
+fn the_unit_of_the_plugin_has_the_capabilities_that_the_plugin_names() {
+    let file = format!("{TESTS}/../../../packaging/systemd/knobgate-nri.service");
+    let unit = fs::read_to_string(file).unwrap();
+    let has = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    let help = knobgate(["nri", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let named = help.lines().find_map(|line| line.strip_prefix("Privileges: root, ")).unwrap();
+    // Which the first one includes since Linux 6.9.
+    assert_eq!(has, format!("{} CAP_NET_ADMIN", named.trim_end_matches('.')));
+}

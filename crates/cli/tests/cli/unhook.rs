@@ -167,3 +167,23 @@ fn a_configuration_of_docker_that_is_no_json_is_not_changed() {
         assert_eq!(fs::read_to_string(root.path().join("etc/docker/daemon.json")).unwrap(), text);
     }
 }
+
+#[test]
+fn a_plugin_that_runs_is_in_the_way_unless_it_is_the_unit_that_goes_with_the_package() {
+    let process = |pid: u32, cgroup: &str| {
+        let root = tree(&[
+            (&format!("proc/{pid}/cmdline"), "knobgate\0nri\0"),
+            (&format!("proc/{pid}/cgroup"), cgroup),
+            ("etc/containers/oci/hooks.d/a.json", HOOK),
+        ]);
+        symlink("/usr/bin/knobgate (deleted)", root.path().join(format!("proc/{pid}/exe"))).unwrap();
+        let output = unhook(root.path());
+        let removed = !root.path().join("etc/containers/oci/hooks.d/a.json").exists();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap(), removed)
+    };
+    let (status, said, removed) = process(7, "0::/user.slice/x.scope\n");
+    assert!(status == Some(1) && !removed && said.starts_with("process 7 is `knobgate nri`"), "{said}");
+    let (status, said, removed) = process(8, "1:name=systemd:/\n0::/system.slice/knobgate-nri.service\n");
+    assert!(status == Some(0) && removed, "{said}");
+    assert!(said.contains("systemctl disable --now knobgate-nri"), "{said}");
+}

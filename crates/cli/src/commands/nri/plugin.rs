@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use knobgate_nri::messages::{Container, PodSandbox};
 use knobgate_nri::{Adjustment, Events, Plugin, Rejection, Runtime, SessionError};
+use sd_notify::NotifyState;
 
 use super::injected_hooks::InjectedHooks;
 use super::start_check::StartCheck;
@@ -46,6 +47,13 @@ impl<'a, C: StartCheck> KnobgatePlugin<'a, C> {
     }
 }
 
+/// Tells systemd that the plugin is up, and what `systemctl status` shows. It is up even without a runtime: nothing should wait longer
+/// for it than it takes to ask a runtime that is there.
+fn systemd_status(said: &str) {
+    // Whoever does not listen does not need to know.
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&printable(said))]);
+}
+
 impl<C: StartCheck> Plugin for KnobgatePlugin<'_, C> {
     fn events(&self) -> Events {
         match self.hooks {
@@ -55,7 +63,9 @@ impl<C: StartCheck> Plugin for KnobgatePlugin<'_, C> {
     }
 
     fn connected(&mut self, runtime: &Runtime) {
-        self.output.note(format!("registered with {} {}", runtime.name, runtime.version));
+        let said = format!("registered with {} {}", runtime.name, runtime.version);
+        systemd_status(&said);
+        self.output.note(said);
     }
 
     fn disconnected(&mut self, why: &SessionError) {
@@ -65,11 +75,13 @@ impl<C: StartCheck> Plugin for KnobgatePlugin<'_, C> {
             }
             _ => "",
         };
-        self.output.warning(format!(
+        let said = format!(
             "{}: {}{hint}; trying again, and containers start without policies until then",
             self.socket.display(),
             chain(why)
-        ));
+        );
+        systemd_status(&said);
+        self.output.warning(said);
     }
 
     fn synchronize(&mut self, _: &[PodSandbox], containers: &[Container]) {

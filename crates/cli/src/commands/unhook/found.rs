@@ -36,6 +36,8 @@ const LXC_CONTAINERS: &str = "var/lib/lxc";
 const PROGRAM: &str = "/usr/bin/knobgate";
 /// Where the package has what hooks refer to.
 const OURS: &str = "/usr/share/knobgate/";
+/// The package's unit of the plugin, as the last part of the path of its cgroup.
+const NRI_UNIT: &str = "/knobgate-nri.service";
 /// Pins of programs, which units refer to.
 const PINS: &str = "/sys/fs/bpf/knobgate/";
 
@@ -46,6 +48,8 @@ pub(super) struct Found {
     pub(super) removable: Vec<PathBuf>,
     /// What has to be changed by hand, a line for each.
     pub(super) in_the_way: Vec<String>,
+    /// Whether the package's unit of the plugin runs, which is stopped with the package.
+    pub(super) nri_unit_runs: bool,
 }
 
 #[derive(Deserialize)]
@@ -139,7 +143,13 @@ impl Found {
                 program.to_str().is_some_and(|program| is_knobgate(program.trim_end_matches(" (deleted)")))
             });
             let command = fs::read(process.join("cmdline")).unwrap_or_default();
-            if is_ours && command.split(|byte| *byte == 0).nth(1) == Some(b"nri") {
+            if !is_ours || command.split(|byte| *byte == 0).nth(1) != Some(b"nri") {
+                continue;
+            }
+            let cgroups = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+            if cgroups.lines().any(|line| line.ends_with(NRI_UNIT)) {
+                self.nri_unit_runs = true;
+            } else {
                 self.in_the_way.push(format!(
                     "process {pid} is `knobgate nri`, which adds hooks to containers: stop it, and keep it from starting again"
                 ));
