@@ -1,9 +1,10 @@
 //! The file system on which links are pinned.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::statfs;
+use rustix::fs::{fstatfs, statfs};
 use rustix::io::Errno;
 
 use crate::attachment_name::AttachmentName;
@@ -123,6 +124,11 @@ impl Bpffs {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Whether an open file is on a bpffs.
+pub(crate) fn is_bpffs(file: &OwnedFd) -> bool {
+    fstatfs(file).is_ok_and(|found| found.f_type as u32 == BPF_FS_MAGIC)
 }
 
 /// The magic number of the file system at `path`.
