@@ -2,19 +2,19 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
-use knobgate_kernel::{Cgroup, ScratchCgroup, start_inside};
+use knobgate_kernel::{Cgroup, ProcessFd, ProcessId, ScratchCgroup, start_inside};
 use knobgate_testing::{Reaped, Test, scratch};
 use libtest_mimic::Failed;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_string, fsmount,
     fsopen, move_mount,
 };
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use tempfile::TempDir;
 
 use crate::setting::{copy_for_others, knobgate, policy, stderr};
@@ -29,8 +29,11 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// Nobody, outside of the user namespace.
 const USER: u32 = 65534;
+/// The options of a bpffs that delegate something.
+type Options<'a> = &'a [(&'a str, &'a str)];
+
 /// Everything.
-const ALL: &[(&str, &str)] = &[
+const ALL: Options<'static> = &[
     ("delegate_cmds", "any"),
     ("delegate_maps", "any"),
     ("delegate_progs", "any"),
@@ -89,7 +92,7 @@ impl Delegated {
 
     /// Runs `script` as root of a user namespace in which `/sys/fs/bpf` has these options, and returns what it prints. `$K` is
     /// knobgate, `$P` the policy, and `$C` the other cgroup.
-    fn sh(&self, options: &[(&str, &str)], script: &str) -> Result<String, Failed> {
+    fn sh(&self, options: Options<'_>, script: &str) -> Result<String, Failed> {
         let user = format!("--reuid={USER}");
         let group = format!("--regid={USER}");
         let mut command = Command::new("setpriv");
@@ -118,9 +121,8 @@ impl Delegated {
 
 /// Another process's descriptor.
 fn taken(pid: u32, fd: i32) -> Result<OwnedFd, Failed> {
-    let pid = Pid::from_raw(pid.cast_signed()).ok_or("a process id")?;
-    let process = pidfd_open(pid, PidfdFlags::empty())?;
-    Ok(pidfd_getfd(&process, fd, PidfdGetfdFlags::empty())?)
+    let process = ProcessFd::open(ProcessId::new(pid).ok_or("a process id")?)?;
+    Ok(pidfd_getfd(process.as_fd(), fd, PidfdGetfdFlags::empty())?)
 }
 
 fn expect_all(printed: &str, expected: &[&str]) {
@@ -156,7 +158,7 @@ fn delegated() -> Result<(), Failed> {
     );
 
     let doctor = "$K doctor --bpf-token /sys/fs/bpf --json; echo = $?";
-    let printed = place.sh(ALL, &doctor)?;
+    let printed = place.sh(ALL, doctor)?;
     expect_all(&printed, &["in a user namespace with a BPF token of /sys/fs/bpf", "\n= 0\n"]);
     let works = |what: &str| printed.lines().any(|line| line.contains(what) && line.contains("\"ok\""));
     assert!(works("\"hook\"") && works("\"links\"") && works("\"departures\""), "{printed}");
@@ -183,7 +185,7 @@ fn hidden() -> Result<(), Failed> {
 fn not_delegated() -> Result<(), Failed> {
     let place = Delegated::new()?;
     let needed = "it has to be mounted with delegate_progs=cgroup_sysctl and delegate_attachs=cgroup_sysctl";
-    let cases: [(&[(&str, &str)], &[&str], &str); 6] = [
+    let cases: [(Options<'_>, &[&str], &str); 6] = [
         (&[], &["the bpffs at /sys/fs/bpf delegates nothing"], "= 3"),
         (&[("delegate_cmds", "any"), ("delegate_maps", "any")], &[needed], "= 3"),
         (

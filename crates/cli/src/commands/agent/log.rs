@@ -9,6 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use knobgate::{LogFormat, LogLevel};
+#[cfg(feature = "otlp")]
+use knobgate_agent::OtlpExporter;
 use knobgate_agent::{Metrics, Notice, Reporter, Severity};
 
 use super::entry::Entry;
@@ -26,6 +28,8 @@ pub(super) struct Log {
     entries: SyncSender<Entry>,
     level: Severity,
     metrics: Arc<Metrics>,
+    #[cfg(feature = "otlp")]
+    collector: Option<Arc<OtlpExporter>>,
 }
 
 /// The thread that writes.
@@ -80,7 +84,20 @@ impl Log {
         thread.map_err(|error| {
             Failure::machine("cannot start the thread that writes the log").because(error)
         })?;
-        Ok((Self { entries, level, metrics }, LogWriter { written }))
+        let log = Self {
+            entries,
+            level,
+            metrics,
+            #[cfg(feature = "otlp")]
+            collector: None,
+        };
+        Ok((log, LogWriter { written }))
+    }
+
+    /// The same log, which a collector gets, too.
+    #[cfg(feature = "otlp")]
+    pub(super) fn with_collector(self, exporter: OtlpExporter) -> Self {
+        Self { collector: Some(Arc::new(exporter)), ..self }
     }
 
     /// Writes an entry, if it is severe enough. Never waits.
@@ -88,13 +105,17 @@ impl Log {
         if entry.severity > self.level {
             return;
         }
+        #[cfg(feature = "otlp")]
+        if let Some(collector) = &self.collector {
+            collector.send((&entry).into());
+        }
         if self.entries.try_send(entry).is_err() {
             self.metrics.count_unlogged();
         }
     }
 
     /// Where what the log could not take is counted.
-    pub(super) fn metrics(&self) -> &Metrics {
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 }
