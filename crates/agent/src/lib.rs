@@ -25,6 +25,8 @@ mod knob_watch;
 mod lock;
 mod metrics;
 mod notice;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod reporter;
 mod rfc_3339;
 mod service;
@@ -41,6 +43,8 @@ pub use knob_watch::{KnobWatch, NotObserved};
 pub use lock::RUN_DIRECTORY;
 pub use metrics::Metrics;
 pub use notice::{Notice, NoticeField, NoticeKind, Severity};
+#[cfg(feature = "otlp")]
+pub use otlp::{Collected, OtlpExporter, OtlpRecord};
 pub use reporter::Reporter;
 pub use service::Service;
 pub use service_error::ServiceError;

@@ -37,6 +37,8 @@ pub struct Metrics {
     suppressed: Family<Labels<String, 1>, Counter>,
     lost: Counter,
     unlogged: Counter,
+    #[cfg(feature = "otlp")]
+    uncollected: Counter,
 }
 
 /// Labels with their values.
@@ -78,6 +80,8 @@ impl Metrics {
             suppressed: Family::default(),
             lost: Counter::default(),
             unlogged: Counter::default(),
+            #[cfg(feature = "otlp")]
+            uncollected: Counter::default(),
         };
         // A series that begins at 1 would hide the first one from rate().
         for kind in NoticeKind::ALL {
@@ -118,6 +122,12 @@ impl Metrics {
             "Lines that nobody took from the agent in time",
             self.unlogged.clone(),
         );
+        #[cfg(feature = "otlp")]
+        registry.register(
+            "otlp_records_lost",
+            "Entries of the log that the collector did not take",
+            self.uncollected.clone(),
+        );
         registry.register_collector(Box::new(Arc::clone(&self.scraped)));
         self
     }
@@ -151,6 +161,18 @@ impl Metrics {
     /// Counts events that were lost on the way to the agent's log.
     pub fn count_lost(&self, events: u64) {
         self.lost.inc_by(events);
+    }
+
+    /// Counts entries of the log that the collector did not take.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn count_uncollected(&self, entries: u64) {
+        self.uncollected.inc_by(entries);
+    }
+
+    /// How many entries of the log the collector did not take.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn uncollected(&self) -> u64 {
+        self.uncollected.get()
     }
 
     /// Counts a line of the log that nobody took.

@@ -39,7 +39,8 @@ pub(crate) fn cannot_load() -> Option<String> {
         Capabilities::of_this_process().ok().filter(|capabilities| !capabilities.can_load())?;
     let lacks: Vec<String> = capabilities.lacks_for_loading().map(|one| one.to_string()).collect();
     Some(match &lacks[..] {
-        [] => "this process is in a user namespace, where its capabilities do not count; run knobgate outside this container"
+        [] => "this process is in a user namespace, where its capabilities do not count; run knobgate outside this container, or \
+             with a BPF token if there is one for this user namespace (--bpf-token)"
             .to_owned(),
         lacks => format!("this process lacks {} to load programs; run knobgate as root", lacks.join(", ")),
     })
@@ -56,7 +57,8 @@ pub(crate) fn load_failure(failure: Failure, error: LoadError) -> Failure {
         LoadError::NotPermitted { .. }
             if capabilities.is_some_and(|one| !one.in_initial_user_namespace()) =>
         {
-            "; run knobgate outside this container, or try the policy without the kernel: knobgate explain"
+            "; run knobgate outside this container, or with a BPF token if there is one for this user namespace (--bpf-token), or \
+             try the policy without the kernel: knobgate explain"
         }
         LoadError::NotPermitted { .. } => {
             "; run knobgate as root, or try the policy without the kernel: knobgate explain"

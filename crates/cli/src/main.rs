@@ -5,6 +5,7 @@
 //!
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
+//! - [`bpf_token`] is about loading programs in a user namespace;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
 //! - [`events_file`] reads recorded events, [`mod@live_events`] those that happen now, and [`memories`] those that attached policies
 //!   remember; [`filter_argument`] chooses among them;
@@ -33,6 +34,7 @@
 
 mod attachment_failure;
 mod attachment_names;
+mod bpf_token;
 mod cgroup_argument;
 mod commands;
 mod decider;

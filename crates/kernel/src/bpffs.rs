@@ -1,10 +1,11 @@
 //! The file system on which links are pinned.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::statfs;
+use rustix::fs::{fstatfs, statfs};
 use rustix::io::Errno;
 
 use crate::attachment_name::AttachmentName;
@@ -137,6 +138,11 @@ impl Bpffs {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Whether an open file is on a bpffs.
+pub(crate) fn is_bpffs(file: &OwnedFd) -> bool {
+    fstatfs(file).is_ok_and(|found| found.f_type as u32 == BPF_FS_MAGIC)
 }
 
 /// The magic number of the file system at `path`.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
+use crate::token::BpfToken;
+
 /// The inode number of the initial user namespace: `PROC_USER_INIT_INO` in include/linux/proc_ns.h.
 const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
 
@@ -139,6 +141,7 @@ impl Credentials {
 pub struct Capabilities {
     effective: CapabilitySet,
     in_initial_user_namespace: bool,
+    has_token: bool,
 }
 
 impl Capabilities {
@@ -151,10 +154,12 @@ impl Capabilities {
         let effective = Credentials::read("/proc/thread-self/status")?.effective;
         let in_initial_user_namespace = fs::metadata("/proc/thread-self/ns/user")
             .map_or(true, |namespace| namespace.ino() == INITIAL_USER_NAMESPACE);
-        Ok(Self { effective, in_initial_user_namespace })
+        let has_token = BpfToken::of_this_process().is_some();
+        Ok(Self { effective, in_initial_user_namespace, has_token })
     }
 
-    /// Whether the process is in the initial user namespace. In others, capabilities do not count for bpf(2).
+    /// Whether the process is in the initial user namespace. In others, capabilities do not count for bpf(2) without a
+    /// [`BpfToken`].
     pub fn in_initial_user_namespace(self) -> bool {
         self.in_initial_user_namespace
     }
@@ -167,9 +172,10 @@ impl Capabilities {
     }
 
     /// Whether compiled policies can be loaded: that takes `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or
-    /// `CAP_SYS_ADMIN` instead of each (`bpf_prog_load()` in kernel/bpf/syscall.c), in the initial user namespace.
+    /// `CAP_SYS_ADMIN` instead of each (`bpf_prog_load()` in kernel/bpf/syscall.c), in the initial user namespace or with a
+    /// [`BpfToken`].
     pub fn can_load(self) -> bool {
-        self.in_initial_user_namespace && self.lacks_for_loading().next().is_none()
+        (self.in_initial_user_namespace || self.has_token) && self.lacks_for_loading().next().is_none()
     }
 
     /// The capabilities for that which this process does not have, whatever user namespace it is in.
@@ -194,13 +200,18 @@ mod tests {
             (0x20_0000, &[Capability::SysAdmin], true),
         ];
         for (effective, expected, can_load) in cases {
-            let capabilities =
-                Capabilities { effective: CapabilitySet(effective), in_initial_user_namespace: true };
+            let capabilities = Capabilities {
+                effective: CapabilitySet(effective),
+                in_initial_user_namespace: true,
+                has_token: false,
+            };
             let found: Vec<_> =
                 Capability::FOR_BPF.into_iter().filter(|&one| capabilities.has(one)).collect();
             assert_eq!(found, expected, "{effective:x}");
             assert_eq!(capabilities.can_load(), can_load, "{effective:x}");
-            assert!(!Capabilities { in_initial_user_namespace: false, ..capabilities }.can_load());
+            let elsewhere = Capabilities { in_initial_user_namespace: false, ..capabilities };
+            assert!(!elsewhere.can_load());
+            assert_eq!(Capabilities { has_token: true, ..elsewhere }.can_load(), can_load);
         }
     }
 

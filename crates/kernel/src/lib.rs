@@ -22,6 +22,7 @@
 //!   its cgroup.
 //! - **Guarded cgroups** ([`GuardedCgroups`]) are those whose processes should stay there and below: each that leaves is
 //!   reported, with who moved it.
+//! - A **token** ([`BpfToken`]) lets a process of another user namespace load what was delegated to that.
 //! - A **probe** ([`probe()`]) finds out what the kernel supports by trying it. A version number proves nothing.
 //!
 //! Errors say what failed, on what, and what to do. Their `source()` is the kernel's answer.
@@ -124,6 +125,7 @@ mod teardown;
 #[doc(hidden)]
 pub mod test_util;
 mod threads;
+mod token;
 mod traced_records;
 mod traced_tasks;
 mod tracepoint;
@@ -184,6 +186,7 @@ pub use spawn::{
 pub use started_process::StartedProcess;
 pub use syscall_results::{SyscallRecord, SyscallResults, SyscallResultsError};
 pub use threads::ThreadCount;
+pub use token::{BpfToken, BpfTokenError, Delegation};
 pub use tracking_error::TrackingError;
 pub use transaction::{Lateness, Transaction};
 pub use verifier_log::{LogLevel, SourceLine, VerifierLog};

@@ -13,8 +13,9 @@ use crate::load_request::LoadRequest;
 use crate::locked_memory::{self, with_raised_limit};
 use crate::map::{Map, possible_cpus};
 use crate::object::kernel_name;
-use crate::program::ProgramFd;
+use crate::program::{ProgramFd, has_line_info};
 use crate::sys::bpf::{self, MapSpec};
+use crate::token::BpfToken;
 
 /// A loaded program with its maps.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ pub fn load_with_maps(
     check_storage(program)?;
     let names = program.maps.iter().map(|def| def.name.clone());
     let maps: Vec<_> = names.zip(maps).collect();
-    let (fd, has_line_info) = LoadRequest::new(program, &maps, options)?.load()?;
+    let (fd, has_lines) = LoadRequest::new(program, &maps, options)?.load()?;
     for (index, (_, map)) in maps.iter().enumerate() {
         if !program.relocations.iter().any(|relocation| relocation.map == index) {
             // A failure only means that others cannot find this map.
@@ -96,7 +97,7 @@ pub fn load_with_maps(
             .map_err(|source| LoadError::MapContents { map: name.clone(), source })?;
     }
     let program = ProgramFd::from_fd(fd);
-    let has_line_info = has_line_info && program.info().is_ok_and(|info| info.has_line_info);
+    let has_line_info = has_line_info(has_lines, program.info().ok().as_ref());
     Ok(LoadedProgram { program, maps, has_line_info })
 }
 
@@ -138,6 +139,14 @@ pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
 }
 
 fn map_error(program: &str, def: &MapDef, error: Errno) -> LoadError {
+    if error == Errno::PERM {
+        let what = || format!("create the map \"{}\"", def.name);
+        let lacks =
+            |token: &BpfToken| [token.lacks_for_programs(), token.lacks_for_maps(&[def.kind])].concat();
+        if let Some(error) = LoadError::not_delegated(what, lacks) {
+            return error;
+        }
+    }
     let capabilities = Capabilities::of_this_process().ok();
     let source = error.into();
     match (error, locked_memory::limit()) {

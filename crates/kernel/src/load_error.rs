@@ -1,9 +1,13 @@
 //! Why a program could not be loaded.
 
 use std::io;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
 
 use crate::capabilities::Capabilities;
 use crate::object::BpfObjectError;
+use crate::token::{BpfToken, Delegation};
 use crate::verifier_log::VerifierLog;
 
 /// Why a program could not be loaded.
@@ -50,6 +54,22 @@ pub enum LoadError {
         program: String,
         /// The capabilities of this process, if they could be read.
         capabilities: Option<Capabilities>,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The BPF token of this process does not delegate it.
+    #[error(
+        "cannot {what}: the bpffs at {} does not delegate that; it has to be mounted with {}",
+        bpffs.display(),
+        lacks.iter().map(Delegation::to_string).collect::<Vec<_>>().join(" and ")
+    )]
+    NotDelegated {
+        /// What failed: creating a map or loading a program, with its name.
+        what: String,
+        /// Where the bpffs is mounted.
+        bpffs: PathBuf,
+        /// What it does not delegate.
+        lacks: Vec<Delegation>,
         /// The kernel's answer.
         source: io::Error,
     },
@@ -164,12 +184,28 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// That the token of this process does not delegate what is not permitted, if so.
+    pub(crate) fn not_delegated(
+        what: impl FnOnce() -> String,
+        lacks: impl FnOnce(&BpfToken) -> Vec<Delegation>,
+    ) -> Option<Self> {
+        let token = BpfToken::of_this_process()?;
+        let lacks = Some(lacks(token)).filter(|lacks| !lacks.is_empty())?;
+        Some(Self::NotDelegated {
+            what: what(),
+            bpffs: token.bpffs().to_owned(),
+            lacks,
+            source: Errno::PERM.into(),
+        })
+    }
+
     /// The kernel's answer, if it was asked.
     pub fn os_error(&self) -> Option<&io::Error> {
         match self {
             Self::Rejected { source, .. }
             | Self::TooLarge { source, .. }
             | Self::NotPermitted { source, .. }
+            | Self::NotDelegated { source, .. }
             | Self::LockedMemory { source, .. }
             | Self::Unsupported { source, .. }
             | Self::NoMemory { source, .. } => Some(source),

@@ -15,6 +15,7 @@ use crate::locked_memory::{self, with_raised_limit};
 use crate::map::Map;
 use crate::object::kernel_name;
 use crate::sys::bpf::{self, DebugSpec, LogSpec, ProgramSpec};
+use crate::token::BpfToken;
 use crate::verifier_log::{LogLevel, VerifierLog};
 
 /// A program in the encoding of the kernel, with descriptors of its maps.
@@ -108,6 +109,10 @@ impl<'a> LoadRequest<'a> {
         let program = self.program.name.clone();
         let source: io::Error = error.into();
         if error == Errno::PERM {
+            let what = || format!("load \"{program}\"");
+            if let Some(error) = LoadError::not_delegated(what, BpfToken::lacks_for_programs) {
+                return error;
+            }
             let capabilities = Capabilities::of_this_process().ok();
             return match locked_memory::limit() {
                 Some(limit) if capabilities.is_some_and(Capabilities::can_load) => {

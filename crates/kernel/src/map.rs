@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::fdinfo::FdInfo;
 use crate::object::{BpfObjectError, ids, name_text, open_by_id};
 use crate::sys::bpf::{MapFd, Object, read_only_map};
+use crate::token::BpfToken;
 
 /// A descriptor of a map.
 #[derive(Debug)]
@@ -197,7 +198,8 @@ impl Map {
         Ok(values)
     }
 
-    /// A second descriptor of the same map, with which its contents can only be read.
+    /// A second descriptor of the same map, with which its contents can only be read. A process that uses a [`BpfToken`] cannot have
+    /// one, and gets one like this.
     ///
     /// # Errors
     ///
@@ -205,6 +207,9 @@ impl Map {
     pub fn read_only(&self) -> Result<Self, BpfObjectError> {
         let id = self.info().id;
         let opened = read_only_map(id);
+        if opened.as_ref().err() == Some(&Errno::PERM) && BpfToken::of_this_process().is_some() {
+            return self.try_clone();
+        }
         Self::from_fd(opened.map_err(|error| {
             BpfObjectError::new(format!("open the map with id {id} for reading"), "CAP_SYS_ADMIN", error)
         })?)

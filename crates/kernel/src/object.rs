@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use knobgate_bpf::uapi::BPF_OBJ_NAME_LEN;
 use rustix::io::Errno;
 
+use crate::capabilities::Capabilities;
 use crate::sys::bpf::{self, Object};
 
 /// Why an operation on a program, map or link failed.
@@ -21,7 +22,7 @@ pub enum BpfObjectError {
         id: u32,
     },
     /// A capability is missing.
-    #[error("cannot {doing}: it takes {needs}")]
+    #[error("cannot {doing}: it takes {needs}{}", where_it_counts())]
     NotPermitted {
         /// What failed.
         doing: String,
@@ -72,6 +73,16 @@ impl BpfObjectError {
     pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(Errno) -> Self {
         let doing = doing.into();
         move |error| Self::Failed { doing, error: error.into() }
+    }
+}
+
+/// Where a capability has to be, if this process is somewhere else.
+fn where_it_counts() -> &'static str {
+    match Capabilities::of_this_process() {
+        Ok(capabilities) if !capabilities.in_initial_user_namespace() => {
+            " in the initial user namespace, where this process is not; a BPF token is not enough"
+        }
+        _ => "",
     }
 }
 

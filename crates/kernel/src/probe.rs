@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use crate::program::ProgramFd;
 use crate::task_layout::task_offsets;
+use crate::token::BpfToken;
 
 pub use attaching::{AttachProbes, probe_attaching};
 pub use instructions::{InstructionProbes, probe_instructions};
@@ -183,6 +184,10 @@ pub fn probe() -> Probes {
         bpf_loop: programs::bpf_loop(),
         jit: match base.info() {
             Ok(info) if info.jited_bytes > 0 => ProbeOutcome::Yes,
+            // That takes capabilities in the initial user namespace.
+            Ok(_) if BpfToken::of_this_process().is_some() => {
+                ProbeOutcome::Unknown("the kernel does not tell this user namespace".to_owned())
+            }
             Ok(_) => ProbeOutcome::No,
             Err(error) => ProbeOutcome::Unknown(error.to_string()),
         },

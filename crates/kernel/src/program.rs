@@ -9,6 +9,7 @@ use crate::fdinfo::FdInfo;
 use crate::map::Map;
 use crate::object::{BpfObjectError, ids, name_text, open_by_id};
 use crate::sys::bpf::{self, Object};
+use crate::token::BpfToken;
 
 /// A descriptor of a loaded program.
 #[derive(Debug)]
@@ -53,6 +54,13 @@ impl ProgramInfo {
     pub fn is_for_sysctl(&self) -> bool {
         self.kind == BPF_PROG_TYPE_CGROUP_SYSCTL
     }
+}
+
+/// Whether the kernel has the line information with which it accepted a program. With a BPF token, it does not tell: that takes
+/// capabilities in the initial user namespace (`bpf_prog_get_info_by_fd()`, kernel/bpf/syscall.c).
+pub(crate) fn has_line_info(accepted_with_it: bool, info: Option<&ProgramInfo>) -> bool {
+    let is_there = || info.is_some_and(|info| info.has_line_info);
+    accepted_with_it && (BpfToken::of_this_process().is_some() || is_there())
 }
 
 impl ProgramFd {

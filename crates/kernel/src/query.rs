@@ -9,6 +9,7 @@ use crate::cgroup::Cgroup;
 use crate::link_error::LinkError;
 use crate::object::BpfObjectError;
 use crate::sys::bpf;
+use crate::token::BpfToken;
 
 /// The programs of this hook that are attached to a cgroup itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,14 +51,18 @@ impl Cgroup {
 
     /// Checks that a program is [effective](Self::effective).
     ///
+    /// A process that uses a [`BpfToken`] cannot ask. There, it has to be enough that the kernel made the link: a link is in multi
+    /// mode, in which every program runs.
+    ///
     /// # Errors
     ///
     /// [`LinkError::NotEffective`], [`Object`](LinkError::Object).
     pub fn ensure_effective(&self, program_id: u32) -> Result<(), LinkError> {
-        if self.effective()?.contains(&program_id) {
-            Ok(())
-        } else {
-            Err(LinkError::NotEffective { cgroup: self.path().to_owned(), program_id })
+        match self.effective() {
+            Ok(ids) if ids.contains(&program_id) => Ok(()),
+            Ok(_) => Err(LinkError::NotEffective { cgroup: self.path().to_owned(), program_id }),
+            Err(BpfObjectError::NotPermitted { .. }) if BpfToken::of_this_process().is_some() => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::load_error::LoadError;
 use crate::object::BpfObjectError;
+use crate::token::BpfToken;
 
 /// Where the kernel's BTF is.
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -34,7 +35,7 @@ pub enum TrackingError {
         /// What went wrong.
         error: io::Error,
     },
-    /// A map cannot be created. Before Linux 5.8, there are no ring buffers.
+    /// A map cannot be created: before Linux 5.8, there are no ring buffers. Or a BPF token does not delegate what this takes.
     #[error(transparent)]
     Map(#[from] LoadError),
     /// A map cannot be used.
@@ -62,6 +63,13 @@ impl From<LayoutError> for TrackingError {
 impl TrackingError {
     pub(crate) fn on(tracepoint: &CStr) -> impl FnOnce(Errno) -> Self {
         let tracepoint = tracepoint.to_string_lossy().into_owned();
-        move |error| Self::Tracepoint { tracepoint, error: error.into() }
+        move |error| {
+            let what = || format!("load the program for the tracepoint {tracepoint}");
+            let not_delegated = || LoadError::not_delegated(what, BpfToken::lacks_for_tracepoints);
+            match (error == Errno::PERM).then(not_delegated).flatten() {
+                Some(error) => Self::Map(error),
+                None => Self::Tracepoint { tracepoint, error: error.into() },
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::load::{check_storage, create_maps};
 use crate::load_error::LoadError;
 use crate::load_options::LoadOptions;
 use crate::load_request::LoadRequest;
-use crate::program::{ProgramFd, ProgramInfo};
+use crate::program::{ProgramFd, ProgramInfo, has_line_info};
 use crate::verifier_log::{LogLevel, VerifierLog};
 use crate::verifier_stats::VerifierStats;
 
@@ -98,7 +98,7 @@ fn statistics(request: &LoadRequest<'_>, program: OwnedFd, has_lines: bool) -> (
     let mut stats = request.log(has_lines, LogLevel::Stats).stats();
     let counted = info.as_ref().map(|info: &ProgramInfo| u64::from(info.verified_insns));
     stats.processed_insns = stats.processed_insns.or(counted.filter(|&count| count > 0));
-    (stats, has_lines && info.is_some_and(|info| info.has_line_info))
+    (stats, has_line_info(has_lines, info.as_ref()))
 }
 
 impl Rejection {

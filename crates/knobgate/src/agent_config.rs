@@ -2,6 +2,7 @@
 //!
 //! The hooks of container runtimes read the same file, so all of it is read here.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -36,6 +37,8 @@ pub struct AgentConfig {
     pub log_format: LogFormat,
     /// What it logs.
     pub log_level: LogLevel,
+    /// The collector that gets its log in OTLP, too.
+    pub log_otlp: Option<OtlpEndpoint>,
     /// The knobs that are to keep their value.
     pub knobs: Vec<KeptKnob>,
     bindings: Vec<Binding>,
@@ -69,6 +72,60 @@ pub enum LogLevel {
     Info,
     /// Each step.
     Debug,
+}
+
+/// A collector that takes logs in OTLP, over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtlpEndpoint {
+    authority: String,
+    path: String,
+    line: usize,
+}
+
+impl OtlpEndpoint {
+    /// The port of collectors.
+    const PORT: &str = "4318";
+
+    /// The endpoint `http://HOST[:PORT][/PATH]`, as in `OTEL_EXPORTER_OTLP_ENDPOINT`: logs go to the path `v1/logs` below it. `line` is
+    /// the line of the file that says so. `None` if this is no such text.
+    pub fn parse(url: &str, line: usize) -> Option<Self> {
+        let rest = url.strip_prefix("http://")?;
+        let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"@?#\"<>\\^`{|}".contains(&byte);
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        if host.is_empty() || !rest.bytes().all(is_plain) {
+            return None;
+        }
+        // The colons of an address of IPv6 are in brackets.
+        let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+            return None;
+        }
+        let authority =
+            if port.is_some() { authority.to_owned() } else { format!("{authority}:{}", Self::PORT) };
+        Some(Self { authority, path: format!("{}/v1/logs", base.trim_end_matches('/')), line })
+    }
+
+    /// The host and the port.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The path to which logs are sent.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The line of the file that says so.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+}
+
+impl fmt::Display for OtlpEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
 }
 
 /// A knob that is to keep its value.
@@ -132,6 +189,8 @@ struct LogTable {
     format: LogFormat,
     #[serde(default)]
     level: LogLevel,
+    #[serde(default)]
+    otlp: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -168,6 +227,7 @@ impl Default for AgentConfig {
             metrics_listen: None,
             log_format: LogFormat::default(),
             log_level: LogLevel::default(),
+            log_otlp: None,
             knobs: Vec::new(),
             bindings: Vec::new(),
         }
@@ -263,6 +323,10 @@ impl AgentConfig {
             metrics_listen: metrics.listen,
             log_format: log.format,
             log_level: log.level,
+            log_otlp: log
+                .otlp
+                .map(|url| endpoint(&url, line(url.span())).map_err(|what| wrong(url.span(), what)))
+                .transpose()?,
             knobs: knobs(knob, wrong)?,
             bindings,
         })
@@ -272,6 +336,19 @@ impl AgentConfig {
     pub(crate) fn into_bindings(self) -> Vec<Binding> {
         self.bindings
     }
+}
+
+/// The endpoint that the file names, or why it is none.
+fn endpoint(url: &Spanned<String>, line: usize) -> Result<OtlpEndpoint, String> {
+    let url = url.get_ref();
+    OtlpEndpoint::parse(url, line).ok_or_else(|| {
+        if url.starts_with("https://") {
+            "OTLP goes over http:// here; for TLS, run a collector on this machine, which hands it on"
+                .to_owned()
+        } else {
+            "this is no endpoint such as \"http://127.0.0.1:4318\"".to_owned()
+        }
+    })
 }
 
 /// An interval: a number and its unit.
@@ -357,6 +434,7 @@ mod tests {
         assert!(!config.repair);
         assert_eq!(config.metrics_listen, "[::1]:9477".parse().ok());
         assert_eq!((config.log_format, config.log_level), (LogFormat::Json, LogLevel::Warn));
+        assert_eq!(config.log_otlp, None);
         let knob =
             KeptKnob { name: "kernel.core_pattern".parse().unwrap(), value: "core".to_owned(), repair: true };
         assert_eq!(config.knobs, [knob]);
@@ -366,6 +444,32 @@ mod tests {
     fn an_empty_file_says_what_no_file_says() {
         let (config, default) = (parse("").unwrap(), AgentConfig::default());
         assert_eq!(format!("{config:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn an_endpoint_for_otlp_has_a_port_and_a_path() {
+        for (url, expected) in [
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/logs"),
+            ("http://collector", "http://collector:4318/v1/logs"),
+            ("http://[::1]", "http://[::1]:4318/v1/logs"),
+            ("http://[::1]:80/otlp/", "http://[::1]:80/otlp/v1/logs"),
+        ] {
+            let config = parse(&format!("[log]\notlp = \"{url}\"\n")).unwrap();
+            let endpoint = config.log_otlp.unwrap();
+            assert_eq!((endpoint.to_string().as_str(), endpoint.line()), (expected, 2));
+        }
+        for (url, expected) in [
+            ("https://collector", "agent.toml:2: OTLP goes over http:// here"),
+            ("http://", "agent.toml:2: this is no endpoint"),
+            ("http://:4318", "agent.toml:2: this is no endpoint"),
+            ("http://a:99999", "agent.toml:2: this is no endpoint"),
+            ("http://user@a", "agent.toml:2: this is no endpoint"),
+            ("http://a/\\r\\nX: y", "agent.toml:2: this is no endpoint"),
+            ("127.0.0.1:4318", "agent.toml:2: this is no endpoint"),
+        ] {
+            let error = parse(&format!("[log]\notlp = \"{url}\"\n")).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{url:?}: {error}");
+        }
     }
 
     #[test]

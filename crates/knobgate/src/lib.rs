@@ -143,7 +143,7 @@ pub use knobgate_policy as policy;
 pub use knobgate_workload as workload;
 
 #[cfg(feature = "containers")]
-pub use agent_config::{AgentConfig, KeptKnob, LogFormat, LogLevel};
+pub use agent_config::{AgentConfig, KeptKnob, LogFormat, LogLevel, OtlpEndpoint};
 pub use apply::Applied;
 pub use attached_policy::{AttachedPolicy, RuleCounters};
 pub use attachment_error::AttachmentError;

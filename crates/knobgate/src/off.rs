@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use knobgate_kernel::AttachmentName;
+use knobgate_kernel::{AttachmentName, Capabilities};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{geteuid, getuid};
@@ -107,6 +107,9 @@ impl Off {
 
     /// Which policies are off now.
     ///
+    /// Root of another user namespace, who loads programs with a BPF token, often sees a directory that is for root of the machine
+    /// alone. What that one has put off are its own attachments, so it does not count here.
+    ///
     /// # Errors
     ///
     /// [`OffError::Io`], [`Untrusted`](OffError::Untrusted).
@@ -122,6 +125,9 @@ impl Off {
         let mut off = Self::default();
         let entries = match fs::symlink_metadata(directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(off),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && in_other_user_namespace() => {
+                return Ok(off);
+            }
             found => {
                 check(directory, &found.map_err(io("examine", directory))?)?;
                 fs::read_dir(directory).map_err(io("list", directory))?
@@ -291,6 +297,10 @@ impl fmt::Display for OffNote {
 
 fn io(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> OffError {
     move |source| OffError::Io { doing, path: path.to_owned(), source }
+}
+
+fn in_other_user_namespace() -> bool {
+    Capabilities::of_this_process().is_ok_and(|capabilities| !capabilities.in_initial_user_namespace())
 }
 
 /// Fails if it is no directory, or if others than root, or this user, can change it.

@@ -4,6 +4,7 @@ mod decisions;
 mod entry;
 mod log;
 mod log_queue;
+mod otlp;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,7 +58,12 @@ impl AgentCommand {
         let config = AgentConfig::read_or_default(self.config.as_deref());
         let config = config.map_err(|error| failure(error.into()))?;
         let service = Service::new();
-        let (log, written) = Log::start(config.log_format, config.log_level, Arc::clone(service.metrics()))?;
+        let (mut log, written) =
+            Log::start(config.log_format, config.log_level, Arc::clone(service.metrics()))?;
+        if let Some(endpoint) = &config.log_otlp {
+            let file = self.config.as_deref().unwrap_or(Path::new(AgentConfig::PATH));
+            log = otlp::with_collector(log, endpoint, file)?;
+        }
         let mut options = AgentOptions::default();
         (options.policies, options.config) = (self.policies, self.config);
         let ended = serve(&service, options, &config, &log, &signals);

@@ -8,6 +8,7 @@ use knobgate::{Applied, Attachments, CgroupRef};
 use knobgate_kernel::{Cgroup, CgroupType, LinkSource, MovedAway, ThreadCount};
 
 use crate::attachment_failure::parse_name;
+use crate::bpf_token::BpfTokenArgs;
 use crate::cgroup_argument::{summarize, type_of};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
@@ -32,7 +33,11 @@ use crate::target::{TARGETS, Target, TargetArgs};
 /// it has for itself. When the container ends, the cgroup is removed, and the policy is gone with it: one for all containers
 /// goes on the cgroup above.
 ///
-/// Privileges: root, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON; to attach again under a name that is in use: CAP_SYS_ADMIN.
+/// With --bpf-token, root of a user namespace to which BPF is delegated attaches policies. Replacing one is not possible then:
+/// detach it before. Attachments are in the bpffs at /sys/fs/bpf, so it is best mounted there.
+///
+/// Privileges: root, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON; to attach again under a name that is in use: CAP_SYS_ADMIN; with
+/// --bpf-token, those of a user namespace are enough to attach.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("where").args(TARGETS).required(true).multiple(true), after_long_help = EXAMPLES)]
 pub(crate) struct Attach {
@@ -40,6 +45,8 @@ pub(crate) struct Attach {
     source: ProgramSourceArgs,
     #[command(flatten)]
     targets: TargetArgs,
+    #[command(flatten)]
+    token: BpfTokenArgs,
     /// The name of the attachment; by default the name of the policy or program
     #[arg(long)]
     name: Option<String>,
@@ -54,6 +61,7 @@ Examples:
 impl Attach {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let source = self.source.read(output)?;
+        self.token.apply(output)?;
         let name = match &self.name {
             Some(name) => parse_name(name)?,
             None => parse_name(source.name())

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use knobgate_kernel::{Cgroup, CgroupError, ProcessId, StartedProcess};
 
+use crate::bpf_token::BpfTokenArgs;
 use crate::failure::{Failure, MACHINE};
 use crate::json;
 use crate::output::Output;
@@ -31,6 +32,8 @@ use finding::State;
 /// With --pid, it reports how this process could get around a policy on its cgroup. With --cgroup, --container, --unit or --pod, that is
 /// the process in there that has run longest: of a container, the one that it was started with.
 ///
+/// With --bpf-token, it reports what this machine can do for a user namespace to which it delegates BPF.
+///
 /// Privileges: none; to examine a process: CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN.
 ///
 /// Exit status: 3 if no policy can be enforced here, otherwise 0.
@@ -41,12 +44,17 @@ pub(crate) struct Doctor {
     json: bool,
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    token: BpfTokenArgs,
 }
 
 impl Doctor {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let findings = match self.target.find_one("doctor examines one process")? {
-            None => machine::examine(),
+            None => {
+                self.token.apply(output)?;
+                machine::examine()
+            }
             Some(target) => {
                 let pid = process_of(&target)?;
                 if !matches!(target, Target::Process(..)) {

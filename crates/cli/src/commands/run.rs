@@ -11,6 +11,7 @@ use knobgate_kernel::{BpfObjectError, Cgroup, LoadedProgram};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use crate::bpf_token::BpfTokenArgs;
 use crate::cgroup_argument::{cgroup_at, type_of};
 use crate::deciding_hook::DecidingHook;
 use crate::departure_report::DepartureReport;
@@ -40,7 +41,8 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 ///
 /// At the end, `run` says what was denied, rewritten or could not be evaluated, as far as the policy's rules log.
 ///
-/// Privileges: root, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON; to say at the end what was denied: CAP_SYS_ADMIN.
+/// Privileges: root, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON; to say at the end what was denied: CAP_SYS_ADMIN; with
+/// --bpf-token, those of a user namespace are enough.
 ///
 /// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot
 /// be executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy, or the
@@ -59,6 +61,8 @@ pub(crate) struct Run {
     /// Do not print at the end what was denied, rewritten or could not be evaluated
     #[arg(long)]
     quiet: bool,
+    #[command(flatten)]
+    token: BpfTokenArgs,
     /// The command with its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -67,6 +71,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let source = self.source.read(output)?;
+        self.token.apply(output)?;
         let parent = parent(self.cgroup.as_deref(), "; choose one with --cgroup")?;
         let loaded = source.load(None, output)?;
         if let Some(by) = Off::read()?.of_policy(source.name()) {

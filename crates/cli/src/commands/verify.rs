@@ -13,6 +13,7 @@ use knobgate_kernel::{
     Capabilities, LoadOptions, LogLevel, Verification, VerifierLog, VerifierVerdict, verify,
 };
 
+use crate::bpf_token::BpfTokenArgs;
 use crate::failure::{BAD, Failure};
 use crate::load_failure::{compile_failure, program_failure};
 use crate::output::Output;
@@ -25,7 +26,7 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 /// an object, all programs for this hook are verified unless you name one. The program is not attached, and does not
 /// stay in the kernel.
 ///
-/// Privileges: CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON.
+/// Privileges: CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON; with --bpf-token, those of a user namespace are enough.
 ///
 /// Exit status: 0 if all are accepted; 1 if one is rejected, or the policy has errors or is too large; 2 if the
 /// arguments are wrong or a file cannot be read; 3 if this machine cannot verify it, because a privilege or the hook is
@@ -36,6 +37,8 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 pub(crate) struct Verify {
     #[command(flatten)]
     what: ProgramSourceArgs,
+    #[command(flatten)]
+    token: BpfTokenArgs,
     /// Print the whole log of the verifier, not only its end: of the path that was rejected, or of all paths
     #[arg(long, value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "rejected")]
     log: Option<Paths>,
@@ -67,6 +70,7 @@ struct Verified<'a> {
 impl Verify {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let all = self.what.read_all(output)?;
+        self.token.apply(output)?;
         let mut seen = HashSet::new();
         let mut is_rejected = false;
         for what in &all {

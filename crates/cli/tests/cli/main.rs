@@ -5,6 +5,7 @@
 //! --test cli`.
 #![allow(missing_docs)]
 
+mod agent;
 mod check;
 mod colours;
 mod compile;

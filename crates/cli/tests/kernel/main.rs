@@ -14,6 +14,7 @@ mod agent_reloads;
 mod agent_service;
 mod agent_watches;
 mod attachments;
+mod bpf_tokens;
 mod containers;
 mod departures;
 mod drifting;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     if let [role, arguments @ ..] = arguments.as_slice()
         && let Some(ended) = [
             agent_faults::play,
+            bpf_tokens::play,
             departures::play,
             lacking::play,
             no_process::play,
@@ -111,7 +113,7 @@ fn main() -> ExitCode {
             &[learning::TESTS, drifting::TESTS, reviewing::TESTS].concat(),
         )
         .requiring(callbacks, objects::CALLBACKS)
-        .requiring(machine::tokens, machine::TOKENS)
+        .requiring(machine::tokens, &[machine::TOKENS, bpf_tokens::TESTS].concat())
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())
         .requiring(watching::tells_outcomes, watching::OBSERVED)

@@ -1,11 +1,13 @@
 //! The cached outcomes, in `/run/knobgate/probes`.
 //!
-//! The first three lines are the key: the format, the boot, and the capabilities of the process that probed.
+//! The first three lines are the key: the format, the boot, and the capabilities of the process that probed, with what its token
+//! delegates.
 
 use std::fmt::Write as _;
 
 use super::{ProbeOutcome, Probes};
 use crate::capabilities::{Capabilities, Capability};
+use crate::token::BpfToken;
 use crate::{boot_cache, machine};
 
 /// Increment this with every change to the probes.
@@ -21,13 +23,17 @@ impl Key {
     pub(super) fn current() -> Option<Self> {
         let boot_id = machine::boot_id().ok()?;
         let capabilities = Capabilities::of_this_process().ok()?;
-        Some(Self::new(&boot_id, capabilities))
+        let token = BpfToken::of_this_process().map(BpfToken::key);
+        Some(Self::new(&boot_id, capabilities, token.as_deref()))
     }
 
-    fn new(boot_id: &str, capabilities: Capabilities) -> Self {
+    fn new(boot_id: &str, capabilities: Capabilities, token: Option<&str>) -> Self {
         let mut key = format!("format {FORMAT}\nboot {boot_id}\ncapabilities");
         for capability in Capability::FOR_BPF.into_iter().filter(|&one| capabilities.has(one)) {
             let _ = write!(key, " {capability}");
+        }
+        if let Some(token) = token {
+            let _ = write!(key, " {token}");
         }
         key.push('\n');
         Self(key)

@@ -8,14 +8,16 @@ mod layout;
 use std::ffi::CStr;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 use knobgate_bpf::ProgramBtf;
-use knobgate_bpf::uapi::{BPF_F_RDONLY, BPF_F_REPLACE, BPF_OBJ_NAME_LEN};
+use knobgate_bpf::uapi::{BPF_F_RDONLY, BPF_F_REPLACE, BPF_F_TOKEN_FD, BPF_OBJ_NAME_LEN};
 use rustix::io::{Errno, Result};
 
 use layout::{
     AttachAttr, BindMapAttr, BtfLoadAttr, FdAttr, IdAttr, InfoAttr, LinkCreateAttr, LinkUpdateAttr,
     MapCreateAttr, MapElemAttr, ObjPathAttr, Plain, ProgLoadAttr, QueryAttr, RawTracepointAttr,
+    TokenCreateAttr,
 };
 pub(crate) use layout::{LinkInfo, MapInfo, ProgramInfo};
 
@@ -39,6 +41,10 @@ const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
 const LINK_DETACH: u32 = 34;
 const PROG_BIND_MAP: u32 = 35;
+const TOKEN_CREATE: u32 = 36;
+
+/// The BPF token of this process. Like its capabilities, it counts for every map, program and BTF.
+static TOKEN: OnceLock<OwnedFd> = OnceLock::new();
 
 /// The kinds of object that have ids, with their `GET_NEXT_ID` and `GET_FD_BY_ID` commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,13 +146,39 @@ pub(crate) struct DebugSpec<'a> {
     pub(crate) line_info: &'a [u8],
 }
 
+/// Makes a BPF token of the root of a bpffs (Linux 6.9).
+pub(crate) fn token_create(bpffs: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let mut attr = TokenCreateAttr { flags: 0, bpffs_fd: raw(bpffs) };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(TOKEN_CREATE, &mut attr) }.map(owned)
+}
+
+/// How the kernel answers to a descriptor that is none: `EBADF` if it knows BPF tokens, `EINVAL` if it does not.
+pub(crate) fn token_create_of_nothing() -> Errno {
+    let mut attr = TokenCreateAttr { flags: 0, bpffs_fd: u32::MAX };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(TOKEN_CREATE, &mut attr) }.map(owned).err().unwrap_or(Errno::BADF)
+}
+
+/// Gives this process its token. Fails, with the token, if it has one.
+pub(crate) fn use_token(token: OwnedFd) -> std::result::Result<(), OwnedFd> {
+    TOKEN.set(token)
+}
+
+/// The flag and the descriptor of the token; both 0 without one.
+fn token() -> (u32, u32) {
+    TOKEN.get().map_or((0, 0), |token| (BPF_F_TOKEN_FD, raw(token.as_fd())))
+}
+
 pub(crate) fn map_create(spec: &MapSpec<'_>) -> Result<OwnedFd> {
+    let (token_flag, token_fd) = token();
     let mut attr = MapCreateAttr {
         kind: spec.kind,
         key_size: spec.key_size,
         value_size: spec.value_size,
         max_entries: spec.max_entries,
-        flags: spec.flags,
+        flags: spec.flags | token_flag,
+        token_fd,
         name: spec.name,
         inner_map_fd: spec.inner.map_or(0, raw),
         ..MapCreateAttr::default()
@@ -285,7 +317,10 @@ impl AsFd for MapFd {
 
 /// Loads a program; with a `log`, the verifier writes there (text that ends with a NUL).
 pub(crate) fn prog_load(spec: &ProgramSpec<'_>, log: Option<&mut LogSpec<'_>>) -> Result<OwnedFd> {
+    let (prog_flags, token_fd) = token();
     let mut attr = ProgLoadAttr {
+        prog_flags,
+        token_fd,
         prog_type: spec.kind,
         insn_cnt: length(spec.insns.len() / 8)?,
         insns: address(spec.insns),
@@ -315,7 +350,9 @@ pub(crate) fn prog_load(spec: &ProgramSpec<'_>, log: Option<&mut LogSpec<'_>>) -
 }
 
 pub(crate) fn btf_load(btf: &[u8]) -> Result<OwnedFd> {
-    let mut attr = BtfLoadAttr { btf: address(btf), btf_size: length(btf.len())?, ..BtfLoadAttr::default() };
+    let (flags, token_fd) = token();
+    let (btf, btf_size) = (address(btf), length(btf.len())?);
+    let mut attr = BtfLoadAttr { btf, btf_size, flags, token_fd, ..BtfLoadAttr::default() };
     // SAFETY: the kernel reads `btf_size` bytes of a slice of that length.
     unsafe { bpf(BTF_LOAD, &mut attr) }.map(owned)
 }

@@ -10,6 +10,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use knobgate::{LogFormat, LogLevel};
+#[cfg(feature = "otlp")]
+use knobgate_agent::OtlpExporter;
 use knobgate_agent::{Metrics, Notice, Reporter, Severity};
 
 use super::decisions::UNLOGGED;
@@ -30,6 +32,8 @@ pub(super) struct Log {
     entries: Sender<Entry>,
     level: Severity,
     metrics: Arc<Metrics>,
+    #[cfg(feature = "otlp")]
+    collector: Option<Arc<OtlpExporter>>,
 }
 
 /// The thread that writes.
@@ -93,7 +97,20 @@ impl Log {
         thread.map_err(|error| {
             Failure::machine("cannot start the thread that writes the log").because(error)
         })?;
-        Ok((Self { entries, level, metrics }, LogWriter { written }))
+        let log = Self {
+            entries,
+            level,
+            metrics,
+            #[cfg(feature = "otlp")]
+            collector: None,
+        };
+        Ok((log, LogWriter { written }))
+    }
+
+    /// The same log, which a collector gets, too.
+    #[cfg(feature = "otlp")]
+    pub(super) fn with_collector(self, exporter: OtlpExporter) -> Self {
+        Self { collector: Some(Arc::new(exporter)), ..self }
     }
 
     /// Writes what the agent has to say, if it is severe enough. Never waits.
@@ -107,13 +124,20 @@ impl Log {
     }
 
     fn send(&self, entry: Entry, class: Class) {
-        if entry.severity <= self.level && !self.entries.send(entry, class) {
+        if entry.severity > self.level {
+            return;
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(collector) = &self.collector {
+            collector.send((&entry).into());
+        }
+        if !self.entries.send(entry, class) {
             self.metrics.count_unlogged();
         }
     }
 
     /// Where what the log could not take is counted.
-    pub(super) fn metrics(&self) -> &Metrics {
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 }

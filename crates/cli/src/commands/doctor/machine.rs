@@ -2,7 +2,7 @@
 
 use knobgate::{Off, OffBy};
 use knobgate_kernel::{
-    AttachMode, Bpffs, BpffsError, Capabilities, Capability, Descendants, Hierarchy, Machine,
+    AttachMode, BpfToken, Bpffs, BpffsError, Capabilities, Capability, Descendants, Hierarchy, Machine,
     MachineAttachments, PinDir, ProbeOutcome, Probes, probe,
 };
 
@@ -63,11 +63,13 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
     let held = Capability::FOR_BPF.into_iter().filter(|&one| capabilities.has(one));
     let held: Vec<String> = held.map(|capability| capability.to_string()).collect();
     let found = if held.is_empty() { "no capability that matters here".to_owned() } else { held.join(", ") };
-    if !capabilities.in_initial_user_namespace() {
+    let token = BpfToken::of_this_process();
+    if !capabilities.in_initial_user_namespace() && token.is_none() {
         return Finding::no(
             what,
             format!("{found}, but in a user namespace"),
-            "capabilities count for BPF only in the initial user namespace: run outside this container",
+            "capabilities count for BPF only in the initial user namespace: run outside this container, or with a BPF token, if \
+             there is one for this user namespace (--bpf-token)",
         );
     }
     let lacks: Vec<String> = capabilities.lacks_for_loading().map(|one| one.to_string()).collect();
@@ -77,6 +79,13 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
             format!("{found}; it lacks {}", lacks.join(", ")),
             "to enforce a policy takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run as root (check, fmt and explain need \
              nothing)",
+        );
+    }
+    if let Some(token) = token {
+        return Finding::less(
+            what,
+            format!("{found}, in a user namespace with a BPF token of {}", token.bpffs().display()),
+            "policies can be verified, run, attached and detached, but not listed, shown, watched or replaced",
         );
     }
     if !capabilities.has(Capability::SysAdmin) {
@@ -174,6 +183,11 @@ fn probed(probes: &Probes) -> Vec<Finding> {
     });
     // Without the hook, what it could do does not matter.
     let useful = useful.into_iter().filter(|_| probes.hook.is_yes());
+    // A user namespace is not told whether there is machine code.
+    let is_told = |outcome: &ProbeOutcome| {
+        BpfToken::of_this_process().is_none() || !matches!(outcome, ProbeOutcome::Unknown(_))
+    };
+    let useful = useful.filter(|(what, outcome, _)| *what != "machine code" || is_told(outcome));
     let useful = useful.map(|(what, outcome, without)| match outcome {
         ProbeOutcome::Yes => Finding::ok(what, "works"),
         ProbeOutcome::Unknown(_) => Finding::less(

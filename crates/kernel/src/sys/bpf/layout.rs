@@ -39,6 +39,14 @@ plain! {
         inner_map_fd: u32,
         numa_node: u32,
         name: [u8; BPF_OBJ_NAME_LEN],
+        ifindex: u32,
+        btf_fd: u32,
+        btf_key_type_id: u32,
+        btf_value_type_id: u32,
+        btf_vmlinux_value_type_id: u32,
+        map_extra: u64,
+        value_type_btf_obj_fd: u32,
+        token_fd: u32,
     }
 
     struct MapElemAttr {
@@ -70,6 +78,14 @@ plain! {
         line_info: u64,
         line_info_cnt: u32,
         attach_btf_id: u32,
+        attach_prog_fd: u32,
+        core_relo_cnt: u32,
+        fd_array: u64,
+        core_relos: u64,
+        core_relo_rec_size: u32,
+        log_true_size: u32,
+        token_fd: u32,
+        fd_array_cnt: u32,
     }
 
     struct BtfLoadAttr {
@@ -79,6 +95,13 @@ plain! {
         log_size: u32,
         log_level: u32,
         log_true_size: u32,
+        flags: u32,
+        token_fd: u32,
+    }
+
+    struct TokenCreateAttr {
+        flags: u32,
+        bpffs_fd: u32,
     }
 
     struct ObjPathAttr {
