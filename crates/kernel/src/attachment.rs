@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::bpffs::{BpffsError, failed, untrusted_pin};
@@ -183,6 +183,18 @@ impl Attachment {
     /// [`BpffsError::Link`].
     pub fn pin(&self, cgroup_id: u64, origin: LinkOrigin, link: &Link) -> Result<(), BpffsError> {
         Ok(link.pin(self.path.join(LinkPin::new(cgroup_id, origin).name()))?)
+    }
+
+    /// Notes that a link did not [come late](LinkOrigin::late): of what is in its cgroup, nothing has run before. Its pin gets another
+    /// name, so somebody who lists pins at that moment may miss it.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn set_in_time(&self, link: &PinnedLink) -> Result<(), BpffsError> {
+        let in_time = LinkPin::new(link.cgroup_id, LinkOrigin { late: false, ..link.origin });
+        let (old, new) = (link.pin.name(), in_time.name());
+        renameat(&self.dir, old, &self.dir, new).map_err(failed("rename", &self.path.join(old)))
     }
 
     /// Unpins one of its links. That detaches the program, unless the link is open or pinned elsewhere:

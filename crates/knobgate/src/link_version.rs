@@ -121,7 +121,9 @@ impl Attachments {
             Some((attachment, program)) => (attachment, program, Vec::new()),
             None => self.make(policy)?,
         };
-        let is_new = !is_on(&attachment, cgroup.id()).map_err(failed("extend", name))?;
+        let links = links_on(&attachment, cgroup.id()).map_err(failed("extend", name))?;
+        let is_new = links.is_empty();
+        unmark_late(&attachment, &links, cgroup, new.lateness);
         if is_new {
             let versions = self.versions(versions_of(name).unwrap_or_default())?;
             let others = versions.iter().map(|version| &version.program);
@@ -190,13 +192,25 @@ impl Attachments {
     }
 }
 
-/// Whether an attachment is on this cgroup. A link that somebody has detached is unpinned. Links of other cgroups are not opened:
-/// there may be thousands.
-fn is_on(attachment: &Attachment, cgroup_id: u64) -> Result<bool, BpffsError> {
+/// The links of an attachment on this cgroup. One that somebody has detached is unpinned. Links of other cgroups are not opened: there
+/// may be thousands.
+fn links_on(attachment: &Attachment, cgroup_id: u64) -> Result<Vec<PinnedLink>, BpffsError> {
     let (dead, alive): (Vec<PinnedLink>, Vec<PinnedLink>) =
         attachment.links_on(cgroup_id)?.into_iter().partition(PinnedLink::is_dead);
     dead.iter().try_for_each(|link| attachment.unpin(link))?;
-    Ok(!alive.is_empty())
+    Ok(alive)
+}
+
+/// Notes that links on the cgroup of a container that has not started have not come late: the agent, which may have been faster, cannot
+/// tell the process that waits there from one that runs.
+fn unmark_late(attachment: &Attachment, links: &[PinnedLink], cgroup: &CgroupRef, lateness: Lateness) {
+    let Lateness::IfOccupied { except: waiting @ Some(_) } = lateness else { return };
+    let is_empty = || cgroup.open().is_ok_and(|cgroup| cgroup.is_occupied(waiting).is_ok_and(|is| !is));
+    let mut late = links.iter().filter(|link| link.origin.late).peekable();
+    if late.peek().is_some() && is_empty() {
+        // A mark that stays is only too careful.
+        late.for_each(|link| drop(attachment.set_in_time(link)));
+    }
 }
 
 fn memory_of(program: &ProgramFd) -> Result<Vec<Map>, AttachmentError> {

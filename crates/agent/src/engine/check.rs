@@ -69,16 +69,25 @@ impl Engine {
         // What is taken off is off before its links go. So this is read after them.
         let off = Off::read().unwrap_or_else(|_| self.off.clone());
         let before = std::mem::replace(&mut self.table, now);
+        if !self.gone_since(&before, &off).is_empty() {
+            // A pin that a hook renames can be missing in a list (readdir(3)).
+            self.table = LinkTable::of(self.links.origins()?);
+        }
         self.unpin_removed();
+        let gone = self.gone_since(&before, &off);
+        gone.into_iter().for_each(|(id, name)| self.vanished(id, &name));
+        Ok(())
+    }
+
+    /// The links that there were, and are not any more.
+    fn gone_since(&self, before: &LinkTable, off: &Off) -> Vec<(u64, Arc<AttachmentName>)> {
         let gone = before.iter().filter(|(id, record)| {
             let is_there = |versions| self.table.on(*id).iter().any(|other| other.is_of(versions));
             self.cgroups.contains(*id)
                 && off.of(&record.name).is_none()
                 && !versions_of(&record.name).is_some_and(is_there)
         });
-        let gone: Vec<_> = gone.map(|(id, record)| (id, Arc::clone(&record.name))).collect();
-        gone.into_iter().for_each(|(id, name)| self.vanished(id, &name));
-        Ok(())
+        gone.map(|(id, record)| (id, Arc::clone(&record.name))).collect()
     }
 
     /// Begins to watch the pins.
