@@ -71,7 +71,7 @@ impl Engine {
         let before = std::mem::replace(&mut self.table, now);
         if !self.gone_since(&before, &off).is_empty() {
             // A pin that a hook renames can be missing in a list (readdir(3)).
-            self.table = LinkTable::of(self.links.origins()?);
+            self.table = LinkTable::of(self.links.origins()?, &before);
         }
         self.unpin_removed();
         let gone = self.gone_since(&before, &off);
