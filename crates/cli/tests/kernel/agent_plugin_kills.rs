@@ -4,7 +4,6 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use knobgate_cri_client::CallError;
 use knobgate_kernel::{ProcessFd, ProcessId, Signal};
 use knobgate_testing::{
     Containerd, Pod, Random, Reaped, Suite, Test, eventually, number, seed, without_containerd,
@@ -33,8 +32,6 @@ struct Pods {
     started: usize,
     /// How many containers did not start.
     refused: usize,
-    /// How often containerd had to be restarted.
-    stuck: usize,
 }
 
 impl Pods {
@@ -45,41 +42,33 @@ impl Pods {
     /// Does something with one of them.
     fn step(&mut self, containerd: &Containerd) -> Result<(), Failed> {
         let place = self.random.below(PODS) as usize;
-        let cri = containerd.cri();
         match self.random.below(10) {
             0 if place < self.pods.len() => {
-                let (pod, _) = self.pods.swap_remove(place);
-                self.answered(containerd, || cri.stop_pod_sandbox(&pod.id))?;
-                self.answered(containerd, || cri.remove_pod_sandbox(&pod.id))?;
+                let pod = self.pods.swap_remove(place);
+                remove(containerd, pod)?;
             }
             1..=3 if place < self.pods.len() && !self.pods[place].1.is_empty() => {
                 let id = self.pods[place].1.swap_remove(0);
-                self.answered(containerd, || cri.stop_container(&id, 0))?;
-                self.answered(containerd, || cri.remove_container(&id))?;
+                containerd.cri().stop_container(&id, 0)?;
+                containerd.cri().remove_container(&id)?;
             }
             _ if place >= self.pods.len() => {
                 self.started += 1;
-                match containerd.pod(&format!("pod-{}", self.started), &[]) {
-                    Err(CallError::NoAnswer) => self.restart(containerd)?,
-                    pod => self.pods.push((pod?, Vec::new())),
-                }
+                let pod = containerd.pod(&format!("pod-{}", self.started), &[])?;
+                self.pods.push((pod, Vec::new()));
             }
             _ if self.running().count() < CONTAINERS => {
                 self.started += 1;
                 let (pod, containers) = &mut self.pods[place];
-                let id = match pod.create(&format!("app-{}", self.started), APP, &[]) {
-                    Err(CallError::NoAnswer) => return self.restart(containerd),
-                    id => id?,
-                };
-                match cri.start_container(&id) {
+                let id = pod.create(&format!("app-{}", self.started), APP, &[])?;
+                match containerd.cri().start_container(&id) {
                     Ok(()) => containers.push(id),
-                    Err(CallError::NoAnswer) => self.restart(containerd)?,
                     // Its hook was killed, or it was created without one and the plugin came back.
                     Err(error) => {
                         let why = error.to_string();
                         assert!(why.contains("hook") || why.contains("is not on it"), "{why}");
                         self.refused += 1;
-                        self.answered(containerd, || cri.remove_container(&id))?;
+                        containerd.cri().remove_container(&id)?;
                         assert!(!containerd.cgroup_of(&id).exists(), "{id} has not started: {why}");
                     }
                 }
@@ -88,27 +77,18 @@ impl Pods {
         }
         Ok(())
     }
+}
 
-    /// Calls containerd, and again if it was stuck.
-    fn answered(
-        &mut self,
-        containerd: &Containerd,
-        call: impl Fn() -> Result<(), CallError>,
-    ) -> Result<(), Failed> {
-        match call() {
-            Err(CallError::NoAnswer) => {
-                self.restart(containerd)?;
-                Ok(call()?)
-            }
-            answer => Ok(answer?),
-        }
+/// Removes a pod as the kubelet does. With containers in it, containerd can wait for itself without end (docs/containerd.md).
+fn remove(containerd: &Containerd, (pod, containers): (Pod, Vec<String>)) -> Result<(), Failed> {
+    let cri = containerd.cri();
+    for id in containers {
+        cri.stop_container(&id, 0)?;
+        cri.remove_container(&id)?;
     }
-
-    /// Restarts containerd, which can wait without end for itself if a plugin is killed (docs/containerd.md).
-    fn restart(&mut self, containerd: &Containerd) -> Result<(), Failed> {
-        self.stuck += 1;
-        Ok(containerd.restart()?)
-    }
+    cri.stop_pod_sandbox(&pod.id)?;
+    cri.remove_pod_sandbox(&pod.id)?;
+    Ok(())
 }
 
 /// Kills a hook, if one runs before this is over.
@@ -147,8 +127,7 @@ fn killed() -> Result<(), Failed> {
     let mut machine = Machine::new(&POLICIES)?;
     let mut kills = Kills::default();
     let mut plugin: Option<Reaped> = None;
-    let mut pods =
-        Pods { random: Random(random.next_u64()), pods: Vec::new(), started: 0, refused: 0, stuck: 0 };
+    let mut pods = Pods { random: Random(random.next_u64()), pods: Vec::new(), started: 0, refused: 0 };
     for cycle in 0..cycles {
         let steps = 2 + random.below(6);
         thread::scope(|scope| -> Result<(), Failed> {
@@ -195,12 +174,11 @@ fn killed() -> Result<(), Failed> {
         }
     }
     println!(
-        "{} pods and containers, of which {} did not start; containerd was stuck {} times; killed: {kills:?}",
-        pods.started, pods.refused, pods.stuck
+        "{} pods and containers, of which {} did not start; killed: {kills:?}",
+        pods.started, pods.refused
     );
-    for (pod, _) in std::mem::take(&mut pods.pods) {
-        machine.containerd.cri().stop_pod_sandbox(&pod.id)?;
-        machine.containerd.cri().remove_pod_sandbox(&pod.id)?;
+    for pod in std::mem::take(&mut pods.pods) {
+        remove(&machine.containerd, pod)?;
     }
     eventually("no pin is left over", || !pins().iter().any(|(_, pin)| pin.starts_with("cgroup-")));
     Ok(())
