@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use knobgate_events::json::StreamReader;
 use knobgate_events::{EventOutcome, StreamContent, StreamItem};
@@ -60,14 +61,16 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// Starts it. Other tests may have all places for readers.
+    /// Starts it. Other tests may have all places for readers, and those of agents that they kill stay taken until the programs go.
     pub(crate) fn start(arguments: &[&str]) -> Result<Self, Failed> {
-        let mut started = None;
-        eventually("there is a place for a reader", || {
-            started = Some(Self::try_start(arguments)).filter(|started| !matches!(started, Ok(None)));
-            started.is_some()
-        });
-        started.and_then(Result::transpose).ok_or("it was started")?
+        let deadline = Instant::now() + Duration::from_secs(180);
+        loop {
+            if let Some(started) = Self::try_start(arguments)? {
+                return Ok(started);
+            }
+            assert!(Instant::now() < deadline, "there is no place for a reader");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn try_start(arguments: &[&str]) -> Result<Option<Self>, Failed> {
