@@ -8,6 +8,7 @@ use knobgate::{Off, OffBy};
 use super::{Engine, chain, escaped};
 use crate::agent_error::AgentError;
 use crate::notice::{Notice, NoticeField, NoticeKind};
+use crate::rfc_3339::seconds;
 
 impl Engine {
     /// Begins to watch what is off.
@@ -41,7 +42,7 @@ impl Engine {
         let names = |off: &Off| off.reasons().iter().map(key).collect::<BTreeSet<_>>();
         let (before, now) = (names(&self.off), names(&off));
         for by in off.reasons().iter().filter(|by| !before.contains(&key(by))) {
-            let notice = Notice::new(NoticeKind::Off, escaped(&by.to_string()));
+            let notice = Notice::new(NoticeKind::Off, described(by));
             self.notice(with_policy(notice, key(by)));
         }
         for name in before.difference(&now) {
@@ -52,6 +53,19 @@ impl Engine {
         }
         self.off = off;
     }
+}
+
+/// What is off, since when, by whom, and why.
+pub(super) fn described(by: &OffBy) -> String {
+    let Some(note) = by.note() else { return escaped(&by.to_string()) };
+    let what = match by {
+        OffBy::Name(name, _) => format!("\"{name}\" is off"),
+        _ => "all policies are off".to_owned(),
+    };
+    let since = note.since.map(|at| format!(" since {}", seconds(at))).unwrap_or_default();
+    let uid = note.uid.map(|uid| format!(", by uid {uid}")).unwrap_or_default();
+    let reason = note.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    escaped(&format!("{what}{since}{uid}{reason}"))
 }
 
 fn with_policy(notice: Notice, name: Option<String>) -> Notice {

@@ -1,6 +1,7 @@
 //! The policies and the configuration, as their files have them.
 
 use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,7 +63,15 @@ impl PolicyFiles {
         let mut files = BTreeSet::from([config.to_owned(), self.options.policies.clone()]);
         // Without it there are no policies to hooks. Here, all would be taken away while it is replaced.
         if let Err(source) = self.options.policies.metadata() {
-            return (Err(ContainerError::Read { path: self.options.policies.clone(), source }), files);
+            let path = self.options.policies.clone();
+            let source = match source.kind() {
+                ErrorKind::NotFound => io::Error::new(
+                    ErrorKind::NotFound,
+                    "there is no such directory; make it (an empty one means that there are no policies)",
+                ),
+                _ => source,
+            };
+            return (Err(ContainerError::Read { path, source }), files);
         }
         let read = AgentConfig::read_or_default(self.options.config.as_deref()).and_then(|config| {
             let (check_interval, repair, knobs) =

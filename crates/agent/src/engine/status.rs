@@ -8,6 +8,7 @@ use knobgate::policy::Mode;
 use knobgate::{ContainerPolicy, Off, OffBy, name_of_versions, versions_of};
 
 use super::link_table::LinkRecord;
+use super::off::described;
 use super::{Engine, escaped};
 use crate::status::{LateCgroup, OffPolicy, PolicyStatus, Status, UndecidedCgroup};
 
@@ -124,5 +125,5 @@ fn off_policy(by: &OffBy) -> OffPolicy {
         OffBy::Name(name, _) => Some(name.to_string()),
         _ => None,
     };
-    OffPolicy { policy, text: escaped(&by.to_string()) }
+    OffPolicy { policy, text: described(by) }
 }

@@ -83,6 +83,9 @@ fn say(taken: TakenOff, output: &Output) -> bool {
         let again = if is_gone { "; attach it again when it is on" } else { "" };
         output.done(format_args!("{name}: detached; it was attached {}{again}", by_all(&from)));
     }
+    if is_gone && from.is_empty() && from_without_link == 0 {
+        output.done(format_args!("{name}: removed; it was on no cgroup"));
+    }
     if from_without_link > 0 {
         output.done(format_args!(
             "{name}: detached; systemd had attached it to {} (BPFProgram=); when it is on again, restart knobgate-program@{name} and \

@@ -144,11 +144,7 @@ fn print(status: &Status, output: &Output) -> Result<(), Failure> {
         ))?,
     }
     for off in off {
-        let which = off
-            .policy
-            .as_deref()
-            .map_or_else(|| "all policies".to_owned(), |name| printable(name).into_owned());
-        output.line(format_args!("{REWRITE}off{REWRITE:#}: {which}: {}", printable(&off.text)))?;
+        output.line(format_args!("{REWRITE}off{REWRITE:#}: {}", printable(&off.text)))?;
     }
     print_policies(policies, output)?;
     print_cgroups(status, output)?;

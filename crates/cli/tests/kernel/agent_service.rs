@@ -431,7 +431,10 @@ fn off() -> Result<(), Failed> {
     expect(0, ["off", "t.off", "--reason", "\u{1b}[2J"]);
     eventually("it is off", || is_off() == 1.0);
     let status = stdout(&expect(0, ["status"]));
-    assert!(status.contains("\noff: t_off: ") && status.contains("\\x1b[2J"), "{status}");
+    assert!(
+        status.contains("\noff: \"t_off\" is off since ") && status.contains(", by uid 0 (\\x1b[2J)\n"),
+        "{status}"
+    );
     assert!(!metrics()?.contains_key("knobgate_attached_cgroups{policy=\"t.off\",source=\"agent\"}"));
     expect(0, ["on", "t.off"]);
     eventually("it is on", || is_off() == 0.0);

@@ -1,8 +1,9 @@
 //! The agent, and the policies that it puts on cgroups.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use knobgate::ContainerPolicies;
+use knobgate::{AgentConfig, ContainerPolicies, OpenToOthers};
 use knobgate_agent::{AskError, Status};
 
 use super::finding::Finding;
@@ -11,9 +12,12 @@ use crate::plural::count;
 
 pub(super) fn examine() -> Vec<Finding> {
     let directory = Path::new(ContainerPolicies::DIRECTORY);
-    let policies = ContainerPolicies::read(directory, None);
+    let mut opened = BTreeSet::from([directory.to_owned(), PathBuf::from(AgentConfig::PATH)]);
+    let config = AgentConfig::read_or_default(None);
+    let policies = config.and_then(|config| ContainerPolicies::read_with(directory, config, &mut opened));
+    let open = OpenToOthers::among(opened.iter().map(PathBuf::as_path));
     let count = policies.as_ref().map_or(1, |policies| policies.policies().len());
-    vec![agent(Status::ask(), count), files(directory, policies.map_err(|error| chain(&error)))]
+    vec![agent(Status::ask(), count), files(directory, policies.map_err(|error| chain(&error)), &open)]
 }
 
 /// `policies` is how many there are for an agent.
@@ -53,7 +57,7 @@ fn agent(asked: Result<Status, AskError>, policies: usize) -> Finding {
     Finding::ok(what, found)
 }
 
-fn files(directory: &Path, policies: Result<ContainerPolicies, String>) -> Finding {
+fn files(directory: &Path, policies: Result<ContainerPolicies, String>, open: &[OpenToOthers]) -> Finding {
     let what = "policies.d";
     match policies {
         Ok(policies) => {
@@ -62,7 +66,16 @@ fn files(directory: &Path, policies: Result<ContainerPolicies, String>) -> Findi
                 1 => format!("1 policy in {}", directory.display()),
                 several => format!("{several} policies in {}", directory.display()),
             };
-            Finding::ok(what, found)
+            match open {
+                [] => Finding::ok(what, found),
+                [first, ..] => {
+                    let more = match open.len() - 1 {
+                        0 => String::new(),
+                        more => format!(", and {more} more"),
+                    };
+                    Finding::less(what, found, format!("others than root can change them: {first}{more}"))
+                }
+            }
         }
         Err(error) => Finding::less(
             what,
