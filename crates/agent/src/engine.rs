@@ -60,6 +60,8 @@ pub(crate) struct Engine {
     /// Reports changes of what is off.
     off_watch: FileWatch,
     off: Off,
+    /// It was seen to change, and is not looked at yet.
+    is_off_changed: bool,
     cgroups: CgroupWatch,
     workloads: WorkloadResolver,
     links: PolicyLinks,
@@ -124,6 +126,7 @@ impl Engine {
             set,
             off_watch: FileWatch::new(is_finished).map_err(inotify)?,
             off: Off::default(),
+            is_off_changed: false,
             cgroups,
             workloads,
             links: PolicyLinks::new(attachments()?),
@@ -193,7 +196,8 @@ impl Engine {
             self.attend_to_watches();
             self.attend()?;
             self.retry();
-            if self.off_watch.read().map_err(wait_failed)? {
+            if self.off_watch.read().map_err(wait_failed)? || self.is_off_changed {
+                self.is_off_changed = false;
                 self.off_changed()?;
             }
             if self.files.read_events().map_err(wait_failed)? {
@@ -222,11 +226,17 @@ impl Engine {
 
     /// Waits until there is something to do.
     fn wait(&self) -> Result<(), AgentError> {
-        let next =
-            [Some(self.check_at), self.retries.next(), self.read_at(), self.links_at, self.watches.next()]
-                .into_iter()
-                .flatten()
-                .min();
+        let next = [
+            Some(self.check_at),
+            self.retries.next(),
+            self.read_at(),
+            self.links_at,
+            self.watches.next(),
+            self.is_off_changed.then(Instant::now),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let pause = next.map(|at| at.saturating_duration_since(Instant::now()));
         let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);

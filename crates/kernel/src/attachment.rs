@@ -135,6 +135,25 @@ impl Attachment {
         Ok(self.link_pins()?.into_iter().map(|pin| (pin.cgroup_id, pin.origin)).collect())
     }
 
+    /// The same, if all of its pins are root's, so that others cannot have made them. `None` if one is not.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn trusted_link_origins(&self) -> Result<Option<Vec<(u64, LinkOrigin)>>, BpffsError> {
+        let mut origins = Vec::new();
+        for pin in self.link_pins()? {
+            match statat(&self.dir, pin.name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if BadOwnership::of_entry(&stat).is_none() => {
+                    origins.push((pin.cgroup_id, pin.origin));
+                }
+                Err(Errno::NOENT) => {}
+                Ok(_) | Err(_) => return Ok(None),
+            }
+        }
+        Ok(Some(origins))
+    }
+
     /// Where its link on this cgroup comes from; `None` if there is none, or one of an [unknown](crate::LinkSource::Unknown) source. It
     /// is not opened, so it may be dead.
     ///

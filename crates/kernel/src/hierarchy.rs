@@ -8,13 +8,14 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::readlink;
+use rustix::fs::{OFlags, readlink};
 use rustix::io::Errno;
 
 use crate::cgroup::Cgroup;
 use crate::cgroup_error::CgroupError;
 use crate::long_path;
 use crate::mountinfo::{Mount, mounts};
+use crate::query::CgroupPrograms;
 use crate::sys::file_handle::open_by_handle;
 
 /// A mount of the cgroup v2 hierarchy.
@@ -122,10 +123,20 @@ impl Hierarchy {
         Ok(self.open_by_handle(id)?.is_none())
     }
 
+    /// Queries the programs of cgroups by their ids, without the paths of these.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Io`] if the hierarchy cannot be opened.
+    pub fn programs(&self) -> Result<CgroupPrograms, CgroupError> {
+        let top = long_path::open_directory(&self.point).map_err(|error| self.failed_by_id(error))?;
+        Ok(CgroupPrograms::new(top))
+    }
+
     /// Opens the directory of a cgroup, wherever it is; `None` if it was removed.
     fn open_by_handle(&self, id: u64) -> Result<Option<OwnedFd>, CgroupError> {
         let top = long_path::open_directory(&self.point).map_err(|error| self.failed_by_id(error))?;
-        match open_by_handle(top.as_fd(), id) {
+        match open_by_handle(top.as_fd(), id, OFlags::PATH) {
             Err(Errno::STALE) => Ok(None),
             opened => opened.map(Some).map_err(|error| self.failed_by_id(error)),
         }

@@ -175,7 +175,7 @@ pub use probe::{
 };
 pub use process_id::ProcessId;
 pub use program::{ProgramFd, ProgramInfo};
-pub use query::Attached;
+pub use query::{Attached, CgroupPrograms};
 pub use ring_buffer::RingBuffer;
 pub use rustix::process::Signal;
 pub use scratch::ScratchCgroup;

@@ -1,15 +1,20 @@
 //! The programs of a cgroup.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
+use rustix::fs::OFlags;
 
 use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
 use crate::link_error::LinkError;
 use crate::object::BpfObjectError;
 use crate::sys::bpf;
+use crate::sys::file_handle::open_by_handle;
 use crate::token::BpfToken;
+
+/// `BPF_F_QUERY_EFFECTIVE`
+const EFFECTIVE: u32 = 1;
 
 /// The programs of this hook that are attached to a cgroup itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +50,6 @@ impl Cgroup {
     ///
     /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
     pub fn effective(&self) -> Result<Vec<u32>, BpfObjectError> {
-        const EFFECTIVE: u32 = 1;
         self.query(EFFECTIVE).map(|(_, ids)| ids)
     }
 
@@ -67,19 +71,43 @@ impl Cgroup {
     }
 
     fn query(&self, flags: u32) -> Result<(bpf::QueryResult, Vec<u32>), BpfObjectError> {
-        let mut ids = vec![0; 64];
-        loop {
-            let result =
-                bpf::prog_query(self.as_fd(), BPF_CGROUP_SYSCTL, flags, &mut ids).map_err(|error| {
-                    let doing = format!("query the programs of {}", self.path().display());
-                    BpfObjectError::new(doing, "CAP_NET_ADMIN", error)
-                })?;
-            if !result.truncated && result.count <= ids.len() {
-                ids.truncate(result.count);
-                return Ok((result, ids));
-            }
-            // With some room for those that are attached in the meantime.
-            ids = vec![0; result.count + 16];
+        query(self.as_fd(), flags).map_err(|error| {
+            let doing = format!("query the programs of {}", self.path().display());
+            BpfObjectError::new(doing, "CAP_NET_ADMIN", error)
+        })
+    }
+}
+
+fn query(cgroup: BorrowedFd<'_>, flags: u32) -> rustix::io::Result<(bpf::QueryResult, Vec<u32>)> {
+    let mut ids = vec![0; 64];
+    loop {
+        let result = bpf::prog_query(cgroup, BPF_CGROUP_SYSCTL, flags, &mut ids)?;
+        if !result.truncated && result.count <= ids.len() {
+            ids.truncate(result.count);
+            return Ok((result, ids));
         }
+        // With some room for those that are attached in the meantime.
+        ids = vec![0; result.count + 16];
+    }
+}
+
+/// Queries the programs of cgroups by their ids: for many of them, and without their paths.
+#[derive(Debug)]
+pub struct CgroupPrograms {
+    /// The topmost mounted cgroup.
+    top: OwnedFd,
+}
+
+impl CgroupPrograms {
+    pub(crate) fn new(top: OwnedFd) -> Self {
+        Self { top }
+    }
+
+    /// The ids of the programs that are attached to a cgroup itself, and of those that run for it; `None` if that was removed, or cannot be
+    /// queried.
+    pub fn of(&self, cgroup_id: u64) -> Option<(Vec<u32>, Vec<u32>)> {
+        let cgroup = open_by_handle(self.top.as_fd(), cgroup_id, OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
+        let ids = |flags| query(cgroup.as_fd(), flags).ok().map(|(_, ids)| ids);
+        Some((ids(0)?, ids(EFFECTIVE)?))
     }
 }

@@ -31,7 +31,7 @@ pub fn aio_write(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usiz
 ///
 /// There is no such file, or the caller lacks `CAP_DAC_READ_SEARCH`.
 pub fn open_by_handle(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
-    file_handle::open_by_handle(mount, id)
+    file_handle::open_by_handle(mount, id, rustix::fs::OFlags::PATH)
 }
 
 /// Ends the calling thread, and the process only if it has no other.

@@ -3,14 +3,16 @@
 //! Who may load programs and open pins can also detach a link, replace its program, remove its pin, or attach programs of
 //! their own. No event reports any of that but the last link of a pin, so this looks.
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use knobgate_compiler::{EVENT_STATE_MAP, POLICY_TEXT_MAP};
 use knobgate_kernel::{
-    AttachMode, Attachment, AttachmentName, BpfObjectError, BpffsError, Cgroup, CgroupError, Hierarchy, Link,
-    LinkError, LinkOrigin, PinnedLink, ProgramFd, SurveyError, UnopenedLink,
+    AttachMode, AttachmentName, BpfObjectError, BpffsError, Cgroup, CgroupError, Hierarchy, Link, LinkError,
+    LinkOrigin, PinnedLink, ProgramFd, SurveyError, UnopenedLink,
 };
 use rustix::io::Errno;
 
@@ -18,6 +20,7 @@ use crate::attached_policy::is_called;
 use crate::attachment_error::AttachmentError;
 use crate::attachments::Attachments;
 use crate::object_origin::OBJECT_FILE_MAP;
+use look::{Examined, Guarding, Links, Look, Unopened, finding, survey_failed, with_causes};
 
 /// Looks for what is not as knobgate has attached it, again and again.
 #[derive(Debug, Default)]
@@ -111,12 +114,6 @@ pub enum ForeignBy {
     Mode(AttachMode),
 }
 
-/// A link whose cgroup has to be looked at.
-struct Guarding {
-    name: Arc<AttachmentName>,
-    link: PinnedLink,
-}
-
 impl Integrity {
     /// Before the first pass, so that nothing can have vanished.
     pub fn new() -> Self {
@@ -168,56 +165,49 @@ impl Integrity {
         between: &mut dyn FnMut(),
     ) -> Result<Vec<Finding>, AttachmentError> {
         let hierarchy = Hierarchy::find().map_err(survey_failed)?;
-        let mut findings = Vec::new();
-        let mut pins = HashMap::new();
-        let mut guarded: BTreeMap<u64, Vec<Guarding>> = BTreeMap::new();
+        let mut look = Look {
+            hierarchy: &hierarchy,
+            findings: Vec::new(),
+            pins: HashMap::new(),
+            guarded: BTreeMap::new(),
+        };
         let mut ours: HashSet<u32> = HashSet::new();
+        let mut unopened = Unopened::default();
         for name in attachments.names()? {
             between();
             let name = Arc::new(name);
-            let (links, programs) = match attachments.pins.attachment(&name).and_then(examined) {
+            let examined = match attachments.pins.attachment(&name).and_then(Examined::of) {
                 // It was detached in the meantime.
                 Err(BpffsError::NotFound { .. }) => continue,
                 // Somebody has tampered with its directory, which must not hide what happened to others.
                 Err(error) => {
                     let known = self.pins.iter().filter(|((other, _), _)| *other == name);
-                    pins.extend(known.map(|(pin, origin)| (pin.clone(), *origin)));
+                    look.pins.extend(known.map(|(pin, origin)| (pin.clone(), *origin)));
                     let kind = FindingKind::NotExamined { why: with_causes(&error) };
-                    findings.push(Finding { cgroup_id: 0, cgroup: None, attachments: vec![name], kind });
+                    look.findings.push(Finding { cgroup_id: 0, cgroup: None, attachments: vec![name], kind });
                     continue;
                 }
                 Ok(examined) => examined,
             };
-            let expected = self.expected(&programs)?;
+            let expected = self.expected(&examined.programs)?;
             ours.extend(&expected);
-            for link in links {
-                let link = match link {
-                    Ok(link) => link,
-                    Err(UnopenedLink { cgroup_id, origin, error, .. }) => {
-                        pins.insert((Arc::clone(&name), cgroup_id), origin);
-                        let kind = FindingKind::NotExamined { why: with_causes(&error) };
-                        findings.push(finding(&hierarchy, cgroup_id, &name, kind)?);
-                        continue;
+            match examined.links {
+                Links::Named(links) => {
+                    for (cgroup_id, origin) in links {
+                        look.pins.insert((Arc::clone(&name), cgroup_id), origin);
+                        unopened.by_cgroup.entry(cgroup_id).or_default().push(unopened.attachments.len());
                     }
-                };
-                pins.insert((Arc::clone(&name), link.cgroup_id), link.origin);
-                let found = |kind| finding(&hierarchy, link.cgroup_id, &name, kind);
-                if link.is_dead() {
-                    let was_removed = hierarchy.was_removed(link.cgroup_id).map_err(survey_failed)?;
-                    if !was_removed {
-                        findings.push(found(FindingKind::Detached { link_id: link.info.id })?);
+                    unopened.attachments.push((name, examined.attachment, expected));
+                }
+                Links::Opened(links) => {
+                    for link in links {
+                        self.look_at_link(&mut look, &name, &expected, link)?;
                     }
-                    continue;
                 }
-                if !expected.contains(&link.info.program_id)
-                    && let Some(program) = self.program(link.info.program_id)?
-                {
-                    findings.push(found(FindingKind::Replaced { link_id: link.info.id, program })?);
-                }
-                let name = Arc::clone(&name);
-                guarded.entry(link.cgroup_id).or_default().push(Guarding { name, link });
             }
         }
+        self.look_at_unopened(&mut look, &unopened, &mut ours, between)?;
+        let Look { mut findings, pins, guarded, .. } = look;
         for ((name, cgroup_id), origin) in self.pins.iter().filter(|(pin, _)| !pins.contains_key(*pin)) {
             if !hierarchy.was_removed(*cgroup_id).map_err(survey_failed)? {
                 let kind = FindingKind::PinVanished { origin: *origin };
@@ -229,6 +219,90 @@ impl Integrity {
         self.pins = pins;
         findings.sort();
         Ok(findings)
+    }
+
+    /// Looks at the links that are not opened, by what is attached to their cgroups: with all of these programs there, and none of others, the
+    /// links are as they were. Otherwise they are opened. So a pass over thousands of links takes a few system calls for each.
+    fn look_at_unopened(
+        &mut self,
+        look: &mut Look<'_>,
+        unopened: &Unopened,
+        ours: &mut HashSet<u32>,
+        between: &mut dyn FnMut(),
+    ) -> Result<(), AttachmentError> {
+        /// How many cgroups are looked at before the caller has its turn.
+        const AT_ONCE: usize = 16;
+        let programs = look.hierarchy.programs().map_err(survey_failed)?;
+        for (count, (&cgroup_id, places)) in unopened.by_cgroup.iter().enumerate() {
+            if count % AT_ONCE == 0 {
+                between();
+            }
+            let attachments = || places.iter().map(|&place| &unopened.attachments[place]);
+            if !look.guarded.contains_key(&cgroup_id)
+                && let Some((attached, effective)) = programs.of(cgroup_id)
+                && attachments().all(|(_, _, expected)| {
+                    expected.iter().any(|id| attached.contains(id) && effective.contains(id))
+                })
+                && self.are_ours(&effective)?
+            {
+                ours.extend(effective);
+                continue;
+            }
+            for (name, attachment, expected) in attachments() {
+                match attachment.links_on(cgroup_id) {
+                    Ok(links) => {
+                        for link in links {
+                            self.look_at_link(look, name, expected, Ok(link))?;
+                        }
+                    }
+                    Err(error) => look.not_examined(name, cgroup_id, &error)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn are_ours(&mut self, programs: &[u32]) -> Result<bool, AttachmentError> {
+        for &id in programs {
+            if !self.is_ours(id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Looks at a link of an attachment, which may have these programs. What is as it was is looked at with its cgroup.
+    fn look_at_link(
+        &mut self,
+        look: &mut Look<'_>,
+        name: &Arc<AttachmentName>,
+        expected: &HashSet<u32>,
+        link: Result<PinnedLink, UnopenedLink>,
+    ) -> Result<(), AttachmentError> {
+        let link = match link {
+            Ok(link) => link,
+            Err(UnopenedLink { cgroup_id, origin, error, .. }) => {
+                look.pins.insert((Arc::clone(name), cgroup_id), origin);
+                return look.not_examined(name, cgroup_id, &error);
+            }
+        };
+        look.pins.insert((Arc::clone(name), link.cgroup_id), link.origin);
+        if link.is_dead() {
+            let was_removed = look.hierarchy.was_removed(link.cgroup_id).map_err(survey_failed)?;
+            if !was_removed {
+                look.found(name, link.cgroup_id, FindingKind::Detached { link_id: link.info.id })?;
+            }
+            return Ok(());
+        }
+        if !expected.contains(&link.info.program_id)
+            && let Some(program) = self.program(link.info.program_id)?
+        {
+            let kind = FindingKind::Replaced { link_id: link.info.id, program };
+            look.found(name, link.cgroup_id, kind)?;
+        }
+        let name = Arc::clone(name);
+        look.guarded.entry(link.cgroup_id).or_default().push(Guarding { name, link });
+        Ok(())
     }
 
     /// The programs that the links of an attachment may have. A link that has another one than the rest may be what an
@@ -365,41 +439,12 @@ impl Integrity {
     }
 }
 
-/// The links of an attachment, and the programs that they may have.
-type Examined = (Vec<Result<PinnedLink, UnopenedLink>>, BTreeSet<u32>);
-
-/// Looks at an attachment: the pinned program counts, or else those of all links that can be opened.
-fn examined(attachment: Attachment) -> Result<Examined, BpffsError> {
-    let links = attachment.each_link()?;
-    let programs = match attachment.program()? {
-        Some(program) => BTreeSet::from([program.info().map_err(LinkError::from)?.id]),
-        None => links.iter().flatten().map(|link| link.info.program_id).collect(),
-    };
-    Ok((links, programs))
-}
-
-/// An error with its causes, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |&error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 /// The programs of a cgroup itself.
 struct Level {
     cgroup_id: u64,
     mode: AttachMode,
     /// Those that knobgate did not load.
     others: Vec<Arc<ForeignProgram>>,
-}
-
-fn finding(
-    hierarchy: &Hierarchy,
-    cgroup_id: u64,
-    name: &Arc<AttachmentName>,
-    kind: FindingKind,
-) -> Result<Finding, AttachmentError> {
-    let cgroup = hierarchy.path_by_handle(cgroup_id).map_err(survey_failed)?;
-    Ok(Finding { cgroup_id, cgroup, attachments: vec![Arc::clone(name)], kind })
 }
 
 /// The ids of all links of this hook, by cgroup and program.
@@ -419,8 +464,4 @@ fn unless_removed<T>(result: Result<T, impl Into<SurveyError>>) -> Result<Option
         Err(SurveyError::Object(BpfObjectError::Failed { error, .. })) if is_gone(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-fn survey_failed(error: impl Into<SurveyError>) -> AttachmentError {
-    AttachmentError::Survey(error.into())
 }

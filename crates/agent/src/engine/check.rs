@@ -75,6 +75,11 @@ impl Engine {
         }
         self.unpin_removed();
         let gone = self.gone_since(&before, &off);
+        // What was off for a moment was taken away on purpose, and is put back when that is looked at.
+        if !gone.is_empty() && self.off_watch.read().unwrap_or(false) {
+            self.is_off_changed = true;
+            return Ok(());
+        }
         gone.into_iter().for_each(|(id, name)| self.vanished(id, &name));
         Ok(())
     }

@@ -310,7 +310,7 @@ fn off() -> Result<(), Failed> {
     expect(0, ["on"]);
     machine.expect_on("g1", &["other:agent", "web:agent"]);
     // When it looks, nothing is off.
-    machine.signal(Signal::STOP);
+    stop_without_lock(&machine);
     expect(0, ["off", "web"]);
     expect(0, ["on", "web"]);
     machine.signal(Signal::CONT);
@@ -349,6 +349,29 @@ fn read_only() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Stops the agent where it does not keep others from changing attachments.
+fn stop_without_lock(machine: &AgentMachine) {
+    let is_stopped = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", machine.pid())).unwrap_or_default();
+        status.contains("\nState:\tT")
+    };
+    eventually("the agent is stopped without the lock", || {
+        machine.signal(Signal::STOP);
+        eventually("the agent is stopped", is_stopped);
+        let is_free = can_lock();
+        if !is_free {
+            machine.signal(Signal::CONT);
+        }
+        is_free
+    });
+}
+
+/// Whether nobody has the attachments locked.
+fn can_lock() -> bool {
+    let opened = fs::File::open("/sys/fs/bpf/knobgate").expect("the attachments");
+    flock(&opened, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
 fn not_examined() -> Result<(), Failed> {
     let machine = AgentMachine::with_a_policy()?;
     machine.write("more.knob", &policy_for("more", "m"));
@@ -383,10 +406,7 @@ fn locked() -> Result<(), Failed> {
     let machine = AgentMachine::with_a_policy()?;
     let directory = "/sys/fs/bpf/knobgate";
     let holder = Reaped(Command::new("flock").args(["--no-fork", directory, "sleep", "1000"]).spawn()?);
-    eventually("it is locked", || {
-        let opened = fs::File::open(directory).expect("the attachments");
-        flock(&opened, FlockOperation::NonBlockingLockExclusive).is_err()
-    });
+    eventually("it is locked", || !can_lock());
     let id = ProcessId::of_child(&holder.0);
     id.send(Signal::STOP)?;
     machine.make("g2");
