@@ -22,6 +22,11 @@ pub(crate) struct BpfTokenArgs {
 }
 
 impl BpfTokenArgs {
+    /// Whether there is one.
+    pub(crate) fn is_given(&self) -> bool {
+        self.bpf_token.is_some()
+    }
+
     /// Makes the token, and uses it for everything that this process loads.
     ///
     /// # Errors

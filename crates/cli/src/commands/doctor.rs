@@ -55,6 +55,11 @@ impl Doctor {
                 self.token.apply(output)?;
                 machine::examine()
             }
+            Some(_) if self.token.is_given() => {
+                return Err(Failure::usage(
+                    "--bpf-token is about what this machine can do; leave it out to examine a process",
+                ));
+            }
             Some(target) => {
                 let pid = process_of(&target)?;
                 if !matches!(target, Target::Process(..)) {

@@ -17,7 +17,7 @@ use rustix::mount::{
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use tempfile::TempDir;
 
-use crate::setting::{copy_for_others, knobgate, policy, stderr};
+use crate::setting::{copy_for_others, expect, knobgate, policy, stderr};
 
 /// They need tokens.
 pub(crate) const TESTS: &[Test] = &[
@@ -264,6 +264,8 @@ fn no_token() -> Result<(), Failed> {
         expect_all(&printed, &[expected]);
         assert!(printed.ends_with(&format!("{status}\n")), "{script}: {printed}");
     }
+    let doctor = expect(2, ["doctor", "--bpf-token", "/sys/fs/bpf", "--pid", "1"]);
+    expect_all(&stderr(&doctor), &["leave it out to examine a process"]);
     let policy = policy(POLICY);
     let mut outside = knobgate(["run", "--bpf-token", "/sys/fs/bpf", "--policy"]);
     let outside = outside.arg(policy.path()).args(["--", "true"]).output()?;

@@ -43,6 +43,7 @@ mod readers;
 mod reviewing;
 mod runs;
 mod runtimes;
+mod security_modules;
 mod setting;
 mod signals;
 mod simulations;
@@ -141,6 +142,7 @@ fn main() -> ExitCode {
         .and(off::with_their_own_bpffs())
         .and(sources::with_their_own_bpffs())
         .and(nri::tests())
+        .and(security_modules::tests())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
     no_process::with_limit(threats::with_tests(suite)).run()
