@@ -59,6 +59,8 @@ pub(crate) struct Engine {
     set: Arc<PolicySet>,
     /// Reports changes of what is off.
     off_watch: FileWatch,
+    /// It has reported one, which is not attended to yet.
+    has_off_changed: bool,
     off: Off,
     cgroups: CgroupWatch,
     workloads: WorkloadResolver,
@@ -123,6 +125,7 @@ impl Engine {
             check_at: now + set.check_interval,
             set,
             off_watch: FileWatch::new(is_finished).map_err(inotify)?,
+            has_off_changed: false,
             off: Off::default(),
             cgroups,
             workloads,
@@ -193,7 +196,7 @@ impl Engine {
             self.attend_to_watches();
             self.attend()?;
             self.retry();
-            if self.off_watch.read().map_err(wait_failed)? {
+            if self.off_watch.read().map_err(wait_failed)? || self.has_off_changed {
                 self.off_changed()?;
             }
             if self.files.read_events().map_err(wait_failed)? {
@@ -222,6 +225,9 @@ impl Engine {
 
     /// Waits until there is something to do.
     fn wait(&self) -> Result<(), AgentError> {
+        if self.has_off_changed {
+            return Ok(());
+        }
         let next =
             [Some(self.check_at), self.retries.next(), self.read_at(), self.links_at, self.watches.next()]
                 .into_iter()
@@ -302,7 +308,8 @@ impl Engine {
                 // It happens all the time while somebody makes cgroups all the time.
                 if self.lost_said.is_none_or(|at| at.elapsed() >= LOST_PAUSE) {
                     self.lost_said = Some(Instant::now());
-                    let text = "the kernel had too many events; looking at all cgroups again";
+                    let text =
+                        "the kernel had too many events, or no memory for them; looking at all cgroups again";
                     self.notice(Notice::new(NoticeKind::EventsLost, text));
                 }
                 self.rescan()?;

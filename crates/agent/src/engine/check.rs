@@ -66,14 +66,19 @@ impl Engine {
             self.watch_pins();
         }
         let now = LinkTable::of(self.links.origins()?, &self.table);
-        // What is taken off is off before its links go. So this is read after them.
+        // What is taken off is off before its links go. So this is read after them. If it is on again by now, its links are put back
+        // when that is attended to.
         let off = Off::read().unwrap_or_else(|_| self.off.clone());
+        self.has_off_changed |= self.off_watch.read().unwrap_or(false);
         let before = std::mem::replace(&mut self.table, now);
         if !self.gone_since(&before, &off).is_empty() {
             // A pin that a hook renames can be missing in a list (readdir(3)).
             self.table = LinkTable::of(self.links.origins()?, &before);
         }
         self.unpin_removed();
+        if self.has_off_changed {
+            return Ok(());
+        }
         let gone = self.gone_since(&before, &off);
         gone.into_iter().for_each(|(id, name)| self.vanished(id, &name));
         Ok(())
