@@ -16,7 +16,7 @@ built_in() {
 build_checkout() {
     local triple what
     triple=$(target_of "$1")
-    local tests='--test kernel --test snapshot --test hook --test compiler --test scenario'
+    local tests='--test kernel --test snapshot --test hook --test compiler --test scenario --test knobs'
     read -ra what <<<"${KNOBGATE_KERNELS_BUILD:---workspace $tests}"
     cd "$checkout" || return 1
     if [ -n "$triple" ]; then
@@ -40,8 +40,8 @@ checkout_disk() {
             [ ! -e "$file" ] || printf '%s\0' "$file"
         done | tar --null --files-from=- -cf -
     ) | tar -C "$tree/root$checkout" -xf -
-    # A test is called NAME-HASH, and is found in the guest as /tests/NAME as well. Two crates have a `kernel` of their own,
-    # which is found by the crate's name.
+    # A test is called NAME-HASH, and is found in the guest as /tests/NAME as well. Three crates have one of their own, which
+    # is found by the crate's name.
     mkdir -p "$tree/root$target/tmp"
     while read -r name executable; do
         install -D -m 755 "$executable" "$tree/root$executable"
@@ -58,7 +58,7 @@ checkout_disk() {
 		        print("-", message["executable"])
 		    elif kind == ["test"] and crate == "testing":
 		        print(name, message["executable"])
-		    elif kind == ["test"] and name == "kernel":
+		    elif kind == ["test"] and (name == "kernel" or (crate, name) == ("agent", "knobs")):
 		        print(crate, message["executable"])
 	PYTHON
     )

@@ -59,9 +59,9 @@ pub(crate) struct Engine {
     set: Arc<PolicySet>,
     /// Reports changes of what is off.
     off_watch: FileWatch,
+    /// It has reported one, which is not attended to yet.
+    has_off_changed: bool,
     off: Off,
-    /// It was seen to change, and is not looked at yet.
-    is_off_changed: bool,
     cgroups: CgroupWatch,
     workloads: WorkloadResolver,
     links: PolicyLinks,
@@ -125,8 +125,8 @@ impl Engine {
             check_at: now + set.check_interval,
             set,
             off_watch: FileWatch::new(is_finished).map_err(inotify)?,
+            has_off_changed: false,
             off: Off::default(),
-            is_off_changed: false,
             cgroups,
             workloads,
             links: PolicyLinks::new(attachments()?),
@@ -196,8 +196,7 @@ impl Engine {
             self.attend_to_watches();
             self.attend()?;
             self.retry();
-            if self.off_watch.read().map_err(wait_failed)? || self.is_off_changed {
-                self.is_off_changed = false;
+            if self.off_watch.read().map_err(wait_failed)? || self.has_off_changed {
                 self.off_changed()?;
             }
             if self.files.read_events().map_err(wait_failed)? {
@@ -226,17 +225,14 @@ impl Engine {
 
     /// Waits until there is something to do.
     fn wait(&self) -> Result<(), AgentError> {
-        let next = [
-            Some(self.check_at),
-            self.retries.next(),
-            self.read_at(),
-            self.links_at,
-            self.watches.next(),
-            self.is_off_changed.then(Instant::now),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
+        if self.has_off_changed {
+            return Ok(());
+        }
+        let next =
+            [Some(self.check_at), self.retries.next(), self.read_at(), self.links_at, self.watches.next()]
+                .into_iter()
+                .flatten()
+                .min();
         let pause = next.map(|at| at.saturating_duration_since(Instant::now()));
         let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
@@ -312,7 +308,8 @@ impl Engine {
                 // It happens all the time while somebody makes cgroups all the time.
                 if self.lost_said.is_none_or(|at| at.elapsed() >= LOST_PAUSE) {
                     self.lost_said = Some(Instant::now());
-                    let text = "the kernel had too many events; looking at all cgroups again";
+                    let text =
+                        "the kernel had too many events, or no memory for them; looking at all cgroups again";
                     self.notice(Notice::new(NoticeKind::EventsLost, text));
                 }
                 self.rescan()?;

@@ -106,12 +106,20 @@ impl KeptValue {
         self.state == State::Same
     }
 
-    /// Somebody has written it, or is about to.
-    pub(crate) fn written(&mut self, writer: KnobWriter) {
-        if self.writes.len() == WRITES_MAX {
-            self.writes.pop_front();
+    /// Somebody has written it, or is about to, from this position on.
+    pub(crate) fn written(&mut self, position: usize, writer: KnobWriter) {
+        // Text goes on at a position: what is before that stays, which the last one wrote, or is the value that it kept. Other knobs,
+        // and all of them with kernel.sysctl_writes_strict=0, take it for the whole value (`_proc_do_string`, kernel/sysctl.c).
+        let last = self.writes.back().map_or(self.kept.value.as_bytes(), |last| &last.written);
+        let whole = last.get(..position).filter(|before| !before.is_empty());
+        let whole = whole.map(|before| [before, &writer.written].concat());
+        let whole = whole.map(|written| KnobWriter { written, ..writer.clone() });
+        for writer in [Some(writer), whole].into_iter().flatten() {
+            if self.writes.len() == WRITES_MAX {
+                self.writes.pop_front();
+            }
+            self.writes.push_back(writer);
         }
-        self.writes.push_back(writer);
     }
 
     /// Compares its value, and writes it back if that is wanted.
@@ -262,7 +270,7 @@ mod tests {
             written: written.as_bytes().to_vec(),
         };
         for (pid, written) in [(1, "2048\n"), (2, "0x800"), (3, "no number")] {
-            value.written(writer(pid, written));
+            value.written(0, writer(pid, written));
         }
         *knobs.value.borrow_mut() = "2048".to_owned();
         let expected = changed("2048", Some(writer(2, "0x800")));
@@ -270,6 +278,35 @@ mod tests {
         // Nobody is known to have written this.
         *knobs.value.borrow_mut() = "4096".to_owned();
         assert_eq!(compare(&mut value, &knobs, Instant::now()), [changed("4096", None)]);
+    }
+
+    #[test]
+    fn the_writer_of_a_part_is_that_of_the_whole_value() {
+        let writer = |pid, written: &str| KnobWriter {
+            pid: Some(pid),
+            comm: None,
+            uid: Some(0),
+            cgroup_id: 1,
+            written: written.as_bytes().to_vec(),
+        };
+        let kept = KeptKnob::new("kernel.core_pattern".parse().unwrap(), "core", false);
+        for (writes, expected) in [
+            (&[(0, 1, "|/bin/"), (6, 2, "x\n")][..], ("|/bin/x", Some(writer(2, "|/bin/x\n")))),
+            // Of the value that it had.
+            (&[(4, 1, ".%p")], ("core.%p", Some(writer(1, "core.%p")))),
+            // Of a knob that takes no parts.
+            (&[(0, 1, "x"), (1, 2, "y\n")], ("y", Some(writer(2, "y\n")))),
+            // There is nothing before that.
+            (&[(5, 1, "x")], ("corex", None)),
+        ] {
+            let (mut value, knobs) = (KeptValue::new(kept.clone()), fake());
+            for &(position, pid, written) in writes {
+                value.written(position, writer(pid, written));
+            }
+            *knobs.value.borrow_mut() = expected.0.to_owned();
+            let expected = changed(expected.0, expected.1);
+            assert_eq!(compare(&mut value, &knobs, Instant::now()), [expected]);
+        }
     }
 
     #[test]

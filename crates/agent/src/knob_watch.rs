@@ -132,15 +132,16 @@ fn note(knobs: &mut [Watched], event: Event, now: Instant) {
     }
     let earliest = knob.compared_at.map_or(now, |at| at + BETWEEN);
     knob.compare_at.get_or_insert((now + AFTER_WRITE).max(earliest));
-    // What does not begin at the start of the knob, or was not recorded as a whole, is not its value.
-    if let Some(new) = event.new.filter(|new| new.cut_from.is_none() && event.position == 0) {
-        knob.value.written(KnobWriter {
+    // What was not recorded as a whole is not its value.
+    if let Some(new) = event.new.filter(|new| new.cut_from.is_none()) {
+        let writer = KnobWriter {
             pid: event.pid,
             comm: event.comm,
             uid: event.uid,
             cgroup_id: event.cgroup_id,
             written: new.bytes,
-        });
+        };
+        knob.value.written(event.position as usize, writer);
     }
 }
 

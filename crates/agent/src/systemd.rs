@@ -1,5 +1,8 @@
 //! What systemd is told: sd_notify(3). Elsewhere, nothing happens.
 
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -40,12 +43,12 @@ impl Systemd {
 
     /// What `systemctl status` shows: one line.
     pub(crate) fn status(&self, text: &str) {
-        notify(&[NotifyState::Status(&text.replace('\n', " "))]);
+        notify_if_room(&NotifyState::Status(&text.replace('\n', " ")));
     }
 
     /// The agent works.
     pub(crate) fn feed_watchdog(&self) {
-        notify(&[NotifyState::Watchdog]);
+        notify_if_room(&NotifyState::Watchdog);
     }
 
     /// How often systemd wants to hear that it works.
@@ -57,4 +60,17 @@ impl Systemd {
 fn notify(state: &[NotifyState<'_>]) {
     // Whoever does not listen does not need to know.
     let _ = sd_notify::notify(state);
+}
+
+/// Says what may be missed, unless there is no room for it: whoever does not read it must not stop the agent.
+fn notify_if_room(state: &NotifyState<'_>) -> Option<()> {
+    let path = std::env::var_os("NOTIFY_SOCKET")?;
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let socket = UnixDatagram::unbound().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    socket.send_to_addr(format!("{state}\n").as_bytes(), &address.ok()?).ok()?;
+    Some(())
 }

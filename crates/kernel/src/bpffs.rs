@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::attachment_name::AttachmentName;
 use crate::cgroup_error::CgroupError;
 use crate::dir_lock::{LockHolder, by};
-use crate::link_error::LinkError;
+use crate::link_error::{LinkError, io_reason};
 use crate::mountinfo::{Mount, mounts};
 use crate::pin_owner::BadOwnership;
 
@@ -84,7 +84,7 @@ pub enum BpffsError {
         holder: Option<LockHolder>,
     },
     /// A system call failed.
-    #[error("cannot {doing} {}: {error}", path.display())]
+    #[error("cannot {doing} {}: {}", path.display(), io_reason(error))]
     Io {
         /// What failed: a verb.
         doing: &'static str,

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{OFlags, readlink};
+use rustix::fs::{Access, AtFlags, OFlags, accessat, readlink};
 use rustix::io::Errno;
 
 use crate::cgroup::Cgroup;
@@ -120,7 +120,13 @@ impl Hierarchy {
     ///
     /// [`CgroupError::Io`] without `CAP_DAC_READ_SEARCH`, or before Linux 5.5.
     pub fn was_removed(&self, id: u64) -> Result<bool, CgroupError> {
-        Ok(self.open_by_handle(id)?.is_none())
+        let Some(cgroup) = self.open_by_handle(id)? else { return Ok(true) };
+        // One that was removed can still be opened, for more than a minute on Linux 5.10.
+        match accessat(&cgroup, c"cgroup.procs", Access::EXISTS, AtFlags::empty()) {
+            Ok(()) => Ok(false),
+            Err(Errno::NOENT | Errno::NODEV) => Ok(true),
+            Err(error) => Err(self.failed_by_id(error)),
+        }
     }
 
     /// Queries the programs of cgroups by their ids, without the paths of these.

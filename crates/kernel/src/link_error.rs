@@ -168,6 +168,18 @@ fn pin_reason(error: &io::Error) -> String {
         Some(libc::ENOENT) => "nothing is pinned there".to_owned(),
         // bpf_obj_do_pin() and bpf_obj_do_get() in kernel/bpf/inode.c
         Some(libc::EPERM | libc::EACCES) => format!("{error} (the directory must be on a bpffs)"),
+        _ => io_reason(error),
+    }
+}
+
+/// Why something cannot be made on a bpffs. It has no size: what it lacks is memory for an inode (`bpf_get_inode`, kernel/bpf/inode.c).
+pub(crate) fn io_reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::ENOMEM) => {
+            format!("there is not enough memory, in the kernel or in the cgroup of this process ({error})")
+        }
+        // With kernel.unprivileged_bpf_disabled, bpf(2) does nothing without it: Linux 5.10.
+        Some(libc::EPERM) => format!("{error}; it takes CAP_BPF, which CAP_SYS_ADMIN includes"),
         _ => error.to_string(),
     }
 }

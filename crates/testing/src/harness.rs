@@ -125,6 +125,13 @@ impl Suite {
         self
     }
 
+    /// Has the names of these tests begin with that of a module, by which they can be chosen: `agent::` for all tests of the agent.
+    #[must_use]
+    pub fn in_module(mut self, module: &str) -> Self {
+        self.tests.iter_mut().for_each(|test| test.name = format!("{module}::{}", test.name));
+        self
+    }
+
     /// Runs each of these tests in a process of its own, in new namespaces.
     #[must_use]
     pub fn isolated(mut self, namespaces: TestNamespaces) -> Self {

@@ -74,12 +74,12 @@ impl Engine {
             self.table = LinkTable::of(self.links.origins()?, &before);
         }
         self.unpin_removed();
-        let gone = self.gone_since(&before, &off);
-        // What was off for a moment was taken away on purpose, and is put back when that is looked at.
-        if !gone.is_empty() && self.off_watch.read().unwrap_or(false) {
-            self.is_off_changed = true;
+        // What was off for a moment was taken away on purpose, and is put back when that is attended to.
+        self.has_off_changed |= self.off_watch.read().unwrap_or(false);
+        if self.has_off_changed {
             return Ok(());
         }
+        let gone = self.gone_since(&before, &off);
         gone.into_iter().for_each(|(id, name)| self.vanished(id, &name));
         Ok(())
     }

@@ -30,6 +30,7 @@ impl Engine {
     /// Looks at what is off again, and puts in force what is on again: also if nothing has changed, since something can have been off
     /// for a moment. What is off was taken away by whoever did that.
     pub(super) fn off_changed(&mut self) -> Result<(), AgentError> {
+        self.has_off_changed = false;
         self.watch_off();
         self.settle_all().map(drop)
     }

@@ -259,10 +259,13 @@ impl Engine {
         let value = || escaped(&knob.value);
         let by = |writer: &Option<KnobWriter>| match writer {
             Some(writer) => {
-                let pid = writer.pid.map(|pid| format!("process {pid} ")).unwrap_or_default();
-                let comm = writer.comm.as_deref().map_or_else(|| "unknown".to_owned(), escaped);
-                let uid = writer.uid.map(|uid| format!(", user {uid}")).unwrap_or_default();
-                format!("{pid}({comm}{uid}) in {} wrote it", escaped(&self.path_of(writer.cgroup_id)))
+                let pid = writer.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+                let comm = writer.comm.as_deref().map(escaped);
+                let uid = writer.uid.map(|uid| format!("user {uid}"));
+                // Before Linux 5.11, programs know neither the process nor its name.
+                let known: Vec<_> = comm.into_iter().chain(uid).collect();
+                let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+                format!("{pid}{known} in {} wrote it", escaped(&self.path_of(writer.cgroup_id)))
             }
             None => "no event tells who wrote it".to_owned(),
         };

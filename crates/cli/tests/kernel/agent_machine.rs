@@ -1,4 +1,4 @@
-//! A machine for one agent: a bpffs, a `/run`, and a cgroup that it takes for the root of all.
+//! A machine for one agent: a bpffs, a `/run`, and a cgroup that it takes for the root of all. Or else the whole machine.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 use crate::setting::KNOBGATE;
 
 /// The namespaces of a test with an agent. Knobs are written in its own.
-const NAMESPACES: TestNamespaces = &["--mount", "--net", "--uts", "--ipc"];
+pub(crate) const NAMESPACES: TestNamespaces = &["--mount", "--net", "--uts", "--ipc"];
 
 /// The same, and a cgroup namespace: the cgroups of the test are all that there are.
 pub(crate) const CONTAINERD_NAMESPACES: TestNamespaces = &["--mount", "--net", "--uts", "--ipc", "--cgroup"];
 
 /// Tests with agents.
 pub(crate) fn suite(tests: &[Test]) -> Suite {
-    Suite::new(tests).isolated(NAMESPACES)
+    Suite::new(tests).isolated(NAMESPACES).in_module("agent")
 }
 
 /// A policy for the cgroups whose names start so.
@@ -77,6 +77,12 @@ impl AgentMachine {
         Ok(machine)
     }
 
+    /// The whole machine, without policies: its agent sees all cgroups.
+    pub(crate) fn whole() -> Result<Self, Failed> {
+        mount_own()?;
+        Self::prepared(&[], true)
+    }
+
     /// With an agent that runs, and has put the policy `web` on the cgroup `g1`.
     pub(crate) fn with_a_policy() -> Result<Self, Failed> {
         let mut machine = Self::new(&[("web.knob", &policy_for("web", "g"))])?;
@@ -117,9 +123,9 @@ impl AgentMachine {
         self.command_of(&[], &["oci-hook", "--agent-config"])
     }
 
-    /// The same, run by a role of this program.
-    pub(crate) fn command_through(&self, program: &OsStr, role: &str) -> Command {
-        self.command_of(&[program, OsStr::new(role)], &["agent", "--config"])
+    /// The same, run by another program.
+    pub(crate) fn command_through(&self, program: &[&OsStr]) -> Command {
+        self.command_of(program, &["agent", "--config"])
     }
 
     fn command_of(&self, through: &[&OsStr], arguments: &[&str]) -> Command {
@@ -177,6 +183,25 @@ impl AgentMachine {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !said() {
             assert!(Instant::now() < deadline, "not said: {text}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until it has said this so often.
+    pub(crate) fn expect_count(&self, text: &str, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.log().matches(text).count() < count {
+            assert!(Instant::now() < deadline, "not said {count} times: {text}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until a line has all of these.
+    pub(crate) fn expect_line(&self, parts: &[&str]) {
+        let said = || self.log().lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !said() {
+            assert!(Instant::now() < deadline, "not said in one line: {parts:?}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }

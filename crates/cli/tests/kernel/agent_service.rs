@@ -44,6 +44,7 @@ pub(crate) fn with_their_own_agent() -> Suite {
         .requiring(sends_events, tests)
         .requiring(tells_outcomes, with_tasks)
         .isolated(&["--mount"])
+        .in_module("agent")
 }
 
 const SOCKET: &str = "/run/knobgate/agent.sock";
@@ -123,7 +124,7 @@ fn get(path: &str) -> Option<String> {
 }
 
 /// The series of the metrics with their values.
-fn metrics() -> Result<BTreeMap<String, f64>, Failed> {
+pub(crate) fn metrics() -> Result<BTreeMap<String, f64>, Failed> {
     let answer = get("/metrics").ok_or("an answer")?;
     let (head, text) = answer.split_once("\r\n\r\n").ok_or("a head")?;
     assert!(
@@ -260,7 +261,7 @@ fn journal() -> Result<(), Failed> {
     let machine = Machine::new("")?;
     fs::create_dir_all("/run/systemd/journal")?;
     let journal = UnixDatagram::bind("/run/systemd/journal/socket")?;
-    journal.set_read_timeout(Some(Duration::from_secs(10)))?;
+    journal.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut command = machine.command()?;
     // As systemd says that standard error goes to the journal.
     let log = fs::metadata(machine.log())?;
@@ -328,7 +329,7 @@ fn notified() -> Result<(), Failed> {
     let machine = Machine::new("")?;
     let path = machine.files.path().join("notify");
     let systemd = UnixDatagram::bind(&path)?;
-    systemd.set_read_timeout(Some(Duration::from_secs(10)))?;
+    systemd.set_read_timeout(Some(Duration::from_secs(60)))?;
     let next = |wanted: &str| -> Result<String, Failed> {
         loop {
             let mut buffer = [0; 4096];

@@ -3,15 +3,19 @@
 //! The tests write only in their own network, UTS and IPC namespaces, and attach no program to the root of the hierarchy.
 
 mod agent;
+mod agent_clock;
 mod agent_containerd;
 mod agent_docker;
 mod agent_faults;
 mod agent_kills;
 mod agent_machine;
+mod agent_memory;
 mod agent_plugin_kills;
 mod agent_podman;
 mod agent_reloads;
+mod agent_root;
 mod agent_service;
+mod agent_upgrades;
 mod agent_watches;
 mod attachments;
 mod bpf_tokens;
@@ -123,13 +127,17 @@ fn main() -> ExitCode {
         .and(agent_service::with_their_own_agent())
         .and(readers::with_their_own_bpffs())
         .and(agent::with_agents())
+        .and(agent_clock::on_the_whole_machine())
         .and(agent_containerd::with_containerd())
         .and(agent_docker::with_docker())
         .and(agent_faults::with_agents())
         .and(agent_kills::with_agents())
+        .and(agent_memory::with_agents())
         .and(agent_plugin_kills::with_containerd())
         .and(agent_podman::with_podman())
         .and(agent_reloads::with_agents())
+        .and(agent_root::on_the_whole_machine())
+        .and(agent_upgrades::with_agents())
         .and(agent_watches::with_agents())
         .and(containers::with_runc())
         .and(engine_changes::with_engines())

@@ -30,7 +30,7 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("proc_sys_stays_read_only_in_containers_whose_policy_is_off", read_only),
         ("what_is_attached_meanwhile_does_not_stay", meanwhile),
     ];
-    Suite::new(tests).isolated(&["--mount"])
+    Suite::new(tests).isolated(&["--mount"]).in_module("off")
 }
 
 const DENY: &str = "policy t-web\ndefault write allow\ndeny write kernel.domainname\n";

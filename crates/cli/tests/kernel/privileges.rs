@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use knobgate_kernel::{Cgroup, ScratchCgroup, Signal, start_inside};
-use knobgate_testing::{Profile, Suite, Test, scratch};
+use knobgate_testing::{Profile, Suite, Test, profile, scratch};
 use libtest_mimic::Failed;
 use rustix::mount::{MountFlags, mount};
 use tempfile::TempDir;
@@ -233,13 +233,24 @@ pub(crate) fn bounding_set(command: &str, without: Option<&str>) -> String {
 
 fn agent() -> Result<(), Failed> {
     let mut machine = AgentMachine::new(&[("web.knob", &policy_for("web", "web"))])?;
-    let command = machine.command_through("setpriv".as_ref(), &bounding_set("agent", None));
+    // Linux 6.1 and earlier ask for it where CAP_SYS_ADMIN is enough for later ones: to query a cgroup.
+    let mut privileges = bounding_set("agent", None);
+    if profile().version < (6, 12) {
+        privileges += ",+net_admin";
+    }
+    let command = machine.command_through(&[
+        // It has what the unit has: before Linux 5.11, programs count as locked memory.
+        "prlimit".as_ref(),
+        "--memlock=unlimited".as_ref(),
+        "setpriv".as_ref(),
+        privileges.as_ref(),
+    ]);
     machine.start_command(command)?;
     machine.make("web-1");
     machine.expect_on("web-1", &["web:agent"]);
     machine.end(Signal::TERM)?;
     let without = bounding_set("agent", Some("CAP_SYS_ADMIN"));
-    let output = machine.command_through("setpriv".as_ref(), &without).output()?;
+    let output = machine.command_through(&["setpriv".as_ref(), without.as_ref()]).output()?;
     assert!(!output.status.success(), "{output:?}");
     assert!(stderr(&output).contains("CAP_SYS_ADMIN"), "{output:?}");
     Ok(())

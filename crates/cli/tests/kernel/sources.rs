@@ -25,7 +25,7 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("a_link_that_was_detached_is_not_taken_for_one_that_judges", detached),
         ("a_link_of_another_source_does_not_move", not_moved),
     ];
-    Suite::new(tests).isolated(&["--mount"])
+    Suite::new(tests).isolated(&["--mount"]).in_module("sources")
 }
 
 const PINS: &str = "/sys/fs/bpf/knobgate";

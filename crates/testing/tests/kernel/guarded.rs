@@ -8,14 +8,19 @@ use std::process::{Command, ExitCode};
 use knobgate_kernel::{
     Cgroup, GuardedCgroups, GuardedDeparture, HowItLeft, ProcessId, StartedProcess, start_inside,
 };
-use knobgate_testing::eventually;
+use knobgate_testing::{Suite, eventually, process_tracking};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::descendants::STARTER;
+use super::descendants::{STARTER, version_one_too};
 use super::tracked::{Setup, Waiting};
 
-pub(crate) const TESTS: &[super::Test] = &[
+pub(crate) fn tests() -> Suite {
+    let suite = Suite::default().requiring(process_tracking, TESTS);
+    suite.requiring(version_one_too, VERSION_ONE).in_module("guarded")
+}
+
+const TESTS: &[super::Test] = &[
     ("a_process_that_moves_out_of_a_guarded_cgroup_is_noticed_with_both_ends", moves),
     ("who_moved_a_process_out_is_known", moved_by_another),
     ("a_process_that_was_there_before_the_guard_is_noticed", there_before),
@@ -30,7 +35,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("processes_that_are_started_while_a_guard_is_set_up_are_tracked", busy),
 ];
 
-pub(crate) const VERSION_ONE: &[super::Test] =
+const VERSION_ONE: &[super::Test] =
     &[("a_process_that_is_moved_in_a_v1_hierarchy_stays_in_its_guarded_cgroup", version_one)];
 
 fn id(process: StartedProcess) -> u32 {

@@ -53,7 +53,8 @@ fn main() -> ExitCode {
         spawns::TESTS,
     ];
     Suite::new(&tests.concat())
-        .requiring(knobgate_testing::process_tracking, &[descendants::TESTS, guarded::TESTS].concat())
-        .requiring(descendants::version_one_too, &[descendants::VERSION_ONE, guarded::VERSION_ONE].concat())
+        .requiring(knobgate_testing::process_tracking, descendants::TESTS)
+        .requiring(descendants::version_one_too, descendants::VERSION_ONE)
+        .and(guarded::tests())
         .run()
 }
