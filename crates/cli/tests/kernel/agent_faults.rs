@@ -42,7 +42,7 @@ pub(crate) fn with_agents() -> Suite {
 fn overflow() -> Result<(), Failed> {
     let machine = AgentMachine::with_a_policy()?;
     // Its cgroup is watched.
-    machine.signal(Signal::STOP);
+    machine.stop();
     // The kernel keeps fs.inotify.max_queued_events, 16384 by default.
     let most: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")?.trim().parse()?;
     for _ in 0..most {
@@ -73,7 +73,7 @@ fn links() -> usize {
 fn same_name() -> Result<(), Failed> {
     let machine = AgentMachine::with_a_policy()?;
     // When it reads of the first cgroup, the second one is there.
-    machine.signal(Signal::STOP);
+    machine.stop();
     machine.make("g2");
     fs::remove_dir(machine.at("g2"))?;
     machine.make("g2");
@@ -367,13 +367,8 @@ fn read_only() -> Result<(), Failed> {
 
 /// Stops the agent where it does not keep others from changing attachments.
 fn stop_without_lock(machine: &AgentMachine) {
-    let is_stopped = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", machine.pid())).unwrap_or_default();
-        status.contains("\nState:\tT")
-    };
     eventually("the agent is stopped without the lock", || {
-        machine.signal(Signal::STOP);
-        eventually("the agent is stopped", is_stopped);
+        machine.stop();
         let is_free = can_lock();
         if !is_free {
             machine.signal(Signal::CONT);

@@ -9,7 +9,9 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use knobgate_kernel::{Cgroup, Hierarchy, ProcessId, ScratchCgroup, Signal, start_inside};
-use knobgate_testing::{Reaped, Suite, Test, TestNamespaces, fresh_machine, is_running, root, scratch};
+use knobgate_testing::{
+    Reaped, Suite, Test, TestNamespaces, eventually, fresh_machine, is_running, root, scratch,
+};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 
@@ -217,6 +219,19 @@ impl AgentMachine {
     pub(crate) fn signal(&self, signal: Signal) {
         let agent = self.agent.as_ref().expect("an agent");
         ProcessId::of_child(&agent.0).send(signal).expect("a signal");
+    }
+
+    /// Stops all its threads, and waits for that.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let is_stopped = |task: &Path| {
+            let status = fs::read_to_string(task.join("status")).unwrap_or_default();
+            status.contains("\nState:\tT")
+        };
+        eventually("the agent is stopped", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
+            tasks.map(|task| task.expect("a thread").path()).all(|task| is_stopped(&task))
+        });
     }
 
     /// Sends it a signal that ends it, and waits for that.

@@ -3,6 +3,7 @@
 mod cases;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -238,13 +239,12 @@ fn agent() -> Result<(), Failed> {
     if profile().version < (6, 12) {
         privileges += ",+net_admin";
     }
-    let command = machine.command_through(&[
-        // It has what the unit has: before Linux 5.11, programs count as locked memory.
-        "prlimit".as_ref(),
-        "--memlock=unlimited".as_ref(),
-        "setpriv".as_ref(),
-        privileges.as_ref(),
-    ]);
+    let mut through: Vec<&OsStr> = vec!["setpriv".as_ref(), privileges.as_ref()];
+    // It has what the unit has. Later kernels do not count programs as locked memory.
+    if profile().version < (5, 11) {
+        through.splice(0..0, ["prlimit".as_ref(), "--memlock=unlimited".as_ref()]);
+    }
+    let command = machine.command_through(&through);
     machine.start_command(command)?;
     machine.make("web-1");
     machine.expect_on("web-1", &["web:agent"]);
