@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
 use knobgate_kernel::{Link, LoadOptions, LoadedProgram, ProcessId, Signal, load};
-use knobgate_testing::{Reaped, Suite, Test, deny_inotify_watches, eventually};
+use knobgate_testing::{Reaped, Suite, Test, deny_inotify_watches, eventually, shell};
 use libtest_mimic::Failed;
 use rustix::fs::{FlockOperation, flock};
 
@@ -440,6 +440,13 @@ fn mounted_anew() -> Result<(), Failed> {
         pins.filter(|pin| pin.file_name().to_string_lossy().starts_with("cgroup-")).count()
     };
     eventually("both cgroups have it", || links() == 2);
+    machine.expect_said("unread: decisions of the last 5 s may be missing here");
+    // The programs there now send their events to other places.
+    eventually("what they decide is logged", || {
+        let written = shell(&machine.open("g2"), "echo x >/proc/sys/kernel/domainname").output();
+        assert!(written.is_ok_and(|written| !written.status.success()));
+        machine.log().lines().any(|line| line.contains(" denied: ") && line.contains("/g2 sh["))
+    });
     assert!(machine.is_running());
     Ok(())
 }
