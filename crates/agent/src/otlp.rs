@@ -25,13 +25,18 @@ use post::{Answer, post};
 use request::Batch;
 
 /// How many entries wait to be sent.
-const WAITING_MAX: usize = 1024;
+const WAITING_MAX: usize = 2048;
+/// How much of that decisions leave for notices. Anybody whom a policy judges can have any number of decisions logged, and must not keep
+/// what the agent itself has to say from the collector.
+const FOR_NOTICES: usize = 1024;
 /// How many entries are sent at once.
 const BATCH_MAX: usize = 256;
 /// How long entries are gathered after the first one.
 const GATHERED_WITHIN: Duration = Duration::from_millis(200);
 /// The pause after a failure. It doubles with each.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The shortest one that a collector can ask for. Otherwise, one that asks for none would keep this busy.
+const ASKED_MIN: Duration = Duration::from_millis(100);
 /// The longest pause, also if the collector asks for a longer one.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long the end waits until everything is sent.
@@ -111,9 +116,20 @@ impl OtlpExporter {
         Ok(Self { entries: Some(entries), metrics, sent: Mutex::new(sent) })
     }
 
-    /// Sends an entry. Never waits: what finds no room is counted, and dropped.
+    /// Sends what the agent has to say. Never waits: what finds no room is counted, and dropped.
     pub fn send(&self, entry: OtlpRecord) {
-        if self.entries.as_ref().is_none_or(|entries| entries.try_send(entry).is_err()) {
+        self.send_leaving(0, entry);
+    }
+
+    /// Sends what a policy decided. However many of them there are, there is room left for what the agent has to say.
+    pub fn send_decision(&self, entry: OtlpRecord) {
+        self.send_leaving(FOR_NOTICES, entry);
+    }
+
+    /// Sends an entry if there is room for more than so many others.
+    fn send_leaving(&self, room: usize, entry: OtlpRecord) {
+        let entries = self.entries.as_ref().filter(|entries| entries.capacity() > room);
+        if entries.is_none_or(|entries| entries.try_send(entry).is_err()) {
             self.metrics.count_uncollected(1);
         }
     }
@@ -170,7 +186,8 @@ impl Sender {
             let (error, pause) = match post(&self.endpoint, batch.bytes()).await {
                 Answer::Taken => return self.taken(),
                 Answer::Rejected { entries, why } => {
-                    self.metrics.count_uncollected(entries.unwrap_or(batch.entries()));
+                    let all = batch.entries();
+                    self.metrics.count_uncollected(entries.map_or(all, |entries| entries.min(all)));
                     return self.not_taken(Said::Rejected, why);
                 }
                 Answer::Later { why, pause } => (why, pause),
@@ -179,7 +196,8 @@ impl Sender {
             if waiting.is_closed() {
                 return self.metrics.count_uncollected(batch.entries());
             }
-            sleep(pause.unwrap_or(self.pause).min(PAUSE_MAX)).await;
+            let asked = pause.map(|pause| pause.clamp(ASKED_MIN, PAUSE_MAX));
+            sleep(asked.unwrap_or(self.pause)).await;
             self.pause = (self.pause * 2).min(PAUSE_MAX);
         }
     }

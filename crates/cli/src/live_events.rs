@@ -142,6 +142,11 @@ impl LiveEvents {
         self.reader.full()
     }
 
+    /// Whether these are the events of the policies that are attached now: not if the bpffs was mounted anew, or pins were removed.
+    pub(crate) fn are_current(&self) -> bool {
+        Attachments::create().map_or(true, |attachments| attachments.are_read_by(&self.reader))
+    }
+
     /// How many events could not be decoded so far. They count as lost.
     pub(crate) fn undecodable(&self) -> u64 {
         self.undecodable

@@ -239,7 +239,8 @@ fn create(path: &Path) -> Result<OwnedFd, BpfTokenError> {
         return Err(BpfTokenError::InitialUserNamespace);
     }
     let path = path.to_owned();
-    let bpffs = match open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let bpffs = match open(&path, flags, Mode::empty()) {
         Ok(bpffs) => bpffs,
         Err(error) => return Err(BpfTokenError::Open { path, error: error.into() }),
     };

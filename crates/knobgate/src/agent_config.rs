@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -92,13 +92,20 @@ impl OtlpEndpoint {
         let rest = url.strip_prefix("http://")?;
         let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"@?#\"<>\\^`{|}".contains(&byte);
-        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-        if host.is_empty() || !rest.bytes().all(is_plain) {
-            return None;
-        }
         // The colons of an address of IPv6 are in brackets.
         let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        let host = port.map_or(authority, |port| &authority[..authority.len() - port.len() - 1]);
+        let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let is_host = match address {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains(['[', ']', ':']),
+        };
+        if !is_host || !rest.bytes().all(is_plain) {
+            return None;
+        }
+        let is_port =
+            |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+        if port.is_some_and(|port| !is_port(port)) {
             return None;
         }
         let authority =
@@ -463,6 +470,12 @@ mod tests {
             ("http://", "agent.toml:2: this is no endpoint"),
             ("http://:4318", "agent.toml:2: this is no endpoint"),
             ("http://a:99999", "agent.toml:2: this is no endpoint"),
+            ("http://a:+80", "agent.toml:2: this is no endpoint"),
+            ("http://a:", "agent.toml:2: this is no endpoint"),
+            ("http://a:b:80", "agent.toml:2: this is no endpoint"),
+            ("http://::1", "agent.toml:2: this is no endpoint"),
+            ("http://[::1", "agent.toml:2: this is no endpoint"),
+            ("http://[a]:80", "agent.toml:2: this is no endpoint"),
             ("http://user@a", "agent.toml:2: this is no endpoint"),
             ("http://a/\\r\\nX: y", "agent.toml:2: this is no endpoint"),
             ("127.0.0.1:4318", "agent.toml:2: this is no endpoint"),

@@ -10,7 +10,7 @@ use knobgate_kernel::{
 
 use crate::attachment_error::{AttachmentError, failed};
 use crate::compiled_policy::CompiledPolicy;
-use crate::events::{EventReaders, MEMORY_MAPS, is_memory};
+use crate::events::{EventReader, EventReaders, MEMORY_MAPS, is_memory};
 
 /// The attachments of this machine, in a directory on the bpffs.
 ///
@@ -104,6 +104,12 @@ impl Attachments {
     /// The places for readers of events that programs share, if there are some and they can be used.
     pub(crate) fn pinned_readers(&self) -> Option<EventReaders> {
         EventReaders::pinned(&self.pins).ok().flatten()
+    }
+
+    /// Whether a reader of the events of all programs gets those of the policies that are attached now. It does not if the places that
+    /// programs share are others than when it was opened: the bpffs was mounted anew, or their pins were removed.
+    pub fn are_read_by(&self, reader: &EventReader) -> bool {
+        self.pinned_readers().is_none_or(|shared| reader.is_in(&shared))
     }
 
     /// The places for readers of the events of these attachments, or without names, of all programs: those that programs share, which

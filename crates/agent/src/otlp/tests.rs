@@ -238,6 +238,19 @@ fn what_a_collector_rejects_is_counted_and_not_sent_again() {
 }
 
 #[test]
+fn no_more_entries_are_counted_than_there_were_whatever_a_collector_says() {
+    let collector = Collector::start(&[Manner::TakesAllBut(i64::MAX); 3]);
+    let exporting = Exporting::start(collector.endpoint());
+    for lost in 1..=3 {
+        exporting.send("one");
+        eventually("it is counted", || exporting.metrics.uncollected() >= lost);
+        assert_eq!(exporting.metrics.uncollected(), lost);
+    }
+    exporting.send("four");
+    eventually("it is taken", || exporting.said().last() == Some(&Collected::Again(3)));
+}
+
+#[test]
 fn while_the_collector_is_down_entries_wait_and_the_rest_is_counted() {
     // Nobody listens, and nobody else gets this port.
     let listener = StdTcpListener::bind("127.0.0.1:0").unwrap();
@@ -260,6 +273,24 @@ fn while_the_collector_is_down_entries_wait_and_the_rest_is_counted() {
     let said = exporting.said();
     assert!(matches!(&said[0], Collected::Failing(why) if why.contains("Connection refused")), "{said:?}");
     assert_eq!(said[1..], [Collected::Again(lost)]);
+}
+
+#[test]
+fn a_flood_of_decisions_keeps_no_notice_from_the_collector() {
+    let collector = Collector::start(&[Manner::Status(503, Some(1))]);
+    let exporting = Exporting::start(collector.endpoint());
+    let decision = || OtlpRecord::new(SystemTime::UNIX_EPOCH, Severity::Warning, "denied", "no".to_owned());
+    for _ in 0..2 * WAITING_MAX {
+        exporting.exporter.send_decision(decision());
+    }
+    let lost = exporting.metrics.uncollected();
+    assert!(lost > 0);
+    for _ in 0..FOR_NOTICES {
+        exporting.send("notice");
+    }
+    assert_eq!(exporting.metrics.uncollected(), lost);
+    let notices = || collector.bodies().iter().filter(|body| *body == "notice").count();
+    eventually("all notices arrive", || notices() == FOR_NOTICES);
 }
 
 #[test]

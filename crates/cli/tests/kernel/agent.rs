@@ -1,12 +1,14 @@
 //! `knobgate agent`: policies on cgroups that are there, and that come.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use knobgate::{Attachments, CgroupRef, ContainerPolicies};
 use knobgate_kernel::{LinkSource, Signal};
 use knobgate_testing::{Reaped, Suite, Test, eventually, shell};
 use libtest_mimic::Failed;
+use serde_json::json;
 
 use crate::agent_machine::{AgentMachine, attachments, policy_for, suite};
 use crate::setting::{KNOBGATE, expect, stderr, stdout};
@@ -17,6 +19,10 @@ pub(crate) fn with_agents() -> Suite {
         ("a_new_cgroup_gets_its_policies", new_cgroups),
         ("a_policy_is_on_the_topmost_cgroup_of_a_unit", units),
         ("a_container_gets_its_policy_when_its_engine_has_written_its_name", container_names),
+        (
+            "a_container_in_a_plain_cgroup_gets_its_policy_when_its_runtime_has_written_where_it_is",
+            plain_cgroup,
+        ),
         ("a_container_without_a_name_is_undecided", undecided),
         ("a_link_of_the_hook_stays", hook_and_agent),
         ("a_second_agent_is_told_about_the_first", two_agents),
@@ -117,6 +123,25 @@ fn write_name(id: &str) -> std::io::Result<()> {
     let state = format!("/var/lib/docker/containers/{id}");
     fs::create_dir_all(&state)?;
     fs::write(format!("{state}/config.v2.json"), "{\"Name\":\"/shop-web\",\"Config\":{\"Image\":\"nginx\"}}")
+}
+
+fn plain_cgroup() -> Result<(), Failed> {
+    let policies =
+        [("first", "engine == runc"), ("web", "container == \"web\""), ("other", "engine == podman")];
+    let policies = policies.map(|(name, of)| format!("policy {name}\napply if {of}\ndefault write deny\n"));
+    let [first, web, other] = &policies;
+    let mut machine = AgentMachine::new(&[("first.knob", first), ("web.knob", web), ("other.knob", other)])?;
+    machine.start()?;
+    machine.make("first");
+    machine.make("second");
+    assert!(machine.on("first").is_empty());
+    let directory = Path::new("/run/runc/web");
+    fs::create_dir_all(directory)?;
+    let state = json!({ "id": "web", "config": {}, "cgroup_paths": { "": "/sys/fs/cgroup/first" } });
+    fs::write(directory.join("state.json"), state.to_string())?;
+    machine.expect_on("first", &["first:agent", "web:agent"]);
+    machine.expect_on("second", &[]);
+    Ok(())
 }
 
 fn undecided() -> Result<(), Failed> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
 use knobgate_kernel::{Link, LoadOptions, LoadedProgram, ProcessId, Signal, load};
-use knobgate_testing::{Reaped, Suite, Test, deny_inotify_watches, eventually};
+use knobgate_testing::{Reaped, Suite, Test, deny_inotify_watches, eventually, shell};
 use libtest_mimic::Failed;
 use rustix::fs::{FlockOperation, flock};
 
@@ -438,6 +438,7 @@ fn locked() -> Result<(), Failed> {
 
 fn mounted_anew() -> Result<(), Failed> {
     let machine = AgentMachine::with_a_policy()?;
+    expect_logged(&machine, "g1");
     let pid = machine.pid().to_string();
     run("nsenter", &["-m", "-t", &pid, "umount", "-l", "/sys/fs/bpf"]);
     machine.make("g2");
@@ -451,8 +452,21 @@ fn mounted_anew() -> Result<(), Failed> {
         pins.filter(|pin| pin.file_name().to_string_lossy().starts_with("cgroup-")).count()
     };
     eventually("both cgroups have it", || links() == 2);
+    machine.expect_said("unread: decisions of the last 5 s may be missing here");
+    // The programs there now send their events to other places.
+    expect_logged(&machine, "g2");
     assert!(machine.is_running());
     Ok(())
+}
+
+/// Waits until it is logged that a process in this cgroup may not write.
+fn expect_logged(machine: &AgentMachine, cgroup: &str) {
+    let process = format!("/{cgroup} sh[");
+    eventually("what is denied is logged", || {
+        let written = shell(&machine.open(cgroup), "echo x >/proc/sys/kernel/domainname").output();
+        assert!(written.is_ok_and(|written| !written.status.success()));
+        machine.log().lines().any(|line| line.contains(" denied: ") && line.contains(&process))
+    });
 }
 
 fn meddled_with() -> Result<(), Failed> {

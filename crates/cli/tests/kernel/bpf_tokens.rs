@@ -242,6 +242,12 @@ fn no_token() -> Result<(), Failed> {
     let cases = [
         (at("/nowhere"), "cannot open /nowhere: No such file or directory", "= 2"),
         (at("/proc"), "/proc is not on a bpffs", "= 2"),
+        // Opening it would wait for somebody who writes.
+        (
+            format!("mount -t tmpfs t /mnt; mkfifo /mnt/pipe; {}", at("/mnt/pipe")),
+            "cannot open /mnt/pipe: Not a directory",
+            "= 2",
+        ),
         (format!("mkdir /sys/fs/bpf/x; {}", at("/sys/fs/bpf/x")), "is not where a bpffs is mounted", "= 2"),
         (
             format!("setpriv --bounding-set=-bpf --inh-caps=-all sh -c '{}'", at("/sys/fs/bpf")),

@@ -79,6 +79,11 @@ impl EventReader {
         self.full
     }
 
+    /// Whether it has a place in these.
+    pub(crate) fn is_in(&self, readers: &EventReaders) -> bool {
+        self.places.iter().any(|(own, _)| own.id() == readers.id())
+    }
+
     /// Calls `consume` with each event that was sent since the last call. One that cannot be decoded is an error.
     pub fn for_each(&mut self, mut consume: impl FnMut(Result<Event, DecodeError>)) {
         self.ring.for_each(|record| consume(decode(record)));

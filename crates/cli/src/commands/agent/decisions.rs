@@ -3,7 +3,7 @@
 use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use knobgate::event::{EventOutcome, EventText, StreamContent, StreamEvent, StreamItem};
 use knobgate_agent::Severity;
@@ -15,6 +15,8 @@ use super::log::Log;
 use crate::failure::Failure;
 use crate::live_events::{BATCH, LiveEvents, Look};
 use crate::output::chain;
+use crate::plural;
+use crate::printable::printable;
 use crate::stream::line;
 use crate::stream::words::{self, Length};
 use crate::timestamp::WallClock;
@@ -23,6 +25,18 @@ use crate::timestamp::WallClock;
 const BUFFER: u32 = 1 << 20;
 /// How long it waits until it tries again to read events.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// How often it looks whether it reads the events of the policies that are attached now.
+const CURRENT: Duration = Duration::from_secs(5);
+
+/// Why no more events are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// The agent ends.
+    Ended,
+    /// Policies send their events to other places.
+    Replaced,
+}
 
 /// The thread that reads events and logs them. It ends when this is dropped.
 #[derive(Debug)]
@@ -43,11 +57,25 @@ impl Decisions {
         let read = move || {
             let mut was_said = false;
             // It is said once: all places for readers may be taken for long.
-            while let Err(failure) = read(&log, &ended) {
-                if !was_said {
-                    log.write(unread(&failure));
-                    was_said = true;
+            loop {
+                match read(&log, &ended) {
+                    Ok(Until::Ended) => return,
+                    Ok(Until::Replaced) => {
+                        let text = format!(
+                            "decisions of the last {} s may be missing here, and knobgate log has them: the bpffs was mounted anew, or \
+                             pins were removed",
+                            CURRENT.as_secs()
+                        );
+                        log.write(unread(text));
+                        continue;
+                    }
+                    Err(failure) if !was_said => {
+                        let why = chain(&failure);
+                        log.write(unread(format!("what policies decide is not logged: {}", printable(&why))));
+                    }
+                    Err(_) => {}
                 }
+                was_said = true;
                 if wait(&[&ended], Some(RETRY)).is_none_or(|ready| ready[0]) {
                     return;
                 }
@@ -67,25 +95,39 @@ impl Drop for Decisions {
     }
 }
 
-/// Logs events until the pipe is closed.
-fn read(log: &Log, ended: &impl AsFd) -> Result<(), Failure> {
+/// Logs events until the pipe is closed, or they are no longer those of all policies.
+fn read(log: &Log, ended: &impl AsFd) -> Result<Until, Failure> {
     let mut events = LiveEvents::open_with(Vec::new(), None, BUFFER)?;
+    if events.missing_programs() > 0 {
+        let programs = plural::count(events.missing_programs(), "program");
+        log.write(unread(format!(
+            "the decisions of {programs} are missing here: all places for their readers are taken"
+        )));
+    }
+    let mut looked = Instant::now();
     loop {
-        let Some(ready) = wait(&[ended, &events], events.timeout()) else { return Ok(()) };
-        let [is_ended, has_events] = ready[..] else { return Ok(()) };
+        let pause = CURRENT.saturating_sub(looked.elapsed());
+        let pause = events.timeout().map_or(pause, |timeout| timeout.min(pause));
+        let Some(ready) = wait(&[ended, &events], Some(pause)) else { return Ok(Until::Ended) };
+        let [is_ended, has_events] = ready[..] else { return Ok(Until::Ended) };
         // A wake-up for each event would cost more than the event.
         let is_ended = is_ended || (has_events && wait(&[ended], Some(BATCH)).is_none_or(|ready| ready[0]));
-        if is_ended {
+        let mut until = is_ended.then_some(Until::Ended);
+        if until.is_none() && looked.elapsed() >= CURRENT {
+            looked = Instant::now();
+            until = (!events.are_current()).then_some(Until::Replaced);
+        }
+        if until.is_some() {
             events.stop()?;
         }
-        let look = if is_ended { Look::AtAll } else { Look::AtActive };
+        let look = if until.is_some() { Look::AtAll } else { Look::AtActive };
         events.read(look, WallClock::now(), &mut |item| {
             count(log, &item);
             log.write_decision(entry(&item));
             Ok(())
         })?;
-        if is_ended {
-            return Ok(());
+        if let Some(until) = until {
+            return Ok(until);
         }
     }
 }
@@ -176,14 +218,14 @@ fn with_access(entry: Entry, stream_event: &StreamEvent) -> Entry {
         .with("OBJECT_UID", number(event.uid))
 }
 
-/// The entry that events cannot be read.
-fn unread(failure: &Failure) -> Entry {
+/// The entry that events are not read, and why.
+fn unread(text: String) -> Entry {
     Entry {
         at: SystemTime::now(),
         severity: Severity::Warning,
         kind: UNREAD.name,
         message_id: UNREAD.message_id,
-        text: format!("what policies decide is not logged: {}", chain(failure)),
+        text,
         fields: Vec::new(),
     }
 }

@@ -129,7 +129,10 @@ impl Log {
         }
         #[cfg(feature = "otlp")]
         if let Some(collector) = &self.collector {
-            collector.send((&entry).into());
+            match class {
+                Class::Notice => collector.send((&entry).into()),
+                Class::Decision => collector.send_decision((&entry).into()),
+            }
         }
         if !self.entries.send(entry, class) {
             self.metrics.count_unlogged();
