@@ -42,6 +42,18 @@ fn the_configuration_is_valid_with_and_without_its_comments() {
     assert_eq!(config.check_interval, AgentConfig::default().check_interval);
 }
 
+/// By default, systemd leaves a unit alone that has ended five times in ten seconds. See systemd.unit(5).
+#[test]
+fn systemd_starts_agent_and_plugin_again_however_often_they_end() {
+    for unit in ["knobgate-agent", "knobgate-nri"] {
+        let file = format!("{TESTS}/../../../packaging/systemd/{unit}.service");
+        let text = fs::read_to_string(file).unwrap();
+        let (settings_of_unit, settings_of_service) = text.split_once("\n[Service]\n").unwrap();
+        assert!(settings_of_unit.lines().any(|line| line == "StartLimitIntervalSec=0"), "{unit}");
+        assert!(settings_of_service.lines().any(|line| line.starts_with("Restart=")), "{unit}");
+    }
+}
+
 #[test]
 fn the_unit_of_the_plugin_has_the_capabilities_that_the_plugin_names() {
     let file = format!("{TESTS}/../../../packaging/systemd/knobgate-nri.service");
