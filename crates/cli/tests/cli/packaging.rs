@@ -1,5 +1,6 @@
 //! The files for packages.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -64,4 +65,20 @@ fn the_unit_of_the_plugin_has_the_capabilities_that_the_plugin_names() {
     let named = help.lines().find_map(|line| line.strip_prefix("Privileges: root, ")).unwrap();
     // Which the first one includes since Linux 6.9.
     assert_eq!(has, format!("{} CAP_NET_ADMIN", named.trim_end_matches('.')));
+}
+
+/// The .rpm names files and no directories, so rpm leaves these.
+#[test]
+fn the_rpm_removes_the_directories_that_are_its_own() {
+    let manifest = fs::read_to_string(format!("{TESTS}/../Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let directories = assets.iter().map(|asset| asset[1].as_str().unwrap().trim_end_matches('/'));
+    let own: BTreeSet<&str> = directories.filter(|directory| directory.contains("/knobgate")).collect();
+    assert!(own.len() > 4, "{own:?}");
+    let script = fs::read_to_string(format!("{TESTS}/../../../packaging/rpm/postun")).unwrap();
+    let removed: BTreeSet<&str> = script.split_whitespace().collect();
+    for directory in own {
+        assert!(removed.contains(&*format!("/{directory}")), "/{directory} is left over");
+    }
 }
