@@ -18,13 +18,18 @@ pub(crate) fn shown(output: &Output) -> Off {
 
 /// What is off since when, by whom and why, and how it is on again.
 pub(crate) fn describe(by: &OffBy) -> String {
+    format!("{}; to end that: {}", what_since(by), by.remedy())
+}
+
+/// What is off since when, by whom and why.
+pub(crate) fn what_since(by: &OffBy) -> String {
     let what = match by {
         OffBy::Name(name, _) => format!("\"{name}\" is off"),
         OffBy::All(_) => "all policies are off".to_owned(),
         // It says the rest, too.
         by => by.to_string(),
     };
-    format!("{what}{}; to end that: {}", since(by), by.remedy())
+    what + &since(by)
 }
 
 /// Since when, by whom and why: ` since 2026-11-29T12:04:31Z, by uid 1000 (reason)`.

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A file or directory with which others than root can change policies: it is not root's, or may be written to by its group or by
-/// everybody. In a sticky directory, only root can replace what is root's.
+/// everybody. In a sticky directory on the way, only root can replace what is root's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct OpenToOthers {
@@ -20,26 +20,29 @@ pub struct OpenToOthers {
 }
 
 impl OpenToOthers {
-    /// Those among these files, where symbolic links lead, and all directories on the way there. What is not there is none of them.
+    /// Those among these files and directories, where symbolic links lead, and all directories on the way there. What is not there is
+    /// none of them.
     pub fn among<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<Self> {
-        let mut on_the_way = BTreeSet::new();
+        let (mut named, mut on_the_way) = (BTreeSet::new(), BTreeSet::new());
         for file in files {
             let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
             let target = fs::canonicalize(&whole).ok();
             for path in target.iter().chain([&whole]) {
+                named.insert(path.clone());
                 on_the_way.extend(path.ancestors().map(Path::to_owned));
             }
         }
-        on_the_way.into_iter().filter_map(Self::examine).collect()
+        // A sticky bit does not keep others from adding policies to the directory of policies.
+        on_the_way.into_iter().filter_map(|path| Self::examine(path, &named)).collect()
     }
 
-    fn examine(path: PathBuf) -> Option<Self> {
+    fn examine(path: PathBuf, named: &BTreeSet<PathBuf>) -> Option<Self> {
         const STICKY: u32 = 0o1000;
         const OTHERS_WRITE: u32 = 0o022;
         // What a symbolic link leads to is examined by its own path.
         let found = fs::symlink_metadata(&path).ok()?;
         let (owner, mode) = (found.uid(), found.mode() & 0o7777);
-        let is_sticky = found.is_dir() && mode & STICKY != 0;
+        let is_sticky = found.is_dir() && mode & STICKY != 0 && !named.contains(&path);
         let is_open = mode & OTHERS_WRITE != 0 && !is_sticky && !found.is_symlink();
         (owner != 0 || is_open).then_some(Self { path, owner, mode })
     }
@@ -99,6 +102,19 @@ mod tests {
         let expected =
             [("elsewhere", 0, 0o777), ("policies.d/a.knob", 0, 0o664), ("policies.d/b.knob", 65534, 0o644)];
         assert_eq!(open(), expected.map(|(name, owner, mode)| (name.to_owned(), owner, mode)));
+    }
+
+    #[test]
+    fn whoever_can_add_a_policy_changes_the_policies() {
+        let directory = tempfile::tempdir().unwrap();
+        if directory.path().metadata().unwrap().uid() != 0 {
+            return;
+        }
+        let policies = directory.path().join("policies.d");
+        fs::create_dir(&policies).unwrap();
+        fs::set_permissions(&policies, Permissions::from_mode(0o1777)).unwrap();
+        let found = OpenToOthers::among([&*policies]);
+        assert_eq!(found, [OpenToOthers { path: policies, owner: 0, mode: 0o1777 }]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::plural::count;
 pub(crate) struct TurnOff {
     /// The name of an attachment, or of a policy for containers, which means all of its versions; by default all policies
     name: Option<String>,
-    /// Why, for whoever finds it off; `list`, `show` and `doctor` say it
+    /// Why, for whoever finds it off; `list`, `show`, `status` and `doctor` say it
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::failure::{BAD, Failure, MACHINE};
 use crate::json;
+use crate::off::what_since;
 use crate::output::{Output, chain};
 use crate::plural::{count, kib};
 use crate::printable::printable;
@@ -121,7 +122,7 @@ fn attached() -> Result<Vec<Attached>, Failure> {
 /// What is off, in words.
 fn off_lines() -> Vec<String> {
     match Off::read() {
-        Ok(off) => off.reasons().iter().map(ToString::to_string).collect(),
+        Ok(off) => off.reasons().iter().map(what_since).collect(),
         Err(error) => vec![chain(&error)],
     }
 }

@@ -1,5 +1,6 @@
 //! The files for packages.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -42,6 +43,18 @@ fn the_configuration_is_valid_with_and_without_its_comments() {
     assert_eq!(config.check_interval, AgentConfig::default().check_interval);
 }
 
+/// By default, systemd leaves a unit alone that has ended five times in ten seconds. See systemd.unit(5).
+#[test]
+fn systemd_starts_agent_and_plugin_again_however_often_they_end() {
+    for unit in ["knobgate-agent", "knobgate-nri"] {
+        let file = format!("{TESTS}/../../../packaging/systemd/{unit}.service");
+        let text = fs::read_to_string(file).unwrap();
+        let (settings_of_unit, settings_of_service) = text.split_once("\n[Service]\n").unwrap();
+        assert!(settings_of_unit.lines().any(|line| line == "StartLimitIntervalSec=0"), "{unit}");
+        assert!(settings_of_service.lines().any(|line| line.starts_with("Restart=")), "{unit}");
+    }
+}
+
 #[test]
 fn the_unit_of_the_plugin_has_the_capabilities_that_the_plugin_names() {
     let file = format!("{TESTS}/../../../packaging/systemd/knobgate-nri.service");
@@ -52,4 +65,20 @@ fn the_unit_of_the_plugin_has_the_capabilities_that_the_plugin_names() {
     let named = help.lines().find_map(|line| line.strip_prefix("Privileges: root, ")).unwrap();
     // Which the first one includes since Linux 6.9.
     assert_eq!(has, format!("{} CAP_NET_ADMIN", named.trim_end_matches('.')));
+}
+
+/// The .rpm names files and no directories, so rpm leaves these.
+#[test]
+fn the_rpm_removes_the_directories_that_are_its_own() {
+    let manifest = fs::read_to_string(format!("{TESTS}/../Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let directories = assets.iter().map(|asset| asset[1].as_str().unwrap().trim_end_matches('/'));
+    let own: BTreeSet<&str> = directories.filter(|directory| directory.contains("/knobgate")).collect();
+    assert!(own.len() > 4, "{own:?}");
+    let script = fs::read_to_string(format!("{TESTS}/../../../packaging/rpm/postun")).unwrap();
+    let removed: BTreeSet<&str> = script.split_whitespace().collect();
+    for directory in own {
+        assert!(removed.contains(&*format!("/{directory}")), "/{directory} is left over");
+    }
 }

@@ -84,6 +84,10 @@ fn everything() -> Result<(), Failed> {
 
     let listed = stdout(&expect(0, ["list"]));
     assert!(listed.contains(" (the shop\\x1b[2J is down); to end that: knobgate on\n"), "{listed}");
+    let status = stdout(&expect(3, ["status"]));
+    let off =
+        status.lines().find(|line| line.starts_with("off: all policies are off since 2")).unwrap_or(&status);
+    assert!(off.ends_with(", by uid 0 (the shop\\x1b[2J is down)"), "{status}");
     let listed = stdout(&expect(0, ["list", "--json"]));
     let lines: Vec<Value> = listed.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let off = lines.iter().find(|line| line["off"].is_object()).ok_or("a line")?;
