@@ -1,7 +1,8 @@
 //! Why there is no agent.
 
-use std::io;
+use std::error::Error;
 use std::path::PathBuf;
+use std::{io, iter};
 
 use knobgate::kernel::CgroupError;
 use knobgate::{AttachmentError, ContainerError};
@@ -26,7 +27,7 @@ pub enum AgentError {
     },
     /// The directory of the lock and the socket is not root's alone.
     #[error(
-        "others than root can change {0}, and could answer in the place of the agent; give it to root: chown root {0} && chmod 700 {0}",
+        "others than root can change {0}, and could answer instead of the agent; give it to root: chown root {0} && chmod 700 {0}",
         path.display()
     )]
     OpenToOthers {
@@ -85,6 +86,12 @@ fn instances(source: &io::Error) -> &'static str {
         true => "; raise the sysctl fs.inotify.max_user_instances, or the limit of open files",
         false => "",
     }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = iter::successors(error.source(), |&error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::agent::{AgentOptions, Request, Requests};
-use crate::agent_error::AgentError;
+use crate::agent_error::{AgentError, with_causes};
 use crate::cgroup_watch::{CgroupChange, CgroupWatch, Lacking};
 use crate::file_watch::{FileWatch, is_finished};
 use crate::notice::{Notice, NoticeKind};
@@ -407,10 +407,9 @@ fn wait_failed(error: Errno) -> AgentError {
     AgentError::Wait { source: error.into() }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line, escaped.
 fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |&error| error.source());
-    escaped(&sources.fold(error.to_string(), |text, source| format!("{text}: {source}")))
+    escaped(&with_causes(error))
 }
 
 fn escaped<T: AsRef<[u8]> + ?Sized>(text: &T) -> String {

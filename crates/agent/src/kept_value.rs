@@ -259,16 +259,19 @@ mod tests {
         assert_eq!(compare(&mut value, &knobs, now), []);
     }
 
-    #[test]
-    fn the_writer_is_the_last_one_of_the_value() {
-        let (mut value, knobs) = (kept(false), fake());
-        let writer = |pid, written: &str| KnobWriter {
+    fn writer(pid: u32, written: &str) -> KnobWriter {
+        KnobWriter {
             pid: Some(pid),
             comm: None,
             uid: Some(0),
             cgroup_id: 1,
             written: written.as_bytes().to_vec(),
-        };
+        }
+    }
+
+    #[test]
+    fn the_writer_is_the_last_one_of_the_value() {
+        let (mut value, knobs) = (kept(false), fake());
         for (pid, written) in [(1, "2048\n"), (2, "0x800"), (3, "no number")] {
             value.written(0, writer(pid, written));
         }
@@ -282,13 +285,6 @@ mod tests {
 
     #[test]
     fn the_writer_of_a_part_is_that_of_the_whole_value() {
-        let writer = |pid, written: &str| KnobWriter {
-            pid: Some(pid),
-            comm: None,
-            uid: Some(0),
-            cgroup_id: 1,
-            written: written.as_bytes().to_vec(),
-        };
         let kept = KeptKnob::new("kernel.core_pattern".parse().unwrap(), "core", false);
         for (writes, expected) in [
             (&[(0, 1, "|/bin/"), (6, 2, "x\n")][..], ("|/bin/x", Some(writer(2, "|/bin/x\n")))),

@@ -37,7 +37,7 @@ impl AgentLock {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
             _ => {}
         }
-        // Whoever can change it can listen in the place of the agent, and say what is off.
+        // Whoever can change it can listen instead of the agent, and say what is off.
         let found = fs::symlink_metadata(directory).map_err(failed)?;
         if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0
         {

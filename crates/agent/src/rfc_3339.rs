@@ -18,6 +18,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(Timestamp::MAX)
 }
+
 /// A moment in whole seconds.
 pub(crate) fn seconds(time: SystemTime) -> String {
     format!("{:.0}", timestamp(time))

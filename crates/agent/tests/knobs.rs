@@ -1,13 +1,13 @@
 //! Watching knobs on the running kernel, with a cgroup of the test's own instead of the root.
 
 use std::fs;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use knobgate::KeptKnob;
-use knobgate::kernel::{Cgroup, probe_cached, start_inside};
+use knobgate::kernel::{Cgroup, probe_cached};
 use knobgate_agent::{KnobFinding, KnobWatch};
-use knobgate_testing::{PRIVATE_KNOBS, Profile, Suite, Test, scratch};
+use knobgate_testing::{PRIVATE_KNOBS, Profile, Suite, Test, run_in, scratch};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -42,15 +42,6 @@ fn watch(cgroup: &Cgroup, repair: bool) -> Result<KnobWatch, Failed> {
     }
 }
 
-/// Runs a script in the cgroup and in the namespaces of the test. Returns the process id of the shell.
-fn run(cgroup: &Cgroup, script: &str) -> Result<u32, Failed> {
-    let mut command = Command::new("sh");
-    start_inside(command.args(["-c", script]), cgroup)?;
-    let mut child = command.spawn()?;
-    assert!(child.wait()?.success(), "{script}");
-    Ok(child.id())
-}
-
 /// Waits for what happens, as the agent does: until there are so many findings.
 fn findings(watch: &mut KnobWatch, count: usize) -> Result<Vec<KnobFinding>, Failed> {
     let mut findings = Vec::new();
@@ -71,7 +62,7 @@ fn changed() -> Result<(), Failed> {
     let cgroup = scratch();
     let mut watch = watch(&cgroup, false)?;
     let script = format!("echo 0x63 >{TTL_FILE}");
-    let shell = run(&cgroup, &script)?;
+    let shell = run_in(&cgroup, &script)?;
     let found = findings(&mut watch, 1)?;
     let [KnobFinding::Changed { found, writer: Some(writer) }] = &found[..] else {
         return Err(format!("{found:?}").into());
@@ -85,7 +76,7 @@ fn changed() -> Result<(), Failed> {
     }
     assert_eq!(watch.differing().map(|knob| knob.name.to_string()).collect::<Vec<_>>(), [TTL]);
     // A value that the knob rejects changes nothing.
-    run(&cgroup, &format!("echo 256 >{TTL_FILE}; echo 64 >{TTL_FILE}"))?;
+    run_in(&cgroup, &format!("echo 256 >{TTL_FILE}; echo 64 >{TTL_FILE}"))?;
     let found = findings(&mut watch, 1)?;
     assert!(matches!(&found[..], [KnobFinding::Restored { writer: Some(_) }]), "{found:?}");
     assert_eq!(watch.differing().count(), 0);
@@ -96,12 +87,12 @@ fn repaired() -> Result<(), Failed> {
     let cgroup = scratch();
     let mut watch = watch(&cgroup, true)?;
     for _ in 0..3 {
-        run(&cgroup, &format!("echo 99 >{TTL_FILE}"))?;
+        run_in(&cgroup, &format!("echo 99 >{TTL_FILE}"))?;
         let found = findings(&mut watch, 2)?;
         assert!(matches!(&found[..], [KnobFinding::Changed { .. }, KnobFinding::Repaired]), "{found:?}");
         assert_eq!(fs::read_to_string(TTL_FILE)?, "64\n");
     }
-    run(&cgroup, &format!("echo 99 >{TTL_FILE}"))?;
+    run_in(&cgroup, &format!("echo 99 >{TTL_FILE}"))?;
     let found = findings(&mut watch, 2)?;
     assert!(
         matches!(&found[..], [KnobFinding::Changed { .. }, KnobFinding::GaveUp { repairs: 3 }]),
@@ -114,7 +105,7 @@ fn repaired() -> Result<(), Failed> {
 fn others() -> Result<(), Failed> {
     let cgroup = scratch();
     let mut watch = watch(&cgroup, false)?;
-    run(
+    run_in(
         &cgroup,
         "cd /proc/sys/net/ipv4; echo 1 >ip_forward; cat ip_default_ttl >/dev/null; echo x >/proc/sys/kernel/domainname",
     )?;

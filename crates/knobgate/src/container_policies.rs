@@ -15,7 +15,6 @@ use knobgate_policy::{
     AccessKind, CheckOptions, FallbackAction, IncludeError, IncludeLoader, IncludedText, Mode, PolicyFile,
     Source, Span, limits, parse,
 };
-
 use rustix::fs::OFlags;
 
 use crate::agent_config::{AgentConfig, Binding};

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Hierarchy, Namespaces, ScratchCgroup, start_inside, with_private_namespaces};
 use knobgate_snapshot::running_profile;
+use libtest_mimic::Failed;
 
 /// The profile of the running kernel.
 pub fn profile() -> Profile {
@@ -49,6 +50,23 @@ pub fn shell(cgroup: &Cgroup, script: &str) -> Command {
         Namespaces { net: true, uts: true, ipc: true, ..Namespaces::default() },
     );
     command
+}
+
+/// Runs a script in `cgroup`, and in the namespaces of the test. Returns the process id that its shell had.
+///
+/// # Errors
+///
+/// It cannot be started.
+///
+/// # Panics
+///
+/// It fails.
+pub fn run_in(cgroup: &Cgroup, script: &str) -> Result<u32, Failed> {
+    let mut command = Command::new("sh");
+    start_inside(command.args(["-c", script]), cgroup)?;
+    let mut child = command.spawn()?;
+    assert!(child.wait()?.success(), "{script}");
+    Ok(child.id())
 }
 
 /// Removes a cgroup on drop, if the code under test has not.

@@ -39,7 +39,7 @@ pub use engines::{
     ENGINE_AND_CGROUP_NAMESPACES, ENGINE_NAMESPACES, IMAGE, fresh_machine, without_docker, without_lxc,
     without_nspawn, without_podman, write_image_root,
 };
-pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};
+pub use fixtures::{RemoveOnDrop, profile, root, run_in, scratch, shell};
 pub use harness::{
     PRIVATE_KNOBS, Requirement, Suite, Test, TestNamespaces, in_private_mount_namespace, number, run, seed,
 };

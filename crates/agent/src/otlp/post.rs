@@ -1,7 +1,6 @@
 //! One request to a collector, and what its answer means (OTLP/HTTP, <https://opentelemetry.io/docs/specs/otlp/>).
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,6 +14,8 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::agent_error::with_causes;
 
 /// How long a request may take.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ pub(super) async fn post(endpoint: &OtlpEndpoint, body: &[u8]) -> Answer {
     let later = |why| Answer::Later { why, pause: None };
     match timeout(WITHIN, exchange(endpoint, body)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => later(causes(&*error)),
+        Ok(Err(error)) => later(with_causes(&*error)),
         Err(_) => later(format!("it has not answered for {} s", WITHIN.as_secs())),
     }
 }
@@ -95,15 +96,4 @@ fn taken(body: &[u8]) -> Answer {
         },
         None => Answer::Taken,
     }
-}
-
-/// An error and its causes.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -181,29 +181,24 @@ impl AgentMachine {
 
     /// Waits until it has said this.
     pub(crate) fn expect_said(&self, text: &str) {
-        let said = || self.log().contains(text);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !said() {
-            assert!(Instant::now() < deadline, "not said: {text}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.expect_count(text, 1);
     }
 
     /// Waits until it has said this so often.
     pub(crate) fn expect_count(&self, text: &str, count: usize) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while self.log().matches(text).count() < count {
-            assert!(Instant::now() < deadline, "not said {count} times: {text}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.expect_log(&format!("{text:?}, {count} times"), |log| log.matches(text).count() >= count);
     }
 
     /// Waits until a line has all of these.
     pub(crate) fn expect_line(&self, parts: &[&str]) {
-        let said = || self.log().lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
+        self.expect_log(&format!("{parts:?} in one line"), |log| log.lines().any(has_all));
+    }
+
+    fn expect_log(&self, what: &str, is_said: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !said() {
-            assert!(Instant::now() < deadline, "not said in one line: {parts:?}\n{}", self.log());
+        while !is_said(&self.log()) {
+            assert!(Instant::now() < deadline, "not said: {what}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use knobgate_kernel::{Cgroup, start_inside};
-use knobgate_testing::{Suite, eventually, root};
+use knobgate_kernel::Cgroup;
+use knobgate_testing::{Suite, eventually, root, run_in};
 use libtest_mimic::Failed;
 
 use crate::agent_machine::{AgentMachine, NAMESPACES};
@@ -62,15 +62,6 @@ fn watching(knobs: &[(&str, &str)], repair: bool) -> Result<AgentMachine, Failed
     Ok(machine)
 }
 
-/// Runs a script in a cgroup, and returns the id of its process.
-fn run(cgroup: &Cgroup, script: &str) -> Result<u32, Failed> {
-    let mut command = Command::new("sh");
-    start_inside(command.args(["-c", script]), cgroup)?;
-    let mut child = command.spawn()?;
-    assert!(child.wait()?.success(), "{script}");
-    Ok(child.id())
-}
-
 fn core_pattern() -> Result<(), Failed> {
     let _put_back = PutBack::of(CORE_PATTERN)?;
     fs::write(CORE_PATTERN, "kept")?;
@@ -82,7 +73,7 @@ fn core_pattern() -> Result<(), Failed> {
         (Cgroup::open(root.path())?, root.path().to_owned()),
     ];
     for (number, (cgroup, path)) in places.iter().enumerate() {
-        let pid = run(cgroup, &format!("echo '|/bin/{number}' >{CORE_PATTERN}"))?;
+        let pid = run_in(cgroup, &format!("echo '|/bin/{number}' >{CORE_PATTERN}"))?;
         let changed = format!("knob-changed: kernel.core_pattern is |/bin/{number} and not kept: ");
         let wrote = format!("{}{} wrote it", writer_name(), path.display());
         machine.expect_line(&[&changed, &wrote]);
@@ -92,13 +83,13 @@ fn core_pattern() -> Result<(), Failed> {
         assert_eq!(fs::read_to_string(CORE_PATTERN)?, "kept\n");
     }
     // Somebody else insists.
-    run(&root, &format!("echo again >{CORE_PATTERN}"))?;
+    run_in(&root, &format!("echo again >{CORE_PATTERN}"))?;
     machine.expect_said("repair-failed: wrote kept to kernel.core_pattern 3 times within a minute");
     assert_eq!(fs::read_to_string(CORE_PATTERN)?, "again\n");
     // Other knobs have their own count.
-    run(&root, "echo 99 >/proc/sys/net/ipv4/ip_default_ttl")?;
+    run_in(&root, "echo 99 >/proc/sys/net/ipv4/ip_default_ttl")?;
     machine.expect_said("repaired: wrote 64 to net.ipv4.ip_default_ttl again");
-    run(&root, &format!("echo kept >{CORE_PATTERN}"))?;
+    run_in(&root, &format!("echo kept >{CORE_PATTERN}"))?;
     machine.expect_line(&["repaired: kernel.core_pattern is kept again: ", writer_name()]);
     Ok(())
 }
@@ -119,7 +110,7 @@ fn in_parts() -> Result<(), Failed> {
                 "exec 3>{path}; printf '{one}' >&3; echo $$ >{}; printf '{two}' >&3",
                 procs.display()
             );
-            run(&Cgroup::open(&first)?, &script)?;
+            run_in(&Cgroup::open(&first)?, &script)?;
         }
         // A number ignores what is not written at its start.
         let by = if strict == "1" { &first } else { &second };
