@@ -1,15 +1,10 @@
 # The disk with the checkout's part: its files, and what was built of it. To be sourced, after userland.sh.
 
-# Cargo's target for ARCH, or nothing for this machine's own. Static binaries run on Debian for arm64 as well, and rust-lld
-# links them, so no compiler for arm64 is needed.
-target_of() { [ "$1" = amd64 ] || echo aarch64-unknown-linux-musl; }
+# Cargo's target for ARCH. rust-lld links what is static, so no compiler for arm64 is needed, and .ci/systemd packages the same build.
+target_of() { case $1 in amd64) echo x86_64-unknown-linux-musl ;; arm64) echo aarch64-unknown-linux-musl ;; esac; }
 
 # Where cargo puts what it builds for ARCH.
-built_in() {
-    local triple
-    triple=$(target_of "$1")
-    echo "$target${triple:+/$triple}/guest"
-}
+built_in() { echo "$target/$(target_of "$1")/guest"; }
 
 # Builds knobgate and the tests on the kernel for ARCH, once for all its kernels. Writes cargo's messages, one JSON object
 # a line.
@@ -19,12 +14,9 @@ build_checkout() {
     local tests='--test kernel --test snapshot --test hook --test compiler --test scenario --test knobs'
     read -ra what <<<"${KNOBGATE_KERNELS_BUILD:---workspace $tests}"
     cd "$checkout" || return 1
-    if [ -n "$triple" ]; then
-        rustup -q target add "$triple" || return 1
-        what+=(--target "$triple")
-        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld
-    fi
-    "${CARGO:-cargo}" test --profile guest --locked --no-run "${what[@]}" \
+    rustup -q target add "$triple" || return 1
+    export CARGO_TARGET_{X86_64,AARCH64}_UNKNOWN_LINUX_MUSL_LINKER=rust-lld
+    "${CARGO:-cargo}" test --profile guest --locked --no-run --target "$triple" "${what[@]}" \
         --message-format=json-render-diagnostics >"$2"
 }
 
