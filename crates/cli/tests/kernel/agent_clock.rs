@@ -115,7 +115,7 @@ fn goes_on(machine: &AgentMachine, systemd: &UnixDatagram, round: usize) -> Resu
     systemd.set_nonblocking(false)?;
     let mut fed = 0;
     while fed < 3 {
-        let length = systemd.recv(&mut buffer)?;
+        let length = systemd.recv(&mut buffer).map_err(|error| format!("waiting for WATCHDOG=1: {error}"))?;
         fed += usize::from(buffer[..length].starts_with(b"WATCHDOG=1"));
     }
     let new = format!("g-new-{round}");

@@ -232,8 +232,7 @@ impl AgentMachine {
     /// Sends it a signal that ends it, and waits for that.
     pub(crate) fn end(&mut self, signal: Signal) -> Result<ExitStatus, Failed> {
         self.signal(signal);
-        let mut agent = self.agent.take().ok_or("an agent")?;
-        Ok(agent.0.wait()?)
+        Ok(self.agent.take().ok_or("an agent")?.ended())
     }
 
     /// The directory of a cgroup.

@@ -28,6 +28,7 @@ pub(crate) fn with_their_own_agent() -> Suite {
         ("counts_go_on_when_a_policy_is_replaced_and_stay_when_it_is_detached", counted),
         ("a_log_that_nobody_reads_does_not_stop_the_agent", unread),
         ("systemd_is_told_what_the_agent_does", notified),
+        ("a_systemd_that_does_not_read_does_not_stop_the_agent", unread_by_systemd),
         ("without_an_agent_status_says_what_is_in_force", no_agent),
         ("status_says_that_the_files_have_an_error", rejected),
         ("what_is_off_is_in_the_status_and_in_the_metrics", off),
@@ -107,7 +108,7 @@ impl Agent {
 
     fn stop(mut self) -> Result<(), Failed> {
         self.signal(Signal::TERM)?;
-        let status = self.0.0.wait()?;
+        let status = self.0.ended();
         assert!(status.success(), "{status}");
         Ok(())
     }
@@ -325,21 +326,24 @@ fn unread() -> Result<(), Failed> {
     agent.stop()
 }
 
+/// The next message to systemd that begins so.
+fn heard(systemd: &UnixDatagram, wanted: &str) -> Result<String, Failed> {
+    systemd.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut buffer = [0; 4096];
+    loop {
+        let length = systemd.recv(&mut buffer).map_err(|error| format!("waiting for {wanted}: {error}"))?;
+        let message = String::from_utf8(buffer[..length].to_vec())?;
+        if message.starts_with(wanted) {
+            return Ok(message);
+        }
+    }
+}
+
 fn notified() -> Result<(), Failed> {
     let machine = Machine::new("")?;
     let path = machine.files.path().join("notify");
     let systemd = UnixDatagram::bind(&path)?;
-    systemd.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let next = |wanted: &str| -> Result<String, Failed> {
-        loop {
-            let mut buffer = [0; 4096];
-            let length = systemd.recv(&mut buffer)?;
-            let message = String::from_utf8(buffer[..length].to_vec())?;
-            if message.starts_with(wanted) {
-                return Ok(message);
-            }
-        }
-    };
+    let next = |wanted| heard(&systemd, wanted);
     let mut command = machine.command()?;
     let agent = Agent::start(command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000"))?;
     assert!(next("STATUS=")?.len() > "STATUS=\n".len());
@@ -355,8 +359,27 @@ fn notified() -> Result<(), Failed> {
     agent.signal(Signal::TERM)?;
     next("STOPPING=1")?;
     let mut agent = agent;
-    assert!(agent.0.0.wait()?.success());
+    assert!(agent.0.ended().success());
     Ok(())
+}
+
+fn unread_by_systemd() -> Result<(), Failed> {
+    let machine = Machine::new("")?;
+    let path = machine.files.path().join("notify");
+    let systemd = UnixDatagram::bind(&path)?;
+    let agent = Agent::start(machine.command()?.env("NOTIFY_SOCKET", &path))?;
+    heard(&systemd, "READY=1")?;
+    let other = UnixDatagram::unbound()?;
+    other.set_nonblocking(true)?;
+    eventually("there is no room left", || other.send_to(b"X_TEST=1\n", &path).is_err());
+    agent.signal(Signal::HUP)?;
+    let reloaded =
+        || metrics().is_ok_and(|metrics| metrics["knobgate_reloads_total{result=\"accepted\"}"] == 1.0);
+    eventually("the policies are read again", reloaded);
+    eventually("the engine answers", || {
+        get("/healthz").is_some_and(|answer| answer.ends_with("\r\n\r\nok\n"))
+    });
+    agent.stop()
 }
 
 fn no_agent() -> Result<(), Failed> {
