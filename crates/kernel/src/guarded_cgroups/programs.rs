@@ -3,9 +3,9 @@
 //! They share a hash of the guarded cgroups, and one of the processes in these: from the id in the observer's pid namespace
 //! to the innermost guarded cgroup that the process is in, and when it was started, in ticks of `/proc`.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
+use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Imm64, Insn, Label, Reg, Size, encode, helper_ids};
 
 use super::records::{
     ENTERED, GUARDED, KIND, MOVED, MOVER, MOVER_CGROUP, MOVER_NAME, MOVER_TICKS, MOVER_UID, NAME, PROCESS,
@@ -20,6 +20,9 @@ pub(super) const STARTED_KEY: u32 = 16;
 
 /// What stands for a cgroup below more than these.
 const TOO_DEEP: i32 = -1;
+
+/// `BPF_NOEXIST`: only if the key is new.
+const NOEXIST: i32 = 1;
 
 /// Stack slots of the main functions.
 const SCRATCH_AT: i16 = -8;
@@ -40,6 +43,8 @@ pub(super) struct Context<'a> {
     pub(super) processes: BorrowedFd<'a>,
     /// The tasks that were started in another cgroup than their parent: an LRU hash.
     pub(super) started: BorrowedFd<'a>,
+    /// An array with one number: whether the processes of a cgroup are being listed, and new ones cannot rely on their parent.
+    pub(super) listing: BorrowedFd<'a>,
     pub(super) records: RecordDestination<'a>,
     /// The id of the observer's pid namespace.
     pub(super) namespace: u32,
@@ -89,10 +94,9 @@ impl Context<'_> {
     /// For `sched_process_fork(parent, child)`, which fires before the child runs. With `CLONE_INTO_CGROUP`, the child
     /// is in another cgroup than its parent, and `cgroup_attach_task` does not fire.
     pub(super) fn on_fork(&self) -> Result<Vec<u8>, AsmError> {
-        const NOEXIST: i32 = 1;
         let mut emitter = Emitter::new(self);
-        let (same, differs, insert, out) =
-            (emitter.label(), emitter.label(), emitter.label(), emitter.label());
+        let (same, differs, inherit) = (emitter.label(), emitter.label(), emitter.label());
+        let (insert, out) = (emitter.label(), emitter.label());
         let layout = self.layout;
         emitter.asm.load(Size::U64, Reg::R6, Reg::R1, 0);
         emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 8);
@@ -106,13 +110,19 @@ impl Context<'_> {
         emitter.follow(Reg::R8, Reg::R8, layout.default_cgroup);
         emitter.asm.jump_if(Cond::Ne, Reg::R6, Reg::R8, differs);
         emitter.asm.bind(same);
+        emitter.jump_unless_listing(inherit);
+        // The parent may not be tracked yet, or as a process of the guarded cgroup around that.
+        layout.load_cgroup(&mut emitter.asm, Reg::R8, Reg::R7, SCRATCH_AT);
+        emitter.innermost(Reg::R8, inherit);
+        emitter.asm.jump_if(Cond::Ne, Reg::R6, 0, insert);
+        emitter.asm.bind(inherit);
         emitter.asm.mov(Reg::R6, Reg::R9);
         emitter.asm.jump_if(Cond::Eq, Reg::R9, 0, out);
         emitter.asm.jump(insert);
 
         emitter.asm.bind(differs);
         emitter.innermost(Reg::R8, out);
-        emitter.asm.jump_if(Cond::Eq, Reg::R6, Reg::R9, same);
+        emitter.asm.jump_if(Cond::Eq, Reg::R6, Reg::R9, inherit);
         emitter.asm.jump_if(Cond::Eq, Reg::R9, 0, insert);
         emitter.asm.store(Size::U64, Reg::R10, RECORD_AT + GUARDED, Reg::R9);
         // Another copy of this program may have reported this already.
@@ -132,7 +142,7 @@ impl Context<'_> {
         emitter.asm.load(Size::U32, Reg::R1, Reg::R10, ALONE_AT);
         emitter.asm.jump_if(Cond::Ne, Reg::R1, 0, out);
         emitter.identify(Reg::R7, out);
-        emitter.update();
+        emitter.insert(out);
         emitter.end(out)
     }
 
@@ -289,6 +299,26 @@ impl<'a> Emitter<'a> {
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, stored);
         self.context.records.count_lost(&mut self.asm);
         self.asm.bind(stored);
+    }
+
+    /// The same, unless something is known of it already: that is newer. Clobbers R9.
+    fn insert(&mut self, out: Label) {
+        self.asm.store(Size::U64, Reg::R10, VALUE_AT, Reg::R6);
+        traced_records::update(&mut self.asm, self.context.processes, KEY_AT, VALUE_AT, NOEXIST);
+        self.asm.jump_if(Cond::Eq, Reg::R0, 0, out);
+        self.look_up();
+        self.asm.jump_if(Cond::Ne, Reg::R9, 0, out);
+        self.update();
+    }
+
+    /// Goes to `otherwise` unless the processes of a cgroup are being listed.
+    fn jump_unless_listing(&mut self, otherwise: Label) {
+        let fd = self.context.listing.as_raw_fd();
+        for insn in Insn::load_imm64(Reg::R1, Imm64::MapValue { fd, offset: 0 }) {
+            self.asm.emit(insn);
+        }
+        self.asm.load(Size::U64, Reg::R1, Reg::R1, 0);
+        self.asm.jump_if(Cond::Eq, Reg::R1, 0, otherwise);
     }
 
     fn delete(&mut self) {

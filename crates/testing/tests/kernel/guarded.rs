@@ -8,9 +8,10 @@ use std::process::{Command, ExitCode};
 use knobgate_kernel::{
     Cgroup, GuardedCgroups, GuardedDeparture, HowItLeft, ProcessId, StartedProcess, start_inside,
 };
-use knobgate_testing::{Suite, eventually, process_tracking};
+use knobgate_testing::{Reaped, Suite, eventually, process_tracking};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, WaitOptions};
 
 use super::descendants::{STARTER, version_one_too};
 use super::tracked::{Setup, Waiting};
@@ -33,6 +34,8 @@ const TESTS: &[super::Test] = &[
     ("departures_that_find_no_room_are_counted_and_found_by_a_rescan", lost),
     ("a_guard_within_another_can_come_and_go", within_another),
     ("processes_that_are_started_while_a_guard_is_set_up_are_tracked", busy),
+    ("processes_that_are_started_while_a_guard_within_another_is_set_up_are_tracked", busy_within_another),
+    ("processes_that_are_moved_while_a_guard_is_set_up_are_tracked_where_they_are", moved_meanwhile),
 ];
 
 const VERSION_ONE: &[super::Test] =
@@ -329,18 +332,26 @@ fn within_another() -> Result<(), Failed> {
 
 fn busy() -> Result<(), Failed> {
     let setup = Setup::new()?;
+    started_meanwhile(&setup, &mut GuardedCgroups::new()?, "/run/knobgate-test-chain")
+}
+
+fn busy_within_another() -> Result<(), Failed> {
+    let setup = Setup::new()?;
     let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.top)?;
+    started_meanwhile(&setup, &mut guards, "/run/knobgate-test-inner-chain")
+}
+
+fn started_meanwhile(setup: &Setup, guards: &mut GuardedCgroups, script: &str) -> Result<(), Failed> {
+    let stop = format!("{script}-stop");
     // Each shell starts the next one and ends.
-    std::fs::write(
-        "/run/knobgate-test-chain",
-        "[ -e /run/knobgate-test-stop ] && { sleep 1000 & exit; }\nsh /run/knobgate-test-chain &\n",
-    )?;
+    std::fs::write(script, format!("[ -e {stop} ] && {{ sleep 1000 & exit; }}\nsh {script} &\n"))?;
     let chains = 4;
     for _ in 0..chains {
-        assert!(setup.command("sh")?.arg("/run/knobgate-test-chain").status()?.success());
+        assert!(setup.command("sh")?.arg(script).status()?.success());
     }
     guards.add(&setup.held)?;
-    std::fs::write("/run/knobgate-test-stop", "")?;
+    std::fs::write(&stop, "")?;
     let sleeping = || -> Result<Vec<u32>, Failed> {
         let mut all = setup.held.procs()?;
         all.retain(|id| std::fs::read(format!("/proc/{id}/comm")).is_ok_and(|name| name == b"sleep\n"));
@@ -349,11 +360,47 @@ fn busy() -> Result<(), Failed> {
     eventually("the chains end", || sleeping().is_ok_and(|sleeping| sleeping.len() == chains));
     let processes = sleeping()?;
     processes.iter().try_for_each(|&process| enter(&setup.other, process))?;
-    let left: Vec<_> = guards.take().iter().map(|departure| id(departure.process)).collect();
+    let departures = guards.take();
+    assert!(departures.iter().all(|departure| departure.guarded == setup.held.id()), "{departures:?}");
+    let left: Vec<_> = departures.iter().map(|departure| id(departure.process)).collect();
     assert_eq!((left, guards.lost()?.dropped), (processes, 0));
     setup.other.kill()?;
     assert!(setup.other.wait_until_empty(std::time::Duration::from_secs(10))?);
-    std::fs::remove_file("/run/knobgate-test-stop")?;
+    std::fs::remove_file(stop)?;
+    Ok(())
+}
+
+fn moved_meanwhile() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let mut guards = GuardedCgroups::new()?;
+    let mut movers = Vec::new();
+    for _ in 0..4 {
+        let mut mover = setup.command("sh")?;
+        mover.args([
+            "-c",
+            "while :; do echo 0 >\"$OTHER/cgroup.procs\"; echo 0 >\"$HELD/cgroup.procs\"; done",
+        ]);
+        movers.push(Reaped(mover.spawn()?));
+    }
+    for round in 0..20 {
+        guards.add(&setup.held)?;
+        for mover in &movers {
+            ProcessId::of_child(&mover.0).send(Signal::STOP)?;
+            ProcessId::of_child(&mover.0).wait(WaitOptions::UNTRACED)?;
+        }
+        guards.take();
+        let inside = setup.held.procs()?;
+        for mover in &movers {
+            enter(&setup.top, mover.0.id())?;
+        }
+        let left: BTreeSet<u32> = guards.take().iter().map(|departure| id(departure.process)).collect();
+        assert_eq!(left, inside.into_iter().collect(), "round {round}");
+        assert_eq!(guards.lost()?.dropped, 0);
+        guards.remove(setup.held.id())?;
+        for mover in &movers {
+            ProcessId::of_child(&mover.0).send(Signal::CONT)?;
+        }
+    }
     Ok(())
 }
 
