@@ -1,6 +1,7 @@
 # The disk with the checkout's part: its files, and what was built of it. To be sourced, after userland.sh.
 
-# Cargo's target for ARCH. rust-lld links what is static, so no compiler for arm64 is needed, and .ci/systemd packages the same build.
+# Cargo's target for ARCH. rust-lld links what is static, so no compiler for arm64 is needed. .ci/systemd
+# builds for the same target and profile.
 target_of() { case $1 in amd64) echo x86_64-unknown-linux-musl ;; arm64) echo aarch64-unknown-linux-musl ;; esac; }
 
 # Where cargo puts what it builds for ARCH.

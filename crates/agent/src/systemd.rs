@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// How long the first `READY=1` waits for room. If systemd misses it, it takes the start for failed.
-const READY_WITHIN: Duration = Duration::from_secs(30);
-/// How long the others that systemd counts on wait. The engine sends one of them, and new cgroups wait meanwhile.
-const HEARD_WITHIN: Duration = Duration::from_secs(2);
+/// How long the first `READY=1` waits for room. If systemd misses it, it considers the start failed.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long other messages that systemd relies on may wait. The engine sends one of them, and handles no new cgroup meanwhile.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What systemd knows.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(crate) struct Systemd {
 impl Systemd {
     /// The agent does its work.
     pub(crate) fn ready(&self) {
-        notify(&[NotifyState::Ready], READY_WITHIN);
+        notify(&[NotifyState::Ready], READY_TIMEOUT);
     }
 
     /// The policies are going to be read again.
@@ -32,20 +32,20 @@ impl Systemd {
         self.is_reloading.store(true, Ordering::Relaxed);
         // `Type=notify-reload` compares it with when it sent the signal.
         if let Ok(now) = NotifyState::monotonic_usec_now() {
-            notify(&[NotifyState::Reloading, now], HEARD_WITHIN);
+            notify(&[NotifyState::Reloading, now], SEND_TIMEOUT);
         }
     }
 
     /// They were read.
     pub(crate) fn reloaded(&self) {
         if self.is_reloading.swap(false, Ordering::Relaxed) {
-            notify(&[NotifyState::Ready], HEARD_WITHIN);
+            notify(&[NotifyState::Ready], SEND_TIMEOUT);
         }
     }
 
     /// The agent ends.
     pub(crate) fn stopping(&self) {
-        notify(&[NotifyState::Stopping], HEARD_WITHIN);
+        notify(&[NotifyState::Stopping], SEND_TIMEOUT);
     }
 
     /// What `systemctl status` shows: one line.
@@ -64,7 +64,7 @@ impl Systemd {
     }
 }
 
-/// Says what systemd counts on. It waits for room, but not for ever: whoever does not read it must not stop the agent.
+/// Says what systemd relies on. It waits for room, but not for ever: whoever does not read it must not stop the agent.
 fn notify(state: &[NotifyState<'_>], within: Duration) {
     send(state, Some(within));
 }
@@ -81,7 +81,7 @@ fn send(state: &[NotifyState<'_>], within: Option<Duration>) {
     let _ = send_to(&socket, message.as_bytes(), within);
 }
 
-/// Sends a message to a socket, whose queue has room for `net.unix.max_dgram_qlen` of them. Without room, it waits so long, or not at all.
+/// Sends a message to a socket, whose queue has room for `net.unix.max_dgram_qlen` of them. Without room, it waits up to `within`, or not at all.
 fn send_to(socket: &OsStr, message: &[u8], within: Option<Duration>) -> io::Result<()> {
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name),
@@ -92,7 +92,14 @@ fn send_to(socket: &OsStr, message: &[u8], within: Option<Duration>) -> io::Resu
         Some(_) => sender.set_write_timeout(within)?,
         None => sender.set_nonblocking(true)?,
     }
-    sender.send_to_addr(message, &address?).map(drop)
+    let address = address?;
+    loop {
+        match sender.send_to_addr(message, &address) {
+            // A process that is stopped and goes on is interrupted where a wait has an end.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            sent => return sent.map(drop),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +139,7 @@ mod tests {
         let (receiver, address) = full("waits");
         let sending = thread::spawn(move || send_to(&address, b"READY=1\n", Some(Duration::from_secs(60))));
         thread::sleep(Duration::from_millis(50));
+        assert!(!sending.is_finished());
         let mut buffer = [0; 64];
         receiver.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         loop {

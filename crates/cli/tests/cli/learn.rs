@@ -197,7 +197,9 @@ fn counts_that_a_stream_makes_up_do_not_end_a_review() {
 
 /// A review that asks whether to write the policy.
 fn review_at_its_end(directory: &TempDir) -> Child {
-    let mut child = process::Command::new(env!("CARGO_BIN_EXE_knobgate"))
+    // Shells start background processes with SIGINT ignored. The test would pass that on.
+    let mut child = process::Command::new("env")
+        .args(["--default-signal", env!("CARGO_BIN_EXE_knobgate")])
         .args(["learn", "--review", "web.knob", "--from", "events.jsonl"])
         .current_dir(directory.path())
         .stdin(Stdio::piped())
