@@ -60,7 +60,7 @@ pub struct GuardedCgroups {
     guards: Guards,
     guarded: Map,
     processes: Map,
-    /// Whether the processes of a cgroup are being listed: for the programs.
+    /// The id of the guarded cgroup whose processes are being listed, or 0: for the programs.
     listing: Map,
     records: TracedRecords,
     /// Departures that were decoded before the guarded cgroups changed.
@@ -245,19 +245,17 @@ impl GuardedCgroups {
     ///
     /// Every [`GuardingError`].
     pub fn rescan(&mut self) -> Result<Vec<GuardedDeparture>, GuardingError> {
-        let tracked = self.tracked()?;
-        for id in self.guards.ids().collect::<Vec<_>>() {
-            self.track_members(id)?;
-        }
         let mut departures = Vec::new();
-        for (process, from) in tracked {
-            // It moved in the meantime, which has its own record, or was inside.
-            if self.innermost_of(process)? != Some(from) {
-                continue;
-            }
-            let to = self.cgroup_of(process)?;
+        // Before those that are in another guarded cgroup now are tracked there.
+        for (process, from) in self.tracked()? {
+            let to = match self.cgroup_of(process) {
+                // It is moved all the time, or has ended and was not waited for.
+                Err(CgroupError::Moved { .. }) => None,
+                found => found?,
+            };
             let entered = to.as_ref().map(|cgroup| self.guards.innermost(cgroup)).transpose()?.flatten();
-            if entered == Some(from) {
+            // It is inside, or moved in the meantime, which has its own record.
+            if entered == Some(from) || self.innermost_of(process)? != Some(from) {
                 continue;
             }
             self.set(process, entered)?;
@@ -266,6 +264,12 @@ impl GuardedCgroups {
                 let to = to.map(|cgroup| cgroup.id());
                 departures.extend(left.into_iter().map(|guarded| found(process, guarded, to, entered)));
             }
+        }
+        let mut ids = self.guards.ids().collect::<Vec<_>>().into_iter();
+        if let Err(error) = ids.try_for_each(|id| self.track_members(id)) {
+            // They are not found again.
+            self.pending.extend(departures);
+            return Err(error);
         }
         Ok(departures)
     }
@@ -302,8 +306,6 @@ impl GuardedCgroups {
             Err(
                 CgroupError::NoProcess { .. } | CgroupError::NotVisible { .. } | CgroupError::NotFound { .. },
             ) => Ok(None),
-            // It is moved all the time, or has ended and was not waited for.
-            Err(CgroupError::Moved { .. }) => Ok(None),
             found => found.map(Some),
         }
     }

@@ -1,34 +1,41 @@
 //! Tracks the processes that are in a cgroup already when it becomes guarded.
 //!
 //! A listing alone misses some: while it is read, processes that are not tracked yet start others. So a flag tells the program
-//! on `sched_process_fork` that a cgroup is being listed. While it is set, the program looks for the guarded cgroup of every new
+//! on `sched_process_fork` which cgroup is being listed. While it is set, the program looks for the guarded cgroup of every new
 //! process, instead of taking that of its parent. Then every process is listed or found by the program, however fast they start:
 //!
 //! - The kernel adds a new process to its cgroup before the tracepoint fires (`cgroup_post_fork()` in `copy_process()`). It does
 //!   so under `css_set_lock`, which each step of the listing takes. So if the program has read the flag before it was set, the
-//!   process is in the listing, which is read after.
+//!   process is in the listing, which is read afterwards.
 //! - A new process runs after the tracepoint has fired for it. So when the flag is reset, all that can start others are tracked.
 //!
 //! That program only inserts: it may be late, and what was stored before is newer.
 //!
 //! Some processes are moved, or end, after they were listed and before they are stored. A second listing finds them. From when
-//! a process is stored, the programs see it move and end.
+//! a process is stored, the programs see it move and end. One that had moved out counts as inside until
+//! the second listing; what it starts outside meanwhile does not.
 //!
-//! Two rare cases remain, in which a program is interrupted for longer than all this takes: one has looked up where a process was
-//! moved before the cgroup became guarded, and stores that afterwards; and a process is moved before the program has inserted it.
+//! Rare cases remain:
+//!
+//! - A program is interrupted for longer than all this takes. It has looked up where a process was moved before the cgroup became
+//!   guarded, and stores that afterwards.
+//! - A program is interrupted, and a process is moved before the program has inserted it.
+//! - A process moves out, then into another guarded cgroup and out of that, and starts another, all before it is stored where it
+//!   is. That one counts as inside the other guarded cgroup.
 
 use std::collections::HashSet;
 
 use super::{GuardedCgroups, GuardingError, is_full};
+use crate::cgroup_error::CgroupError;
 use crate::started_process::StartedProcess;
 
-/// How often a process is looked for that is moved at the same time.
+/// How many times to look up a process that keeps moving.
 const TRIES: u32 = 10;
 
 impl GuardedCgroups {
     /// Tracks the processes for which this guarded cgroup is the innermost. It has to be in the map.
     pub(super) fn track_members(&mut self, id: u64) -> Result<(), GuardingError> {
-        self.set_listing(true)?;
+        self.set_listing(id)?;
         let tracked = match self.track_listed(id) {
             Err(GuardingError::Object(error)) if is_full(&error) => {
                 self.untracked += 1;
@@ -36,12 +43,13 @@ impl GuardedCgroups {
             }
             tracked => tracked,
         };
-        self.set_listing(false)?;
-        tracked
+        let reset = self.set_listing(0);
+        tracked.and(reset)
     }
 
-    fn set_listing(&self, listing: bool) -> Result<(), GuardingError> {
-        Ok(self.listing.update(&[0; 4], &u64::from(listing).to_ne_bytes())?)
+    /// Tells the programs which guarded cgroup is being listed; 0 for none.
+    fn set_listing(&self, id: u64) -> Result<(), GuardingError> {
+        Ok(self.listing.update(&[0; 4], &id.to_ne_bytes())?)
     }
 
     fn track_listed(&mut self, id: u64) -> Result<(), GuardingError> {
@@ -68,7 +76,12 @@ impl GuardedCgroups {
     /// Looks again after it has stored where a process is: it may have moved before that. The programs see later moves.
     fn track_where_it_is(&mut self, process: StartedProcess) -> Result<(), GuardingError> {
         for _ in 0..TRIES {
-            let cgroup = self.cgroup_of(process)?.filter(|_| process.is_running());
+            let cgroup = match self.cgroup_of(process) {
+                Err(CgroupError::Moved { .. }) if process.is_running() => continue,
+                // It has ended and was not waited for.
+                Err(CgroupError::Moved { .. }) => None,
+                found => found?.filter(|_| process.is_running()),
+            };
             let innermost = cgroup.map(|cgroup| self.guards.innermost(&cgroup)).transpose()?.flatten();
             if self.innermost_of(process)? == innermost {
                 return Ok(());

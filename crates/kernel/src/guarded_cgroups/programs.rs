@@ -43,7 +43,8 @@ pub(super) struct Context<'a> {
     pub(super) processes: BorrowedFd<'a>,
     /// The tasks that were started in another cgroup than their parent: an LRU hash.
     pub(super) started: BorrowedFd<'a>,
-    /// An array with one number: whether the processes of a cgroup are being listed, and new ones cannot rely on their parent.
+    /// An array with one number: the id of the guarded cgroup whose processes are being listed, or 0. Then new ones cannot
+    /// rely on their parent.
     pub(super) listing: BorrowedFd<'a>,
     pub(super) records: RecordDestination<'a>,
     /// The id of the observer's pid namespace.
@@ -96,7 +97,7 @@ impl Context<'_> {
     pub(super) fn on_fork(&self) -> Result<Vec<u8>, AsmError> {
         let mut emitter = Emitter::new(self);
         let (same, differs, inherit) = (emitter.label(), emitter.label(), emitter.label());
-        let (insert, out) = (emitter.label(), emitter.label());
+        let (tracked, insert, out) = (emitter.label(), emitter.label(), emitter.label());
         let layout = self.layout;
         emitter.asm.load(Size::U64, Reg::R6, Reg::R1, 0);
         emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 8);
@@ -110,11 +111,19 @@ impl Context<'_> {
         emitter.follow(Reg::R8, Reg::R8, layout.default_cgroup);
         emitter.asm.jump_if(Cond::Ne, Reg::R6, Reg::R8, differs);
         emitter.asm.bind(same);
-        emitter.jump_unless_listing(inherit);
-        // The parent may not be tracked yet, or as a process of the guarded cgroup around that.
-        layout.load_cgroup(&mut emitter.asm, Reg::R8, Reg::R7, SCRATCH_AT);
-        emitter.innermost(Reg::R8, inherit);
+        emitter.load_listing(Reg::R8);
+        emitter.asm.jump_if(Cond::Eq, Reg::R8, 0, inherit);
+        // The parent may not be tracked yet, or may still be tracked in the outer guarded cgroup.
+        layout.load_cgroup(&mut emitter.asm, Reg::R0, Reg::R7, SCRATCH_AT);
+        emitter.call_innermost(Reg::R0);
+        emitter.asm.jump_if(Cond::Ne, Reg::R9, 0, tracked);
+        // The parent is most likely outside, where nothing is missed.
+        emitter.asm.jump_if(Cond::Eq, Reg::R6, TOO_DEEP, out);
+        emitter.asm.bind(tracked);
+        emitter.jump_if_too_deep(inherit);
         emitter.asm.jump_if(Cond::Ne, Reg::R6, 0, insert);
+        // The parent may have moved out after it was listed and before it was stored.
+        emitter.asm.jump_if(Cond::Eq, Reg::R9, Reg::R8, out);
         emitter.asm.bind(inherit);
         emitter.asm.mov(Reg::R6, Reg::R9);
         emitter.asm.jump_if(Cond::Eq, Reg::R9, 0, out);
@@ -236,11 +245,21 @@ impl<'a> Emitter<'a> {
     /// Loads the innermost guarded cgroup that has this one in its subtree into R6, or 0. If it is too deep, counts that and
     /// goes to `out`.
     fn innermost(&mut self, cgroup: Reg, out: Label) {
-        let found = self.label();
+        self.call_innermost(cgroup);
+        self.jump_if_too_deep(out);
+    }
+
+    /// Loads the innermost guarded cgroup that has this one in its subtree into R6, 0, or [`TOO_DEEP`].
+    fn call_innermost(&mut self, cgroup: Reg) {
         let innermost = *self.innermost.get_or_insert_with(|| self.asm.new_label());
         self.asm.mov(Reg::R1, cgroup);
         self.asm.call(innermost);
         self.asm.mov(Reg::R6, Reg::R0);
+    }
+
+    /// If R6 is [`TOO_DEEP`], counts that and goes to `out`.
+    fn jump_if_too_deep(&mut self, out: Label) {
+        let found = self.label();
         self.asm.jump_if(Cond::Ne, Reg::R6, TOO_DEEP, found);
         self.context.records.count_lost(&mut self.asm);
         self.asm.jump(out);
@@ -301,7 +320,7 @@ impl<'a> Emitter<'a> {
         self.asm.bind(stored);
     }
 
-    /// The same, unless something is known of it already: that is newer. Clobbers R9.
+    /// Like `update`, but keeps an entry for the same process, which is newer. Then goes to `out`. Clobbers R9.
     fn insert(&mut self, out: Label) {
         self.asm.store(Size::U64, Reg::R10, VALUE_AT, Reg::R6);
         traced_records::update(&mut self.asm, self.context.processes, KEY_AT, VALUE_AT, NOEXIST);
@@ -311,14 +330,13 @@ impl<'a> Emitter<'a> {
         self.update();
     }
 
-    /// Goes to `otherwise` unless the processes of a cgroup are being listed.
-    fn jump_unless_listing(&mut self, otherwise: Label) {
+    /// Loads the id of the guarded cgroup whose processes are being listed, or 0.
+    fn load_listing(&mut self, dst: Reg) {
         let fd = self.context.listing.as_raw_fd();
-        for insn in Insn::load_imm64(Reg::R1, Imm64::MapValue { fd, offset: 0 }) {
+        for insn in Insn::load_imm64(dst, Imm64::MapValue { fd, offset: 0 }) {
             self.asm.emit(insn);
         }
-        self.asm.load(Size::U64, Reg::R1, Reg::R1, 0);
-        self.asm.jump_if(Cond::Eq, Reg::R1, 0, otherwise);
+        self.asm.load(Size::U64, dst, dst, 0);
     }
 
     fn delete(&mut self) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::process::{Command, ExitCode};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use knobgate_kernel::{
     Cgroup, GuardedCgroups, GuardedDeparture, HowItLeft, ProcessId, StartedProcess, start_inside,
@@ -32,6 +33,7 @@ const TESTS: &[super::Test] = &[
     ("a_thread_that_leaves_alone_is_named", one_thread),
     ("deep_cgroups_are_compared_and_too_deep_ones_counted", deep),
     ("departures_that_find_no_room_are_counted_and_found_by_a_rescan", lost),
+    ("a_departure_to_another_guarded_cgroup_that_finds_no_room_is_found_by_a_rescan", lost_to_another),
     ("a_guard_within_another_can_come_and_go", within_another),
     ("processes_that_are_started_while_a_guard_is_set_up_are_tracked", busy),
     ("processes_that_are_started_while_a_guard_within_another_is_set_up_are_tracked", busy_within_another),
@@ -55,7 +57,16 @@ fn enter(cgroup: &Cgroup, process: u32) -> Result<(), Failed> {
     Ok(std::fs::write(cgroup.path().join("cgroup.procs"), process.to_string())?)
 }
 
+/// Held for writing while a process goes into a cgroup that is too deep: all guards count that, also those of other tests.
+static TOO_DEEP: RwLock<()> = RwLock::new(());
+
+/// For a test that says how many events are lost.
+fn nothing_too_deep() -> RwLockReadGuard<'static, ()> {
+    TOO_DEEP.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn moves() -> Result<(), Failed> {
+    let _shallow = nothing_too_deep();
     let setup = Setup::new()?;
     let mut guards = GuardedCgroups::new()?;
     guards.add(&setup.held)?;
@@ -113,6 +124,7 @@ fn there_before() -> Result<(), Failed> {
 }
 
 fn not_noticed() -> Result<(), Failed> {
+    let _shallow = nothing_too_deep();
     let setup = Setup::new()?;
     let below = setup.held.create("below")?;
     let mut guards = GuardedCgroups::new()?;
@@ -271,25 +283,39 @@ fn deep() -> Result<(), Failed> {
 
     let setup = Setup::new()?;
     guards.add(&setup.held)?;
-    let shell = setup.start(&script(140))?;
+    let starter = format!("{}\n(while :; do (:); done) &", script(140));
+    let alone = TOO_DEEP.write().unwrap_or_else(PoisonError::into_inner);
+    let shell = setup.start(&starter)?;
+    drop(alone);
     assert_eq!((guards.take(), guards.lost()?.dropped), (Vec::new(), 1));
     enter(&setup.other, shell.id())?;
     assert_eq!((guards.take().len(), guards.lost()?.dropped), (1, 1));
+
+    // Those that are started outside while a guard is set up are not.
+    let mut guards = GuardedCgroups::new()?;
+    for _ in 0..200 {
+        guards.add(&setup.other)?;
+        guards.remove(setup.other.id())?;
+    }
+    assert_eq!(guards.lost()?.dropped, 0);
     shell.finish()
 }
 
+/// Moves a process out and in so many times, so that there is no room for more departures.
+fn fill(setup: &Setup) -> Result<(), Failed> {
+    setup.run(&format!("i=0; while [ $i -lt {DEPARTURES} ]; do echo 0 >\"$OTHER/cgroup.procs\"; echo 0 >\"$HELD/cgroup.procs\"; i=$((i + 1)); done"))
+}
+
+const DEPARTURES: usize = 6000;
+
 fn lost() -> Result<(), Failed> {
-    const DEPARTURES: usize = 6000;
+    let _shallow = nothing_too_deep();
     let setup = Setup::new()?;
     let mut guards = GuardedCgroups::new()?;
     guards.add(&setup.held)?;
     let (shell, staying) = (setup.start("true")?, setup.start("true")?);
     assert_eq!(guards.rescan()?, []);
-    let mut process = setup.command("sh")?;
-    let status = process
-        .args(["-c", &format!("i=0; while [ $i -lt {DEPARTURES} ]; do echo 0 >\"$OTHER/cgroup.procs\"; echo 0 >\"$HELD/cgroup.procs\"; i=$((i + 1)); done")])
-        .status()?;
-    assert!(status.success());
+    fill(&setup)?;
     enter(&setup.other, shell.id())?;
     let taken = guards.take();
     let dropped = usize::try_from(guards.lost()?.dropped)?;
@@ -307,6 +333,25 @@ fn lost() -> Result<(), Failed> {
     assert_eq!(guards.rescan()?, []);
     shell.finish()?;
     staying.finish()
+}
+
+fn lost_to_another() -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    let (held, other, top) = (setup.held.id(), setup.other.id(), setup.top.id());
+    let mut guards = GuardedCgroups::new()?;
+    guards.add(&setup.held)?;
+    guards.add(&setup.other)?;
+    let shell = setup.start("true")?;
+    fill(&setup)?;
+    enter(&setup.other, shell.id())?;
+    assert!(guards.take().iter().all(|departure| id(departure.process) != shell.id()));
+    let found = guards.rescan()?;
+    assert_eq!(ends(&found), [(held, Some(other), Some(other))]);
+    assert_eq!((id(found[0].process), &found[0].how), (shell.id(), &HowItLeft::Found));
+    enter(&setup.top, shell.id())?;
+    assert_eq!(ends(&guards.take()), [(other, Some(top), None)]);
+    assert_eq!(guards.rescan()?, []);
+    shell.finish()
 }
 
 fn within_another() -> Result<(), Failed> {
@@ -331,11 +376,13 @@ fn within_another() -> Result<(), Failed> {
 }
 
 fn busy() -> Result<(), Failed> {
+    let _shallow = nothing_too_deep();
     let setup = Setup::new()?;
     started_meanwhile(&setup, &mut GuardedCgroups::new()?, "/run/knobgate-test-chain")
 }
 
 fn busy_within_another() -> Result<(), Failed> {
+    let _shallow = nothing_too_deep();
     let setup = Setup::new()?;
     let mut guards = GuardedCgroups::new()?;
     guards.add(&setup.top)?;
@@ -371,6 +418,7 @@ fn started_meanwhile(setup: &Setup, guards: &mut GuardedCgroups, script: &str) -
 }
 
 fn moved_meanwhile() -> Result<(), Failed> {
+    let _shallow = nothing_too_deep();
     let setup = Setup::new()?;
     let mut guards = GuardedCgroups::new()?;
     let mut movers = Vec::new();
@@ -378,7 +426,7 @@ fn moved_meanwhile() -> Result<(), Failed> {
         let mut mover = setup.command("sh")?;
         mover.args([
             "-c",
-            "while :; do echo 0 >\"$OTHER/cgroup.procs\"; echo 0 >\"$HELD/cgroup.procs\"; done",
+            "while :; do echo 0 >\"$OTHER/cgroup.procs\"; sleep 1000 & echo 0 >\"$HELD/cgroup.procs\"; done",
         ]);
         movers.push(Reaped(mover.spawn()?));
     }
@@ -396,7 +444,11 @@ fn moved_meanwhile() -> Result<(), Failed> {
         let left: BTreeSet<u32> = guards.take().iter().map(|departure| id(departure.process)).collect();
         assert_eq!(left, inside.into_iter().collect(), "round {round}");
         assert_eq!(guards.lost()?.dropped, 0);
+        // None of those that were started outside counts as inside.
+        assert_eq!(guards.rescan()?, [], "round {round}");
         guards.remove(setup.held.id())?;
+        setup.other.kill()?;
+        assert!(setup.other.wait_until_empty(std::time::Duration::from_secs(10))?);
         for mover in &movers {
             ProcessId::of_child(&mover.0).send(Signal::CONT)?;
         }
@@ -405,6 +457,7 @@ fn moved_meanwhile() -> Result<(), Failed> {
 }
 
 fn version_one() -> Result<(), Failed> {
+    let _shallow = nothing_too_deep();
     let setup = Setup::new()?;
     let mut guards = GuardedCgroups::new()?;
     guards.add(&setup.held)?;
