@@ -1,4 +1,5 @@
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Mutex, PoisonError};
 
 use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, TailCall};
 use knobgate_kernel::{
@@ -169,7 +170,11 @@ fn dropped() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Held while a test has something that nobody works on, which others would remove.
+static ABANDONED: Mutex<()> = Mutex::new(());
+
 fn abandoned() -> Result<(), Failed> {
+    let _alone = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
     let cgroup = scratch();
     let (pins, _) = pins("abandoned");
     // This is what a killed process leaves.
@@ -188,6 +193,7 @@ fn abandoned() -> Result<(), Failed> {
 }
 
 fn removed_in_part() -> Result<(), Failed> {
+    let _alone = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
     let (pins, name) = pins("removed-in-part");
     let new = pins.begin()?;
     new.pin_program(&loaded(&allow()).program)?;
