@@ -81,18 +81,18 @@ fn send(state: &[NotifyState<'_>], within: Option<Duration>) {
     let _ = send_to(&socket, message.as_bytes(), within);
 }
 
-/// Sends a message to a socket, whose queue has room for `net.unix.max_dgram_qlen` of them. Without room, it waits up to `within`, or not at all.
+/// Sends a message to a socket, whose queue has room for `net.unix.max_dgram_qlen` of them. Without room, it waits up to `within`, or
+/// not at all.
 fn send_to(socket: &OsStr, message: &[u8], within: Option<Duration>) -> io::Result<()> {
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(socket),
-    };
+    }?;
     let sender = UnixDatagram::unbound()?;
     match within {
         Some(_) => sender.set_write_timeout(within)?,
         None => sender.set_nonblocking(true)?,
     }
-    let address = address?;
     loop {
         match sender.send_to_addr(message, &address) {
             // A process that is stopped and goes on is interrupted where a wait has an end.

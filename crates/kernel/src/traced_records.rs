@@ -109,10 +109,7 @@ impl RecordDestination<'_> {
     }
 
     pub(crate) fn count_lost(self, asm: &mut Assembler) {
-        let fd = self.lost.as_raw_fd();
-        for insn in Insn::load_imm64(Reg::R1, Imm64::MapValue { fd, offset: 0 }) {
-            asm.emit(insn);
-        }
+        load_number_address(asm, Reg::R1, self.lost);
         asm.mov(Reg::R2, 1);
         asm.atomic_add(Size::U64, Reg::R1, 0, Reg::R2);
     }
@@ -122,6 +119,14 @@ impl RecordDestination<'_> {
 pub(crate) fn load_stack_address(asm: &mut Assembler, dst: Reg, at: i16) {
     asm.mov(dst, Reg::R10);
     asm.alu(AluOp::Add, dst, i32::from(at));
+}
+
+/// Loads the address of the number in an array that has one.
+pub(crate) fn load_number_address(asm: &mut Assembler, dst: Reg, array: BorrowedFd<'_>) {
+    let fd = array.as_raw_fd();
+    for insn in Insn::load_imm64(dst, Imm64::MapValue { fd, offset: 0 }) {
+        asm.emit(insn);
+    }
 }
 
 /// Looks up the key on the stack at `key` in a map: R0 points to the value, or is 0. Clobbers R1 to R5.

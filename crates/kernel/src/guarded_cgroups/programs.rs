@@ -3,9 +3,9 @@
 //! They share a hash of the guarded cgroups, and one of the processes in these: from the id in the observer's pid namespace
 //! to the innermost guarded cgroup that the process is in, and when it was started, in ticks of `/proc`.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Imm64, Insn, Label, Reg, Size, encode, helper_ids};
+use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
 
 use super::records::{
     ENTERED, GUARDED, KIND, MOVED, MOVER, MOVER_CGROUP, MOVER_NAME, MOVER_TICKS, MOVER_UID, NAME, PROCESS,
@@ -332,10 +332,7 @@ impl<'a> Emitter<'a> {
 
     /// Loads the id of the guarded cgroup whose processes are being listed, or 0.
     fn load_listing(&mut self, dst: Reg) {
-        let fd = self.context.listing.as_raw_fd();
-        for insn in Insn::load_imm64(dst, Imm64::MapValue { fd, offset: 0 }) {
-            self.asm.emit(insn);
-        }
+        traced_records::load_number_address(&mut self.asm, dst, self.context.listing);
         self.asm.load(Size::U64, dst, dst, 0);
     }
 
