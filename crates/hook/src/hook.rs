@@ -9,8 +9,8 @@ use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::process::ProcessEntry;
 use crate::{
-    AccessMode, CgroupStorage, Errno, HookProgram, Invocation, Knobs, OpenFile, Process, ProcessId, Profile,
-    ProgramFault, WritesStrict,
+    AccessMode, CgroupStorage, Coverage, Errno, HookProgram, Invocation, Knobs, OpenFile, Process, ProcessId,
+    Profile, ProgramFault, WritesStrict,
 };
 
 /// A kernel, as far as this hook is concerned.
@@ -64,6 +64,25 @@ impl Hook {
         let id = ProgramId(self.programs.len() as u32);
         self.programs.push(program);
         id
+    }
+
+    /// Which source lines of the loaded programs have run, in all accesses so far.
+    ///
+    /// ```
+    /// use knobgate_hook::prelude::*;
+    ///
+    /// let mut hook = Hook::default();
+    /// hook.attach_object(hook.root(), include_bytes!("../../../examples/limit/limit.bpf.o"))?;
+    /// let process = hook.spawn(hook.root(), Process::default())?;
+    /// hook.read_sysctl(process, "net.core.somaxconn")?;
+    ///
+    /// let coverage = hook.coverage();
+    /// assert!(coverage.missed().any(|(_, line)| line == 20), "denied++");
+    /// std::fs::write(std::env::temp_dir().join("limit.info"), coverage.to_lcov())?; // for genhtml
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn coverage(&self) -> Coverage {
+        Coverage::of(self.programs.iter().filter_map(|program| program.bytecode()))
     }
 
     /// Unloads a program, so that its memory can be used again. Its id is not given out again, and must not be used again.

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::{CgroupStorage, Invocation};
+use crate::{CgroupStorage, Invocation, LoadedProgram};
 
 /// Something that runs on accesses: bytecode, or a closure over the [`Invocation`].
 ///
@@ -18,6 +18,11 @@ pub trait HookProgram: Send + Sync {
 
     /// The cgroup storage that attaching it allocates. `None`: it is not bytecode, and uses none.
     fn cgroup_storage(&self) -> Option<CgroupStorage> {
+        None
+    }
+
+    /// The bytecode, if it is any. [`Hook::coverage`](crate::Hook::coverage) asks for it.
+    fn bytecode(&self) -> Option<&LoadedProgram> {
         None
     }
 }

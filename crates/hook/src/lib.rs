@@ -112,7 +112,7 @@ pub use knobgate_bpf::ObjectError;
 pub use knobgate_errno::Errno;
 pub use knobs::{AccessMode, Knob, KnobError, Knobs};
 pub use loaded_object::LoadedObject;
-pub use machine::{Fault, LoadOptions, LoadedProgram, RunEnv, RunOptions, TraceStep, Tracer};
+pub use machine::{Coverage, Fault, LoadOptions, LoadedProgram, RunEnv, RunOptions, TraceStep, Tracer};
 pub use maps::{Map, MapError};
 pub use open_file::OpenFile;
 pub use outcome::Outcome;

@@ -4,6 +4,7 @@
 //! Registers hold numbers, or pointers that know what they point into. Every access is checked against that, and whatever
 //! the whole verifier of the kernel would have rejected ends the run with a [`Fault`] that says where and why.
 
+mod coverage;
 mod fault;
 mod helpers;
 mod interpreter;
@@ -15,6 +16,7 @@ mod stack;
 mod trace;
 mod value;
 
+pub use coverage::Coverage;
 pub use fault::{Fault, Reason};
 pub use loaded_program::{LoadOptions, LoadedProgram};
 pub use run::RunOptions;

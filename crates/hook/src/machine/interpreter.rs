@@ -79,6 +79,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
             if self.env.tracer.is_some() {
                 self.trace();
             }
+            self.program.0.counters.count(self.pc);
             match self.step() {
                 Ok(None) => {}
                 Ok(Some(returned)) => return Ok(returned),

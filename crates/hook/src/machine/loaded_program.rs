@@ -4,8 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
-use knobgate_bpf::{Insn, LineTable, MapDef, MapKind, Program, TailCall};
+use knobgate_bpf::{Function, Insn, LineTable, MapDef, MapKind, Program, TailCall};
 
+use super::coverage::Counters;
 use crate::maps::{ArrayProgram, MapState};
 use crate::step::Step;
 use crate::verifier::{self, Rejection};
@@ -20,6 +21,8 @@ pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) insns: Vec<Insn>,
     pub(crate) lines: LineTable,
+    pub(crate) functions: Vec<Function>,
+    pub(super) counters: Counters,
     pub(crate) code: Vec<Step>,
     pub(crate) maps: Vec<Map>,
     pub(crate) storage: CgroupStorage,
@@ -114,6 +117,8 @@ impl LoadedProgram {
             name: program.name.clone(),
             insns: program.insns.clone(),
             lines: program.lines.clone(),
+            functions: program.functions.clone(),
+            counters: Counters::new(code.len()),
             code,
             maps,
             storage,

@@ -45,4 +45,8 @@ impl HookProgram for LoadedProgram {
     fn cgroup_storage(&self) -> Option<CgroupStorage> {
         Some(self.0.storage.clone())
     }
+
+    fn bytecode(&self) -> Option<&LoadedProgram> {
+        Some(self)
+    }
 }
