@@ -310,6 +310,9 @@ pub struct Placement {
     pub relative_to: Option<RelativeTo>,
     /// The program that it replaces (`BPF_F_REPLACE`).
     pub replaced: Option<ProgramId>,
+    /// The hook that it is attached to, as an `enum bpf_attach_type`, instead of this one. Programs of this hook's type are
+    /// rejected there with `EINVAL`.
+    pub attach_type: Option<u32>,
 }
 
 /// A program or link that is attached.

@@ -132,7 +132,7 @@ impl KernelBackend {
     }
 
     fn position(&self, placement: &Placement) -> StepResult<AttachPosition<'_>> {
-        let Placement { preorder, before, after, relative_to, replaced } = *placement;
+        let Placement { preorder, before, after, relative_to, replaced, attach_type } = *placement;
         let program = |program| StepResult::Ok(&self.programs.get(program)?.fd);
         let relative_to = match relative_to {
             Some(RelativeTo::Program(relative)) => {
@@ -147,6 +147,7 @@ impl KernelBackend {
             after,
             relative_to,
             replaced: replaced.map(program).transpose()?,
+            attach_type,
         })
     }
 

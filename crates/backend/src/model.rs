@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{Features, MapDef, MapKind, Program};
 use knobgate_hook::attach::{Options, Position, Relative};
 use knobgate_hook::maps::{self, MapMemory};
@@ -118,6 +119,11 @@ impl ModelBackend {
     }
 
     fn options(&self, placement: &Placement) -> StepResult<Options> {
+        // The type of the program is checked before anything else about it (`bpf_prog_attach` and `link_create` in
+        // kernel/bpf/syscall.c).
+        if placement.attach_type.is_some_and(|attach_type| attach_type != BPF_CGROUP_SYSCTL) {
+            return Err(Errno::EINVAL.into());
+        }
         let relative = match placement.relative_to {
             Some(RelativeTo::Link(link)) => Some(Relative::Link(*self.links.get(link)?)),
             Some(RelativeTo::Program(program)) => Some(Relative::Program(self.programs.get(program)?.id)),

@@ -8,6 +8,7 @@ mod bitmap;
 mod cpu_mask;
 mod int_vec;
 mod number;
+mod stable_secret;
 mod string;
 mod uint;
 mod ulong_vec;
@@ -19,6 +20,7 @@ pub use bitmap::Bitmap;
 pub use cpu_mask::CpuMask;
 pub use custom::{Custom, ReadFails};
 pub use int_vec::{Bool, IntVec};
+pub use stable_secret::StableSecret;
 pub use string::Text;
 pub use uint::{U8, Uint};
 pub use ulong_vec::UlongVec;
@@ -113,4 +115,19 @@ pub trait Handler: fmt::Debug + Send + Sync {
         position: &mut i64,
         env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno>;
+}
+
+impl Handler for Box<dyn Handler> {
+    fn read(&mut self, count: usize, position: &mut i64, env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
+        (**self).read(count, position, env)
+    }
+
+    fn write(
+        &mut self,
+        written: Written<'_>,
+        position: &mut i64,
+        env: &HandlerEnv<'_>,
+    ) -> Result<usize, Errno> {
+        (**self).write(written, position, env)
+    }
 }

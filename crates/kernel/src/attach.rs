@@ -32,6 +32,9 @@ pub struct AttachPosition<'a> {
     pub relative_to: Option<RelativeTo<'a>>,
     /// Replace this program (`BPF_F_REPLACE`).
     pub replaced: Option<&'a ProgramFd>,
+    /// Attach to the hook of this `enum bpf_attach_type` instead of `BPF_CGROUP_SYSCTL`. The kernel rejects that with
+    /// `EINVAL`.
+    pub attach_type: Option<u32>,
 }
 
 /// A program or link that is attached already.
@@ -44,6 +47,10 @@ pub enum RelativeTo<'a> {
 }
 
 impl<'a> AttachPosition<'a> {
+    fn attach_type(&self) -> u32 {
+        self.attach_type.unwrap_or(BPF_CGROUP_SYSCTL)
+    }
+
     fn spec(&self, mode: u32) -> AttachSpec<'a> {
         let of = |set: bool, flag: u32| if set { flag } else { 0 };
         let (relative_to, link): (Option<BorrowedFd<'a>>, _) = match self.relative_to {
@@ -78,7 +85,12 @@ pub fn prog_attach(
     mode: AttachMode,
     position: &AttachPosition<'_>,
 ) -> io::Result<()> {
-    Ok(bpf::prog_attach(cgroup.as_fd(), program.as_fd(), BPF_CGROUP_SYSCTL, position.spec(mode.flags()))?)
+    Ok(bpf::prog_attach(
+        cgroup.as_fd(),
+        program.as_fd(),
+        position.attach_type(),
+        position.spec(mode.flags()),
+    )?)
 }
 
 /// Attaches `program` to `cgroup` until the cgroup is removed (`BPF_PROG_ATTACH` with `BPF_F_ALLOW_MULTI`).
@@ -112,7 +124,7 @@ pub fn prog_detach(program: &ProgramFd, cgroup: &Cgroup) -> io::Result<()> {
 ///
 /// The kernel's. Also if the new object is not a link of this hook.
 pub fn link_create(program: &ProgramFd, cgroup: &Cgroup, position: &AttachPosition<'_>) -> io::Result<Link> {
-    let fd = bpf::link_create(program.as_fd(), cgroup.as_fd(), BPF_CGROUP_SYSCTL, position.spec(0))?;
+    let fd = bpf::link_create(program.as_fd(), cgroup.as_fd(), position.attach_type(), position.spec(0))?;
     Link::from_fd(fd, || "the new object".to_owned()).map_err(io::Error::other)
 }
 

@@ -9,6 +9,7 @@ use knobgate_hook::WritesStrict;
 
 use crate::document::Document;
 use crate::error::{Findings, ScenarioError};
+use crate::locate;
 use crate::path::Path;
 use crate::scenario::Scenario;
 
@@ -99,5 +100,19 @@ fn check(
     let names = steps::Names::of(document, &programs, &paths);
     let steps::Checked { steps, attachments, files } = steps::check(&document.steps, &names, &mut findings);
     findings.finish(text)?;
-    Ok(Scenario { profile, strict, knobs, maps, programs, cgroups, attachments, files, steps })
+    let expectations = document.steps.iter().map(|step| step.expect.clone()).collect();
+    let places = text.map(|text| locate::elements(text, "steps")).unwrap_or_default();
+    Ok(Scenario {
+        profile,
+        strict,
+        knobs,
+        maps,
+        programs,
+        cgroups,
+        attachments,
+        files,
+        steps,
+        expectations,
+        places,
+    })
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::{Bytes, Hex};
 use crate::id::Id;
+use crate::step_document::StepDocument;
 use crate::unique;
 
 /// A scenario: knobs, programs, cgroups, and the steps.
@@ -47,8 +48,9 @@ pub struct Document {
 pub struct KnobDocument {
     /// Its name, such as "net/core/somaxconn" or "net.core.somaxconn".
     pub name: String,
-    /// Its initial value, as it is written to it.
-    pub value: Bytes,
+    /// Its initial value, as it is written to it; absent of a knob that cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Bytes>,
     /// Its mode, in octal; absent, "0644".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^0?[0-7]{3}$"))]
@@ -78,6 +80,9 @@ pub struct HandlerDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65536))]
     pub max_len: Option<u32>,
+    /// The name of the error with which all reads fail, such as "EINVAL": programs get no current value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_error: Option<String>,
 }
 
 /// The kinds of handler.
@@ -108,6 +113,10 @@ pub enum HandlerKind {
     UserHzJiffies,
     /// A list of numbers and ranges (`proc_do_large_bitmap`).
     Bitmap,
+    /// An IPv6 address (`addrconf_sysctl_stable_secret`). Without a value it is not set, and reads fail with EIO until a
+    /// write sets it.
+    #[serde(rename = "stable_secret")]
+    StableSecret,
 }
 
 /// An integer between -2^63 and 2^64-1.
@@ -166,29 +175,6 @@ pub enum ProgramDocument {
     },
 }
 
-/// One step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum StepDocument {
-    /// Load this program.
-    Load(String),
-    /// Attach a program to a cgroup.
-    Attach(AttachDocument),
-    /// Replace the program of a link.
-    Update(UpdateDocument),
-    /// Detach the attachment of this id.
-    Detach(Id),
-    /// List the programs that run for this cgroup.
-    Effective(String),
-    /// Read a knob.
-    Read(ReadDocument),
-    /// Write a knob.
-    Write(WriteDocument),
-    /// List the entries of this map.
-    Map(String),
-}
-
 /// How a program is attached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -199,6 +185,10 @@ pub struct AttachDocument {
     pub cgroup: String,
     /// The mode.
     pub mode: ModeDocument,
+    /// The hook that it is attached to, as an `enum bpf_attach_type`; absent, 18, `BPF_CGROUP_SYSCTL`. All others reject
+    /// the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach_type: Option<u32>,
     /// The position among other programs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<FlagDocument>,

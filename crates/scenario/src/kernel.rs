@@ -5,6 +5,7 @@ mod knobs;
 use knobgate_backend::KernelBackend;
 use knobgate_kernel::{BpfObjectError, Cgroup, CgroupError, LoadError};
 
+use crate::kernel_range::KernelVersion;
 use crate::play::Play;
 use crate::scenario::Scenario;
 
@@ -48,7 +49,7 @@ impl Scenario {
         let cgroups = self.create_cgroups(|parent, name| backend.add_cgroup(parent, name))?;
         let others = backend.count_effective()?;
         let knobs = MachineKnobs::set(self)?;
-        let mut play = Play::new(self, backend, maps, cgroups);
+        let mut play = Play::new(self, backend, KernelVersion::of_this_machine(), maps, cgroups);
         play.knobs = Some(knobs);
         match others {
             0 => {}

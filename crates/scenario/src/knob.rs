@@ -1,7 +1,9 @@
 //! The knobs of a scenario, and their handlers.
 
-use knobgate_hook::handler::{Bitmap, Bool, HandlerEnv, Hz, IntVec, Text, U8, Uint, UlongVec, Unit, Written};
-use knobgate_hook::{Handler, Profile, WritesStrict};
+use knobgate_hook::handler::{
+    Bitmap, Bool, HandlerEnv, Hz, IntVec, ReadFails, StableSecret, Text, U8, Uint, UlongVec, Unit, Written,
+};
+use knobgate_hook::{Errno, Handler, Profile, WritesStrict};
 
 use crate::document::{HandlerDocument, HandlerKind, Integer};
 
@@ -10,8 +12,8 @@ use crate::document::{HandlerDocument, HandlerKind, Integer};
 pub(crate) struct Knob {
     /// Its path below `/proc/sys`.
     pub(crate) name: String,
-    /// The initial value, as it is written.
-    pub(crate) value: Vec<u8>,
+    /// The initial value, as it is written; `None` if it cannot be read.
+    pub(crate) value: Option<Vec<u8>>,
     /// Permissions, as in `0o644`.
     pub(crate) mode: u16,
     pub(crate) handler: HandlerDocument,
@@ -23,11 +25,26 @@ const BITMAP_BITS: u32 = 65_536;
 impl Knob {
     /// Its handler on this kernel, with the initial value.
     pub(crate) fn handler(&self, profile: &Profile) -> Result<Box<dyn Handler>, String> {
-        let mut handler = empty(&self.handler, &self.value)?;
+        let is_secret = self.handler.kind == HandlerKind::StableSecret;
+        let Some(value) = &self.value else {
+            return match &self.handler.read_error {
+                Some(name) => {
+                    let errno =
+                        Errno::from_name(name).ok_or_else(|| format!("there is no error `{name}`"))?;
+                    Ok(Box::new(ReadFails { errno, writes: empty(&self.handler, b"0")? }))
+                }
+                None if is_secret => empty(&self.handler, b""),
+                None => Err("the `value` is missing: only a knob that cannot be read has none".to_owned()),
+            };
+        };
+        if self.handler.read_error.is_some() {
+            return Err("a knob with `read_error` has no `value`".to_owned());
+        }
+        let mut handler = empty(&self.handler, value)?;
         let taken = handler
-            .write(Written::terminated(&self.value), &mut 0, &handler_env(profile))
+            .write(Written::terminated(value), &mut 0, &handler_env(profile))
             .map_err(|errno| format!("the handler rejects this value with {errno}"))?;
-        if taken == self.value.len() {
+        if taken == value.len() {
             Ok(handler)
         } else {
             Err(format!("the handler takes only the first {taken} bytes of this value"))
@@ -36,10 +53,8 @@ impl Knob {
 
     #[cfg(feature = "kernel")]
     /// What a read returns on this kernel while the knob has its initial value.
-    pub(crate) fn shown(&self, profile: &Profile) -> Result<Vec<u8>, String> {
-        let read =
-            self.handler(profile)?.read(knobgate_backend::VALUE_READ_MAX, &mut 0, &handler_env(profile));
-        read.map_err(|errno| format!("reading it fails with {errno}"))
+    pub(crate) fn shown(&self, profile: &Profile) -> Result<Result<Vec<u8>, Errno>, String> {
+        Ok(self.handler(profile)?.read(knobgate_backend::VALUE_READ_MAX, &mut 0, &handler_env(profile)))
     }
 }
 
@@ -49,17 +64,19 @@ fn handler_env(profile: &Profile) -> HandlerEnv<'_> {
 
 /// A handler whose numbers are 0, or whose text is empty.
 fn empty(document: &HandlerDocument, value: &[u8]) -> Result<Box<dyn Handler>, String> {
-    let HandlerDocument { kind, len, min, max, max_len } = *document;
+    let HandlerDocument { kind, len, min, max, max_len, .. } = *document;
     let unused = |field: &str, given: bool| {
         if given { Err(format!("a handler of this kind has no `{field}`")) } else { Ok(()) }
     };
-    if kind != HandlerKind::String {
-        if value.iter().all(u8::is_ascii_whitespace) && kind != HandlerKind::Bitmap {
-            return Err("the value of a knob of this kind is a number".to_owned());
-        }
-        unused("max_len", max_len.is_some() && kind != HandlerKind::Bitmap)?;
+    if !matches!(kind, HandlerKind::String | HandlerKind::StableSecret | HandlerKind::Bitmap)
+        && value.iter().all(u8::is_ascii_whitespace)
+    {
+        return Err("the value of a knob of this kind is a number".to_owned());
     }
-    if matches!(kind, HandlerKind::String | HandlerKind::Bitmap) {
+    if !matches!(kind, HandlerKind::String | HandlerKind::Bitmap) {
+        unused("max_len", max_len.is_some())?;
+    }
+    if matches!(kind, HandlerKind::String | HandlerKind::Bitmap | HandlerKind::StableSecret) {
         unused("min", min.is_some())?;
         unused("max", max.is_some())?;
     }
@@ -119,6 +136,10 @@ fn empty(document: &HandlerDocument, value: &[u8]) -> Result<Box<dyn Handler>, S
                 return Err("`len` and `max_len` of a bitmap mean the same, but differ here".to_owned());
             }
             Box::new(Bitmap::new(len_or(max_len.unwrap_or(BITMAP_BITS) as usize)?))
+        }
+        HandlerKind::StableSecret => {
+            unused("len", len.is_some())?;
+            Box::new(StableSecret::default())
         }
     })
 }

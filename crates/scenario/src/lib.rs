@@ -39,10 +39,12 @@ mod bytes;
 mod check;
 mod document;
 mod error;
+mod expectation;
 mod id;
 mod insns;
 #[cfg(feature = "kernel")]
 mod kernel;
+mod kernel_range;
 mod knob;
 mod line;
 mod locate;
@@ -50,21 +52,25 @@ mod model;
 mod path;
 mod play;
 mod scenario;
+mod step_document;
 mod unique;
 
 pub use bytes::{Bytes, Hex};
 pub use document::{
     AttachDocument, Document, FlagDocument, HandlerDocument, HandlerKind, Integer, KnobDocument, MapDocument,
-    ModeDocument, ProgramDocument, ReadDocument, StepDocument, UpdateDocument, WriteDocument,
+    ModeDocument, ProgramDocument, ReadDocument, UpdateDocument, WriteDocument,
 };
 pub use error::ScenarioError;
+pub use expectation::{ExpectationDocument, Expectations, Mismatch, Outcome};
 pub use id::Id;
 #[cfg(feature = "kernel")]
 pub use kernel::{KernelError, KnobError};
+pub use kernel_range::KernelRange;
 pub use line::{Details, Line};
 pub use model::ModelError;
 pub use play::{Play, PlayError};
 pub use scenario::Scenario;
+pub use step_document::{ActionDocument, StepDocument};
 
 /// The JSON schema of a [`Document`]. Checking asks for more than it can say.
 pub fn json_schema() -> serde_json::Value {

@@ -20,11 +20,31 @@ pub(crate) fn line_column(text: &str, path: &Path) -> Option<(usize, usize)> {
             None => break,
         }
     }
-    // The value is a part of the text, borrowed.
-    let offset = (value.get().as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
-    let before = text.get(..offset)?;
+    let before = text.get(..offset(text, value)?)?;
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     Some((before.matches('\n').count() + 1, before[line_start..].chars().count() + 1))
+}
+
+/// The start of each element of the array `key`.
+pub(crate) fn elements(text: &str, key: &str) -> Vec<(usize, usize)> {
+    let array = serde_json::from_str(text).ok().and_then(|document| member(document, key));
+    let elements: Vec<&RawValue> =
+        array.and_then(|array| serde_json::from_str(array.get()).ok()).unwrap_or_default();
+    let (mut line, mut line_start, mut seen) = (1, 0, 0);
+    let mut places = Vec::new();
+    for start in elements.into_iter().filter_map(|element| offset(text, element)) {
+        for (newline, _) in text[seen..start].match_indices('\n') {
+            (line, line_start) = (line + 1, seen + newline + 1);
+        }
+        seen = start;
+        places.push((line, text[line_start..start].chars().count() + 1));
+    }
+    places
+}
+
+/// Where a value is in the text that it was borrowed from.
+fn offset(text: &str, value: &RawValue) -> Option<usize> {
+    (value.get().as_ptr() as usize).checked_sub(text.as_ptr() as usize)
 }
 
 fn member<'t>(value: &'t RawValue, key: &str) -> Option<&'t RawValue> {
@@ -56,5 +76,16 @@ mod tests {
             assert_eq!(line_column(text, &path(&segments)), Some(expected), "{segments:?}");
         }
         assert_eq!(line_column("{", &path(&[])), None);
+    }
+
+    #[test]
+    fn the_elements_of_an_array_are_where_their_paths_lead() {
+        let text = "{\n \"é\": [1],\n \"steps\": [{},\n  \"ä\", {\n}, 5,\n\n[]]}";
+        let places = elements(text, "steps");
+        assert_eq!(places, [(3, 12), (4, 3), (4, 8), (5, 4), (7, 1)]);
+        for (index, place) in places.into_iter().enumerate() {
+            assert_eq!(line_column(text, &Path::of("steps").index(index)), Some(place));
+        }
+        assert_eq!(elements(text, "none"), []);
     }
 }

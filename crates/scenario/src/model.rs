@@ -3,6 +3,7 @@
 use knobgate_backend::ModelBackend;
 use knobgate_hook::{Errno, Hook, Knob, Knobs};
 
+use crate::kernel_range::KernelVersion;
 use crate::play::Play;
 use crate::scenario::Scenario;
 
@@ -71,6 +72,6 @@ impl Scenario {
         let cgroups = self.create_cgroups(|parent, name| {
             backend.add_cgroup(parent, name).map_err(|error| failed(name, error))
         })?;
-        Ok(Play::new(self, backend, maps, cgroups))
+        Ok(Play::new(self, backend, KernelVersion::from(&profile), maps, cgroups))
     }
 }

@@ -11,8 +11,10 @@ use knobgate_hook::AccessMode;
 use knobgate_policy::Errno;
 
 use crate::bytes::{Bytes, Hex};
+use crate::expectation::Outcome;
 #[cfg(feature = "kernel")]
 use crate::kernel::MachineKnobs;
+use crate::kernel_range::KernelVersion;
 use crate::line::{Details, Line};
 use crate::scenario::{MapRef, Request, Scenario, Step};
 
@@ -22,6 +24,7 @@ use crate::scenario::{MapRef, Request, Scenario, Step};
 pub struct Play<'s> {
     scenario: &'s Scenario,
     backend: Box<dyn Backend>,
+    kernel: KernelVersion,
     /// The knobs of the machine, which are restored after the backend has ended.
     #[cfg(feature = "kernel")]
     pub(crate) knobs: Option<MachineKnobs>,
@@ -54,12 +57,14 @@ impl<'s> Play<'s> {
     pub(crate) fn new(
         scenario: &'s Scenario,
         backend: impl Backend + 'static,
+        kernel: KernelVersion,
         maps: Vec<MapId>,
         cgroups: Vec<CgroupId>,
     ) -> Self {
         Self {
             scenario,
             backend: Box::new(backend),
+            kernel,
             #[cfg(feature = "kernel")]
             knobs: None,
             next: 0,
@@ -81,6 +86,16 @@ impl<'s> Play<'s> {
     /// its model, about a program that it rejects.
     pub fn take_remarks(&mut self) -> Vec<String> {
         std::mem::take(&mut self.remarks)
+    }
+
+    /// Compares a line with what its step expects on this kernel.
+    pub fn outcome(&self, line: &Line) -> Outcome {
+        let expectations = &self.scenario.expectations[line.step];
+        match expectations.on(self.kernel) {
+            Some(expectation) => expectation.compare(line),
+            None if expectations.is_empty() => Outcome::Unchecked,
+            None => Outcome::OtherKernel,
+        }
     }
 
     /// Ends the play, whether or not steps are left, and restores everything. Dropping the play does that as well, but
@@ -208,6 +223,7 @@ impl Play<'_> {
             before: flags.before,
             after: flags.after,
             relative_to: relative_to.filter(|_| !flags.replace),
+            attach_type: described.attach_type,
             replaced: described
                 .relative_to
                 .filter(|_| flags.replace)

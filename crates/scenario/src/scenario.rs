@@ -7,6 +7,7 @@ use knobgate_compiler::{CompileError, Degradation};
 use knobgate_hook::{AttachMode, Profile, WritesStrict};
 use knobgate_policy::PolicyFile;
 
+use crate::expectation::Expectations;
 use crate::id::Id;
 use crate::knob::Knob;
 
@@ -22,6 +23,10 @@ pub struct Scenario {
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) files: Vec<File>,
     pub(crate) steps: Vec<Step>,
+    /// By step, like the following field.
+    pub(crate) expectations: Vec<Expectations>,
+    /// Line and column of each, if the document was a text.
+    pub(crate) places: Vec<(usize, usize)>,
 }
 
 impl Scenario {
@@ -53,6 +58,77 @@ impl Scenario {
     #[must_use]
     pub fn with_profile(self, profile: Profile) -> Self {
         Self { profile: Some(profile), ..self }
+    }
+
+    /// How many steps it has.
+    pub fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether a step expects something, on some kernel.
+    pub fn expects(&self, step: usize) -> bool {
+        self.expectations.get(step).is_some_and(|expectations| !expectations.is_empty())
+    }
+
+    /// A step in a few words, such as `write net/core/somaxconn in /web`.
+    pub fn describe(&self, step: usize) -> String {
+        let program = |program: usize| &self.programs[program].name;
+        let id = |attachment: usize| {
+            let attachment = &self.attachments[attachment];
+            attachment.id.as_ref().map_or_else(|| program(attachment.program).clone(), Id::to_string)
+        };
+        match &self.steps[step] {
+            Step::Load { program: loaded } => format!("load {}", program(*loaded)),
+            Step::Attach { attachment } => {
+                let Attachment { program: attached, cgroup, .. } = self.attachments[*attachment];
+                format!("attach {} to {}", program(attached), self.cgroup_path(cgroup))
+            }
+            Step::Update { attachment, program: new } => {
+                format!("update {} to {}", id(*attachment), program(*new))
+            }
+            Step::Detach { attachment } => format!("detach {}", id(*attachment)),
+            Step::Effective { cgroup } => format!("effective {}", self.cgroup_path(*cgroup)),
+            Step::Access { file, cgroup, request, .. } => {
+                let what = if matches!(request, Request::Read(_)) { "read" } else { "write" };
+                let knob = &self.knobs[self.files[*file].knob].name;
+                format!("{what} {knob} in {}", self.cgroup_path(*cgroup))
+            }
+            Step::Map { map } => format!("map {}", self.map_name(*map)),
+        }
+    }
+
+    fn cgroup_path(&self, cgroup: usize) -> String {
+        match &self.cgroups[cgroup] {
+            Cgroup { parent: None, .. } => "/".to_owned(),
+            Cgroup { name, parent: Some(parent) } => {
+                let parent = self.cgroup_path(*parent);
+                format!("{}/{name}", parent.strip_suffix('/').unwrap_or(&parent))
+            }
+        }
+    }
+
+    fn map_name(&self, map: MapRef) -> String {
+        match map {
+            MapRef::Shared(map) => self.maps[map].name.clone(),
+            MapRef::Own { program, map } => {
+                let program = &self.programs[program];
+                // The maps of a policy are the same for all kernels.
+                let made = program.make(&Features::ALL).ok();
+                let map = made.and_then(|made| Some(made.program.maps.get(map)?.name.clone()));
+                format!("{}/{}", program.name, map.unwrap_or_default())
+            }
+        }
+    }
+
+    /// Line and column of a step, counted from 1, if the scenario was parsed from a text.
+    pub fn place(&self, step: usize) -> Option<(usize, usize)> {
+        self.places.get(step).copied()
+    }
+
+    /// Whether a step writes this knob.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn writes(&self, knob: usize) -> bool {
+        self.files.iter().any(|file| file.writes && file.knob == knob)
     }
 
     /// Has its cgroups created, each in its parent. The one without a parent is the backend's.
@@ -157,6 +233,7 @@ pub(crate) struct Attachment {
     pub(crate) flags: Flags,
     /// The attachment that its position is relative to, or that it replaces.
     pub(crate) relative_to: Option<usize>,
+    pub(crate) attach_type: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -229,7 +229,7 @@ fn errors_say_where_and_what() {
         ),
         (document(r#""cgroups": ["a", "/a"]"#), "cgroups[1]: the cgroup /a is defined twice"),
         (document(r#""cgroups": ["a/../b"]"#), "cgroups[0]: `a/../b` is not the path of a cgroup"),
-        (step(r#"{"lode": "p"}"#), "unknown variant `lode`, expected one of `load`, `attach`"),
+        (step(r#"{"lode": "p"}"#), "steps[0].lode: unknown field `lode`, expected one of `load`, `attach`"),
         (step(r#"{"load": "q"}"#), "steps[0].load: there is no program `q`; there are p"),
         (step(r#"{"effective": "c"}"#), "steps[0].effective: there is no cgroup `c`; there are /, /a, /a/b"),
         (step(r#"{"map": "n"}"#), "steps[0].map: there is no map `n`; there are m"),
@@ -359,4 +359,77 @@ fn files_have_a_limit_for_all_together() {
     let last = &errors[32];
     assert!(last.contains("programs.p32.object"), "{last}");
     assert!(last.contains("the files of policies and objects have at most 256 MiB together"), "{last}");
+}
+
+#[test]
+fn an_expectation_that_cannot_be_met_or_compares_nothing_is_an_error() {
+    let read =
+        |expect: &str| step(&format!(r#"{{"read": {{"knob": "vm.x", "cgroup": "/"}}, "expect": {expect}}}"#));
+    for (json, expected) in [
+        (read(r#"{"errno": null, "ret": 2, "data": "1\n", "pos": 2, "value": {"hex": "310a"}}"#), "none\n"),
+        (read(r#"[{"kernels": "<5.18", "errno": "EPERM"}, {"ok": true}]"#), "none\n"),
+        (read(r#"[{"kernels": "<5.18"}, {"ok": true}]"#), "none\n"),
+        (read("{}"), "steps[0].expect: this expects nothing"),
+        (read(r#"{"kernels": "<5.18"}"#), "steps[0].expect: this expects nothing"),
+        (read("[]"), "steps[0].expect: invalid length 0, expected an expectation, or an array of them"),
+        (
+            read("5"),
+            "steps[0].expect: invalid type: integer `5`, expected an expectation, or an array of them",
+        ),
+        (read(r#"{"errno": "EPREM"}"#), "steps[0].expect.errno: there is no error `EPREM`"),
+        (
+            read(r#"{"entries": []}"#),
+            "steps[0].expect.entries: the line of a `read` has no such member; it has `ok`",
+        ),
+        (
+            read(r#"[{"kernels": "<5.18", "ret": 1}, {"log": "x"}]"#),
+            "steps[0].expect[1].log: the line of a `read`",
+        ),
+        (
+            read(r#"[{"ret": 1}, {"kernels": "<5.18", "ret": 2}]"#),
+            "steps[0].expect[0]: this one is for all kernels",
+        ),
+        (read(r#"{"kernels": "5.18", "ret": 1}"#), "steps[0].expect.kernels: `5.18` is not a comparison"),
+        (read(r#"{"ret": null}"#), "steps[0].expect.ret: invalid type: null, expected i64"),
+        (read("null"), "steps[0].expect: invalid type: null, expected an expectation, or an array of them"),
+        (read(r#"{"result": 1}"#), "steps[0].expect.result: unknown field `result`"),
+        (step(r#"{"load": "p", "expect": {"log": ""}}"#), "steps[0].expect.log: every `log` contains this"),
+        (step(r#"{"expect": {"ok": true}}"#), "steps[0]: a step has exactly one of the members `load`"),
+        (step(r#"{"load": "p", "map": "m"}"#), "steps[0]: a step has exactly one of the members `load`"),
+    ] {
+        let errors = errors(&json);
+        assert!(errors.contains(expected), "{json}\n  {errors}  {expected}");
+    }
+}
+
+#[test]
+fn only_a_knob_that_cannot_be_read_has_no_value() {
+    let knob = |members: &str, handler: &str| {
+        document(&format!(r#""knobs": [{{"name": "vm.x", {members} "handler": {{{handler}}}}}]"#))
+    };
+    for (json, expected) in [
+        (knob("", r#""kind": "int", "read_error": "EINVAL""#), "none\n"),
+        (knob("", r#""kind": "stable_secret""#), "none\n"),
+        (knob(r#""value": "2001:db8::1\n","#, r#""kind": "stable_secret""#), "none\n"),
+        (
+            knob("", r#""kind": "int""#),
+            "knobs[0]: the `value` is missing: only a knob that cannot be read has none",
+        ),
+        (
+            knob(r#""value": "1","#, r#""kind": "int", "read_error": "EIO""#),
+            "knobs[0]: a knob with `read_error` has no `value`",
+        ),
+        (knob("", r#""kind": "int", "read_error": "EOI""#), "knobs[0]: there is no error `EOI`"),
+        (
+            knob(r#""value": "secret","#, r#""kind": "stable_secret""#),
+            "knobs[0]: the handler rejects this value with EIO",
+        ),
+        (
+            knob("", r#""kind": "stable_secret", "max_len": 9"#),
+            "knobs[0]: a handler of this kind has no `max_len`",
+        ),
+    ] {
+        let errors = errors(&json);
+        assert!(errors.contains(expected), "{json}\n  {errors}  {expected}");
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use knobgate_kernel::{BlockedSignals, Cgroup, CgroupError, Hierarchy, Signal};
-use knobgate_scenario::{Details, Play, Scenario};
+use knobgate_scenario::{Details, Mismatch, Outcome, Play, Scenario};
 use rustix::fs::{Access, access};
 
 use crate::deciding_hook::DecidingHook;
@@ -27,9 +27,9 @@ use crate::policy_file;
 ///
 /// Privileges: none; with --on-kernel: root, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON.
 ///
-/// Exit status: 0 if all steps were played, whatever their results; 1 if the scenario has errors, if a program in user
-/// space did what no verifier allows, or if the kernel would have crashed; 2 if a file cannot be read; 3 if this
-/// machine cannot play it; 128+n if signal n ended it.
+/// Exit status: 0 if all steps were played and were as they expect, whatever their results otherwise; 1 if a step was not
+/// as it expects, if the scenario has errors, if a program in user space did what no verifier allows, or if the kernel
+/// would have crashed; 2 if a file cannot be read; 3 if this machine cannot play it; 128+n if signal n ended it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
     /// The scenario; `-` is standard input
@@ -42,8 +42,8 @@ pub(crate) struct Simulate {
 
 impl Simulate {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let scenario = self.read(output)?;
-        if self.on_kernel { on_kernel(&scenario, output) } else { on_model(&scenario, output) }
+        let (name, scenario) = (policy_file::name(&self.scenario), self.read(output)?);
+        if self.on_kernel { on_kernel(&name, &scenario, output) } else { on_model(&name, &scenario, output) }
     }
 
     fn read(&self, output: &Output) -> Result<Scenario, Failure> {
@@ -65,15 +65,15 @@ impl Simulate {
     }
 }
 
-fn on_model(scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> {
+fn on_model(name: &str, scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> {
     let profile = scenario.profile().copied().unwrap_or_default();
     output.note(format_args!("decided by {}", DecidingHook::UserSpace(profile)));
     let mut play =
         scenario.play_on_model().map_err(|error| Failure::bad("cannot play the scenario").because(error))?;
-    print(&mut play, output, || Ok(None))
+    print(name, scenario, &mut play, output, || Ok(None))
 }
 
-fn on_kernel(scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> {
+fn on_kernel(name: &str, scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> {
     output.note(format_args!("decided by {}", DecidingHook::of_this_machine()));
     if let Some(profile) = scenario.profile() {
         output.note(format_args!(
@@ -94,13 +94,15 @@ fn on_kernel(scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> 
         let taken = blocked.read().map_err(|error| Failure::machine("cannot continue").because(error))?;
         Ok(taken.map(|blocked| blocked.signal))
     };
-    let printed = print(&mut play, output, stopped);
+    let printed = print(name, scenario, &mut play, output, stopped);
     play.finish().map_err(|error| Failure::machine("cannot clean up after the scenario").because(error))?;
     printed
 }
 
 /// Prints the lines of a play, until `stopped` returns a signal.
 fn print(
+    name: &str,
+    scenario: &Scenario,
     play: &mut Play<'_>,
     output: &Output,
     stopped: impl Fn() -> Result<Option<Signal>, Failure>,
@@ -117,6 +119,10 @@ fn print(
         let Some(line) = play.next() else { break };
         let line = line.map_err(|error| Failure::machine("cannot continue").because(error))?;
         output.line(json::line(&line))?;
+        if let Outcome::Failed(mismatches) = play.outcome(&line) {
+            bad = true;
+            output.error(&Failure::bad(unexpected(name, scenario, line.step, &mismatches)));
+        }
         match line.details {
             Details::Fault { .. } => {
                 bad = true;
@@ -136,6 +142,19 @@ fn print(
         }
     }
     Ok(ExitCode::from(if bad { BAD } else { 0 }))
+}
+
+/// What is not as a step expects, member by member.
+fn unexpected(name: &str, scenario: &Scenario, step: usize, mismatches: &[Mismatch]) -> String {
+    let place = scenario.place(step).map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+    let mut text = format!("{name}{place}: step {step}, {}, is not as expected", scenario.describe(step));
+    for Mismatch { member, expected, found, .. } in mismatches {
+        let nothing = || "nothing".to_owned();
+        let (expected, found) =
+            (expected.clone().unwrap_or_else(nothing), found.clone().unwrap_or_else(nothing));
+        text += &format!("\n  {member}: expected {expected}, found {found}");
+    }
+    text
 }
 
 /// The root of the hierarchy, where no policy of a parent applies. If this process may create no cgroup there, its own.

@@ -45,7 +45,8 @@ pub(super) fn knobs(document: &Document, profile: &Profile, findings: &mut Findi
             findings.add(&path.key("name"), format!("the knob {name} is defined twice"));
         }
         let mode = findings.ok(&path.key("mode"), mode(knob)).unwrap_or(0o644);
-        let knob = Knob { name, value: knob.value.0.clone(), mode, handler: knob.handler.clone() };
+        let value = knob.value.as_ref().map(|value| value.0.clone());
+        let knob = Knob { name, value, mode, handler: knob.handler.clone() };
         findings.ok(&path, knob.handler(profile).map(drop));
         knobs.push(knob);
     }

@@ -8,13 +8,13 @@ use knobgate_hook::AttachMode;
 
 use super::setting::{can_list, cgroup_path, knob_name};
 use crate::bytes::Bytes;
-use crate::document::{
-    AttachDocument, Document, FlagDocument, ModeDocument, ReadDocument, StepDocument, WriteDocument,
-};
+use crate::document::{AttachDocument, Document, FlagDocument, ModeDocument, ReadDocument, WriteDocument};
 use crate::error::Findings;
+use crate::expectation;
 use crate::id::Id;
 use crate::path::Path;
 use crate::scenario::{Attachment, File, Flags, MapRef, Program, Request, Scenario, Step};
+use crate::step_document::{ActionDocument, StepDocument};
 
 /// What steps can refer to, by name.
 pub(super) struct Names<'a> {
@@ -133,37 +133,47 @@ pub(super) fn check(steps: &[StepDocument], names: &Names<'_>, findings: &mut Fi
     let mut checked = Checked::default();
     for (index, step) in steps.iter().enumerate() {
         let path = Path::of("steps").index(index);
-        let step = match step {
-            StepDocument::Load(program) => {
+        expectations(step, &path, findings);
+        let step = match &step.action {
+            ActionDocument::Load(program) => {
                 let program = findings.ok(&path.key("load"), names.program(program));
                 program.map(|program| Step::Load { program })
             }
-            StepDocument::Attach(attach) => checked
+            ActionDocument::Attach(attach) => checked
                 .attachment(attach, names, &path.key("attach"), findings)
                 .map(|attachment| Step::Attach { attachment }),
-            StepDocument::Update(update) => {
+            ActionDocument::Update(update) => {
                 let path = path.key("update");
                 let program = findings.ok(&path.key("program"), names.program(&update.program));
                 let link = findings.ok(&path.key("link"), checked.link(&update.link));
                 link.zip(program).map(|(attachment, program)| Step::Update { attachment, program })
             }
-            StepDocument::Detach(id) => {
+            ActionDocument::Detach(id) => {
                 let attachment = findings.ok(&path.key("detach"), checked.attached(id));
                 attachment.map(|attachment| Step::Detach { attachment })
             }
-            StepDocument::Effective(cgroup) => {
+            ActionDocument::Effective(cgroup) => {
                 let cgroup = findings.ok(&path.key("effective"), names.cgroup(cgroup));
                 cgroup.map(|cgroup| Step::Effective { cgroup })
             }
-            StepDocument::Read(read) => checked.read(read, names, &path.key("read"), findings),
-            StepDocument::Write(write) => checked.write(write, names, &path.key("write"), findings),
-            StepDocument::Map(map) => {
+            ActionDocument::Read(read) => checked.read(read, names, &path.key("read"), findings),
+            ActionDocument::Write(write) => checked.write(write, names, &path.key("write"), findings),
+            ActionDocument::Map(map) => {
                 findings.ok(&path.key("map"), names.map(map)).map(|map| Step::Map { map })
             }
         };
         checked.steps.extend(step);
     }
     checked
+}
+
+/// Checks what a step expects.
+fn expectations(step: &StepDocument, path: &Path, findings: &mut Findings) {
+    for (index, member, message) in expectation::check(&step.expect, &step.action) {
+        let path = path.key("expect");
+        let path = index.map_or_else(|| path.clone(), |index| path.index(index));
+        findings.add(&member.map_or_else(|| path.clone(), |member| path.key(member)), message);
+    }
 }
 
 /// An access, without its request.
@@ -239,6 +249,7 @@ impl Checked {
             mode,
             flags,
             relative_to,
+            attach_type: attach.attach_type,
         });
         Some(self.attachments.len() - 1)
     }

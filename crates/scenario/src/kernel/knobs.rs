@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use knobgate_backend::VALUE_READ_MAX;
-use knobgate_hook::Profile;
+use knobgate_hook::{Errno, Profile};
 use knobgate_policy::Text;
 
 use crate::knob::Knob;
@@ -43,8 +43,30 @@ pub enum KnobError {
         /// The group.
         gid: u32,
     },
-    /// It cannot be read, so its value could not be restored.
-    #[error("the knob {name} cannot be read, so its value could not be restored")]
+    /// It can be read, unlike in the scenario.
+    #[error("the knob {name} is {shown} on this machine, and cannot be read in the scenario")]
+    Readable {
+        /// Its path below `/proc/sys`.
+        name: String,
+        /// What was read.
+        shown: Text,
+    },
+    /// Reading it fails with another error than in the scenario.
+    #[error("reading the knob {name} fails on this machine, and should fail with {expected}")]
+    ReadError {
+        /// Its path below `/proc/sys`.
+        name: String,
+        /// The error in the scenario.
+        expected: Errno,
+        /// The error on this machine.
+        source: io::Error,
+    },
+    /// It cannot be read, so its value could not be restored. In a network namespace other than the machine's that does
+    /// not matter.
+    #[error(
+        "the knob {name} cannot be read, so its value could not be restored{}",
+        if name.starts_with("net/") { "; that does not matter in a network namespace of its own (unshare --net)" } else { "" }
+    )]
     Unreadable {
         /// Its path below `/proc/sys`.
         name: String,
@@ -99,8 +121,8 @@ pub(crate) struct MachineKnobs {
 struct MachineKnob {
     name: String,
     path: PathBuf,
-    /// The original value.
-    value: Vec<u8>,
+    /// The original value; `None` if it cannot be read. Then it is not restored.
+    value: Option<Vec<u8>>,
 }
 
 /// All of what is read from a knob.
@@ -126,25 +148,29 @@ impl MachineKnobs {
     /// Checks all knobs, and then sets their values.
     pub(super) fn set(scenario: &Scenario) -> Result<Self, KnobError> {
         let mut machine = Self { knobs: Vec::new(), touched: false };
-        for knob in &scenario.knobs {
-            machine.knobs.push(examine(knob)?);
+        // Once: it loads and attaches programs.
+        static KERNEL: OnceLock<Profile> = OnceLock::new();
+        let profile = *KERNEL.get_or_init(knobgate_snapshot::running_profile);
+        let mut values = Vec::new();
+        for (index, knob) in scenario.knobs.iter().enumerate() {
+            // It was checked, for a kernel that this one may not be.
+            let expected = knob.shown(&profile).unwrap_or(Ok(Vec::new()));
+            machine.knobs.push(examine(knob, &expected, scenario.writes(index))?);
+            values.push(knob.value.clone().map(|value| (value, expected.unwrap_or_default())));
         }
         let path = Path::new("/proc/sys").join(STRICT);
         let strict =
             value_of(&path).map_err(|source| KnobError::Unreadable { name: STRICT.to_owned(), source })?;
-        machine.knobs.push(MachineKnob { name: STRICT.to_owned(), path, value: strict });
+        machine.knobs.push(MachineKnob { name: STRICT.to_owned(), path, value: Some(strict) });
 
         let strict = format!("{}\n", scenario.strict.value()).into_bytes();
-        // Once: it loads and attaches programs.
-        static KERNEL: OnceLock<Profile> = OnceLock::new();
-        let profile = *KERNEL.get_or_init(knobgate_snapshot::running_profile);
-        let expected =
-            scenario.knobs.iter().map(|knob| (knob.value.clone(), knob.shown(&profile).unwrap_or_default()));
-        // It comes first, because the others may depend on it.
-        let values: Vec<_> = expected.chain([(strict.clone(), strict)]).collect();
+        values.push(Some((strict.clone(), strict)));
         machine.touched = true;
-        for (index, (value, expected)) in values.iter().enumerate().rev() {
-            machine.knobs[index].become_value(value, expected)?;
+        // The last one comes first, because the others may depend on it.
+        for (index, value) in values.iter().enumerate().rev() {
+            if let Some((value, expected)) = value {
+                machine.knobs[index].become_value(value, expected)?;
+            }
         }
         Ok(machine)
     }
@@ -168,7 +194,13 @@ impl Drop for MachineKnobs {
     }
 }
 
-fn examine(knob: &Knob) -> Result<MachineKnob, KnobError> {
+/// Checks that a knob is what the scenario says, apart from its value. `expected` is what a read returns with the initial
+/// value, `is_written` whether a step writes it.
+fn examine(
+    knob: &Knob,
+    expected: &Result<Vec<u8>, Errno>,
+    is_written: bool,
+) -> Result<MachineKnob, KnobError> {
     let name = || knob.name.clone();
     let path = Path::new("/proc/sys").join(&knob.name);
     let metadata = match fs::symlink_metadata(&path) {
@@ -183,15 +215,40 @@ fn examine(knob: &Knob) -> Result<MachineKnob, KnobError> {
     if (uid, gid) != (0, 0) {
         return Err(KnobError::Owner { name: name(), uid, gid });
     }
-    let value = value_of(&path).map_err(|source| KnobError::Unreadable { name: name(), source })?;
+    // What has no permission to read cannot be read by root either.
+    let read =
+        if knob.mode & 0o400 == 0 { Err(io::ErrorKind::PermissionDenied.into()) } else { value_of(&path) };
+    let value = match (read, expected) {
+        (Ok(value), Ok(_)) => Some(value),
+        (Ok(shown), Err(_)) => return Err(KnobError::Readable { name: name(), shown: shown[..].into() }),
+        (Err(source), Err(errno))
+            if knob.mode & 0o400 != 0 && source.raw_os_error() != Some(errno.number() as i32) =>
+        {
+            return Err(KnobError::ReadError { name: name(), expected: *errno, source });
+        }
+        (Err(source), expected) => {
+            let is_changed = is_written || expected.is_ok();
+            if is_changed && !(knob.name.starts_with("net/") && has_own_network()) {
+                return Err(KnobError::Unreadable { name: name(), source });
+            }
+            None
+        }
+    };
     Ok(MachineKnob { name: name(), path, value })
+}
+
+/// Whether this process has another network namespace than the machine's, which is taken to be that of process 1. If that
+/// cannot be found out, it has not.
+fn has_own_network() -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    namespace("1").is_some_and(|machine| namespace("self").is_some_and(|own| own != machine))
 }
 
 impl MachineKnob {
     /// Sets a value, which must then read as `expected`.
     fn become_value(&self, value: &[u8], expected: &[u8]) -> Result<(), KnobError> {
         let name = || self.name.clone();
-        if self.value == expected {
+        if self.value.as_deref() == Some(expected) {
             return Ok(());
         }
         let rejects = |source| KnobError::Rejects { name: name(), value: value.into(), source };
@@ -210,15 +267,16 @@ impl MachineKnob {
 
     /// Restores its value. Returns a description of the error if that fails.
     fn restore(&self) -> Result<(), String> {
-        let is_back = || value_of(&self.path).is_ok_and(|value| value == self.value);
+        let Some(original) = &self.value else { return Ok(()) };
+        let is_back = || value_of(&self.path).is_ok_and(|value| value == *original);
         if is_back() {
             return Ok(());
         }
-        let given = give(&self.path, &self.value);
+        let given = give(&self.path, original);
         if is_back() {
             return Ok(());
         }
         let why = given.err().map(|error| format!(" ({error})")).unwrap_or_default();
-        Err(format!("{} must be {} again{why}", self.path.display(), Text::from(&self.value[..])))
+        Err(format!("{} must be {} again{why}", self.path.display(), Text::from(&original[..])))
     }
 }

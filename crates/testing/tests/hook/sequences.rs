@@ -213,5 +213,6 @@ fn any_placement(random: &mut Random, relative_to: RelativeTo) -> Placement {
     let preorder = random.one_in(2);
     let has_relative = random.one_in(2);
     let (before, after) = random.pick(&[(false, false), (true, false), (false, true), (true, true)]);
-    Placement { preorder, before, after, relative_to: has_relative.then_some(relative_to), replaced: None }
+    let relative_to = has_relative.then_some(relative_to);
+    Placement { preorder, before, after, relative_to, ..Placement::default() }
 }

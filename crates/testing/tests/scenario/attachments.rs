@@ -52,6 +52,10 @@ pub(crate) fn cases() -> Vec<Case> {
                 ],
             );
         }
+        for attach_type in [0, 8, 18, 19, 43, 4_000_000_000_u32] {
+            let to = format!(r#""attach_type": {attach_type}"#);
+            case("the hook of another type", vec![attach("allow", "a", mode, &to), look()]);
+        }
         for flags in
             [r#""preorder""#, r#""before""#, r#""after""#, r#""before", "after""#, r#""preorder", "before""#]
         {

@@ -4,7 +4,7 @@ use std::fs;
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
 use knobgate_kernel::{Link, LoadOptions, load};
-use knobgate_scenario::{Document, HandlerKind, KnobDocument, Scenario, StepDocument};
+use knobgate_scenario::{ActionDocument, Document, HandlerKind, KnobDocument, Scenario};
 use knobgate_testing::scratch;
 use libtest_mimic::Failed;
 
@@ -26,7 +26,7 @@ type Change = fn(&mut Document);
 pub(crate) fn wrong_knobs() -> Result<(), Failed> {
     let parent = scratch();
     let before = values();
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 9] = [
         ("this machine has no knob net/core/none", |document| {
             document.knobs[2].name = "net/core/none".to_owned();
         }),
@@ -34,29 +34,50 @@ pub(crate) fn wrong_knobs() -> Result<(), Failed> {
             last(document).mode = None;
         }),
         ("the knob kernel/ostype cannot be set to \"Minix\"", |document| {
-            last(document).value = "Minix".into();
+            last(document).value = Some("Minix".into());
         }),
         ("the knob net/core/somaxconn cannot be set to \"-1\"", |document| {
-            document.knobs[1].value = "-1".into();
+            document.knobs[1].value = Some("-1".into());
             document.knobs[1].handler.min = None;
         }),
         (
             "the knob net/core/somaxconn was given \"0x7\" and shows \"7\\n\", while the handler that the scenario gives \
              it would show \"0x7\\n\"",
             |document| {
-                document.knobs[1].value = "0x7".into();
+                document.knobs[1].value = Some("0x7".into());
                 document.knobs[1].handler.kind = HandlerKind::String;
                 (document.knobs[1].handler.min, document.knobs[1].handler.max) = (None, None);
             },
         ),
-        ("cannot be read", |document| last(document).name = "net/ipv4/route/flush".to_owned()),
+        (
+            "the knob kernel/ostype is \"Linux\\n\" on this machine, and cannot be read in the scenario",
+            |document| {
+                (last(document).value, last(document).handler.max_len) = (None, None);
+                last(document).handler.read_error = Some("EIO".to_owned());
+            },
+        ),
+        (
+            "reading the knob net/ipv6/conf/default/stable_secret fails on this machine, and should fail with EINVAL",
+            |document| {
+                let knob = last(document);
+                (knob.name, knob.mode) = ("net/ipv6/conf/default/stable_secret".to_owned(), None);
+                (knob.value, knob.handler.max_len) = (None, None);
+                knob.handler.read_error = Some("EINVAL".to_owned());
+            },
+        ),
+        // It cannot be read by anybody, and in a network namespace of its own need not be restored.
+        ("the knob net/ipv4/route/flush cannot be set to \"Linux\"", |document| {
+            (last(document).name, last(document).mode) =
+                ("net/ipv4/route/flush".to_owned(), Some("0200".to_owned()));
+        }),
+        ("the knob vm/compact_memory cannot be read, so its value could not be restored", |document| {
+            (last(document).name, last(document).mode) =
+                ("vm/compact_memory".to_owned(), Some("0200".to_owned()));
+        }),
     ];
     for (expected, change) in changes {
         let mut document = setting();
         change(&mut document);
-        if expected == "cannot be read" {
-            last(&mut document).mode = Some("0200".to_owned());
-        }
         let scenario = Scenario::check(&document, &mut |_| unreachable!("it names no files"));
         let scenario = scenario.expect("it is right by itself");
         match scenario.play_on_kernel(&parent) {
@@ -87,7 +108,8 @@ pub(crate) fn programs_of_others() -> Result<(), Failed> {
     let program = Program { name: "others".to_owned(), insns, ..Program::default() };
     let loaded = load(&program, &LoadOptions::default()).expect("it is taken");
     let _link = Link::create(&loaded.program, &parent).expect("it is attached");
-    let document = Document { steps: vec![StepDocument::Effective("/".to_owned())], ..Document::default() };
+    let document =
+        Document { steps: vec![ActionDocument::Effective("/".to_owned()).into()], ..Document::default() };
     let scenario =
         Scenario::check(&document, &mut |_| unreachable!("it names no files")).expect("it is right");
     let mut play = scenario.play_on_kernel(&parent).expect("it can be played");

@@ -86,11 +86,18 @@ pub(crate) fn setting() -> Document {
 }
 
 fn knob(name: &str, value: &str, handler: HandlerDocument) -> KnobDocument {
-    KnobDocument { name: name.to_owned(), value: value.into(), mode: None, handler }
+    KnobDocument { name: name.to_owned(), value: Some(value.into()), mode: None, handler }
 }
 
 fn kind(kind: HandlerKind, min: Option<i128>, max: Option<i128>, max_len: Option<u32>) -> HandlerDocument {
-    HandlerDocument { kind, len: None, min: min.map(Integer), max: max.map(Integer), max_len }
+    HandlerDocument {
+        kind,
+        len: None,
+        min: min.map(Integer),
+        max: max.map(Integer),
+        max_len,
+        read_error: None,
+    }
 }
 
 pub(crate) fn map(name: &str, kind: &str, key_size: u32, value_size: u32, max_entries: u32) -> MapDocument {
