@@ -6,6 +6,7 @@ mod accesses;
 mod attachments;
 mod errors;
 mod failing_reads;
+mod kernel_cases;
 mod loads;
 mod maps;
 mod objects;
@@ -27,6 +28,7 @@ const TESTS: &[Test] = &[
     ("loads_are_the_same_line_for_line", || compare(loads::cases())),
     ("maps_are_the_same_line_for_line", || compare(maps::cases())),
     ("programs_of_objects_are_the_same_line_for_line", || compare(objects::cases())),
+    ("the_kernels_own_cases_pass_and_are_the_same_line_for_line", kernel_cases::pass),
     ("the_examples_are_the_same_line_for_line", || compare(examples())),
     ("a_knob_that_cannot_be_what_it_should_is_an_error_before_anything_runs", errors::wrong_knobs),
     ("programs_of_others_are_reported_and_not_shown", errors::programs_of_others),

@@ -1,0 +1,42 @@
+//! The scenarios in examples/kernel-cases: what the kernel's own tests of this hook check
+//! (tools/testing/selftests/bpf/prog_tests/test_sysctl.c), with programs of our own.
+
+use std::path::PathBuf;
+
+use knobgate_scenario::{Outcome, Play, Scenario};
+
+/// All of them, by file name.
+pub fn kernel_cases() -> Vec<(String, Scenario)> {
+    let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/kernel-cases"));
+    let entries = std::fs::read_dir(&directory).expect("the directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut cases: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).expect("it can be read");
+            let scenario = Scenario::parse(&text, &mut |file| std::fs::read(directory.join(file)));
+            let scenario = scenario.unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
+            (name, scenario)
+        })
+        .collect();
+    cases.sort_by(|one, other| one.0.cmp(&other.0));
+    cases
+}
+
+/// Plays all steps. Returns the lines as JSON, and a description of each that is not as its step expects.
+pub fn play_all(play: &mut Play<'_>) -> (Vec<String>, Vec<String>) {
+    let (mut lines, mut failures) = (Vec::new(), Vec::new());
+    while let Some(line) = play.next() {
+        let line = line.expect("it goes on");
+        match play.outcome(&line) {
+            Outcome::Failed(mismatches) => failures.push(format!("step {}: {mismatches:?}", line.step)),
+            Outcome::OtherKernel => {
+                failures.push(format!("step {}: nothing is expected on this kernel", line.step))
+            }
+            _ => {}
+        }
+        lines.push(line.to_json());
+    }
+    (lines, failures)
+}

@@ -1,0 +1,18 @@
+//! The scenarios of the kernel's own tests, on every kernel that there is a profile of.
+
+use knobgate_hook::Profile;
+use knobgate_testing::{kernel_cases, play_all};
+
+#[test]
+fn every_profile_passes_the_kernels_cases() {
+    for profile in Profile::ALL {
+        let cases = kernel_cases();
+        assert_eq!(cases.len(), 5, "a file for each topic");
+        for (name, scenario) in cases {
+            let scenario = scenario.with_profile(profile);
+            let mut play = scenario.play_on_model().expect("it can be played");
+            let (_, failures) = play_all(&mut play);
+            assert!(failures.is_empty(), "{name} on {profile}: {failures:#?}");
+        }
+    }
+}
