@@ -51,6 +51,7 @@ static long (*bpf_sysctl_set_new_value)(struct bpf_sysctl *ctx, const char *buf,
 static long (*bpf_strtoul)(const char *buf, __u64 len, __u64 flags, unsigned long *res) = (void *)106;
 static void *(*bpf_ringbuf_reserve)(void *map, __u64 size, __u64 flags) = (void *)131;
 static void (*bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
+static void (*bpf_ringbuf_discard)(void *data, __u64 flags) = (void *)133;
 static __u64 (*bpf_ringbuf_query)(void *map, __u64 flags) = (void *)134;
 static long (*bpf_for_each_map_elem)(void *map, void *callback, void *callback_ctx, __u64 flags) = (void *)164;
 static long (*bpf_loop)(__u32 iterations, void *callback, void *callback_ctx, __u64 flags) = (void *)181;

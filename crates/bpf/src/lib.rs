@@ -83,10 +83,13 @@ pub use helpers::{ArgType, FuncProto, Helper, ReturnType, helper_ids};
 pub use imm64::Imm64;
 pub use insn::{DecodeError, Insn, decode, encode};
 pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
-pub use object::{Object, ObjectError, ObjectProgram, ObjectVariable, WriteError, write_object};
+pub use object::{
+    KernelSymbol, Object, ObjectError, ObjectProgram, ObjectVariable, TargetKernel, WriteError, write_object,
+};
 pub use operation::{Callee, Operation};
 pub use program::{
     Code, Function, LineEntry, LineTable, MapDef, MapKind, MapReference, Program, Relocation, TailCall,
+    Unresolved, UnresolvedReason,
 };
 pub use set_new_value::{emit_length_check, emit_set_new_value};
 pub use struct_layouts::{LayoutError, StructLayouts};

@@ -23,6 +23,36 @@ pub struct Program {
     pub lines: LineTable,
     /// The initial contents of its program arrays.
     pub tail_calls: Vec<TailCall>,
+    /// The instructions that cannot run on the kernel that the program was linked for; sorted by [`Unresolved::insn`].
+    pub unresolved: Vec<Unresolved>,
+}
+
+/// An instruction that needs something that the kernel does not have. If the program cannot reach it, as after
+/// `bpf_core_field_exists()`, that does not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    /// The index of the instruction. It is a call of a helper that does not exist, and whose number is [`helper`](Self::helper).
+    pub insn: usize,
+    /// That number, which is another one for each of a program.
+    pub helper: u32,
+    /// What is missing.
+    pub what: String,
+    /// Who lacks it.
+    pub reason: UnresolvedReason,
+}
+
+/// Who lacks what an instruction needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnresolvedReason {
+    /// The kernel: its verifier rejects the program if it can get to the instruction.
+    KernelLacks,
+    /// A model of a kernel. The kernel itself may have it.
+    NotModelled,
+}
+
+impl Unresolved {
+    /// The number of the first such helper. It is libbpf's: `0xbad2310`.
+    pub const HELPER: u32 = 195_896_080;
 }
 
 impl Program {
@@ -35,12 +65,15 @@ impl Program {
         let contents = self.maps.iter().flat_map(|def| &def.contents);
         let contents: usize = contents.map(|(key, value)| key.len() + value.len()).sum();
         let tail_calls: usize = self.tail_calls.iter().map(|call| call.program.bytes()).sum();
+        let unresolved: usize = self.unresolved.iter().map(|unresolved| unresolved.what.len()).sum();
         size_of::<Self>()
             + size_of_val(&self.insns[..])
             + size_of_val(&self.relocations[..])
             + size_of_val(&self.functions[..])
             + size_of_val(&self.lines.entries[..])
             + size_of_val(&self.maps[..])
+            + size_of_val(&self.unresolved[..])
+            + unresolved
             + license
             + functions
             + texts
@@ -285,6 +318,18 @@ impl Program {
             let mut maps = foreign.filter_map(|map| self.maps.get(map));
             maps.find(|map| map.kind.is_cgroup_storage()).map(|map| (callee, map))
         })
+    }
+}
+
+impl Program {
+    /// Makes the instruction one that cannot run.
+    pub(crate) fn set_unresolved(&mut self, insn: usize, what: String, reason: UnresolvedReason) {
+        let helper = Unresolved::HELPER + self.unresolved.len() as u32;
+        let slots = if self.insns[insn].is_load_imm64() { 2 } else { 1 };
+        for insn in self.insns.iter_mut().skip(insn).take(slots) {
+            *insn = Insn::call_helper(helper);
+        }
+        self.unresolved.push(Unresolved { insn, helper, what, reason });
     }
 }
 

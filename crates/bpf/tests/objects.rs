@@ -103,9 +103,8 @@ fn what_is_not_supported_is_named() {
     let cases = [
         ("map_of_maps", "the map outer is of the kind 13"),
         ("pinned_map", "the map pinned wants to be pinned"),
-        ("kfunc", "\"bpf_kernel_function\", which is not in the object"),
-        ("kconfig", "\"CONFIG_HZ\", which is not in the object"),
-        ("layout", "the layout of the type task_struct is the kernel's"),
+        ("kconfig", "the option CONFIG_HZ (kconfig): it is not known which kernel"),
+        ("layout", "CO-RE relocation of struct task_struct.pid: it is not known which kernel"),
         ("address", "the section .data holds addresses"),
     ];
     for (name, expected) in cases {
