@@ -72,6 +72,7 @@ pub mod opcode;
 mod operation;
 mod program;
 mod set_new_value;
+mod struct_def;
 mod struct_layouts;
 pub mod uapi;
 
@@ -92,4 +93,5 @@ pub use program::{
     Unresolved, UnresolvedReason,
 };
 pub use set_new_value::{emit_length_check, emit_set_new_value};
+pub use struct_def::{MemberDef, MemberType, StructDef, struct_btf};
 pub use struct_layouts::{LayoutError, StructLayouts};

@@ -96,6 +96,7 @@ mod run_array;
 mod source_line;
 mod step;
 mod sysctl;
+pub mod task_btf;
 mod typed_map;
 mod verifier;
 
