@@ -68,5 +68,5 @@ static long (*bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *unsa
 #define field_exists(field) __builtin_preserve_field_info(field, 2)
 #define type_exists(type) __builtin_preserve_type_info(*(type *)0, 0)
 #define type_size(type) __builtin_preserve_type_info(*(type *)0, 1)
-#define enum_value_exists(type, value) __builtin_preserve_enum_value(*(type *)(value), 0)
-#define enum_value(type, value) __builtin_preserve_enum_value(*(type *)(value), 1)
+#define enum_value_exists(type, value) __builtin_preserve_enum_value(*(type *)value, 0)
+#define enum_value(type, value) __builtin_preserve_enum_value(*(type *)value, 1)

@@ -9,8 +9,8 @@ use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::process::ProcessEntry;
 use crate::{
-    AccessMode, CgroupStorage, Errno, HookProgram, Invocation, Knobs, OpenFile, Process, ProcessId, Profile,
-    ProgramFault, WritesStrict,
+    AccessMode, CgroupStorage, Errno, HookProgram, Invocation, Knobs, ModelKernel, OpenFile, Process,
+    ProcessId, Profile, ProgramFault, WritesStrict,
 };
 
 /// A kernel, as far as this hook is concerned.
@@ -22,6 +22,8 @@ pub struct Hook {
     /// The content of the kernel's memory after a replaced value, on kernels that do not terminate it. Handlers that parse
     /// C strings read it.
     pub stale_byte: u8,
+    /// What the programs of objects are linked for; with options of its configuration if a program reads some (kconfig).
+    pub kernel: ModelKernel,
     pub(crate) profile: Profile,
     pub(crate) cgroups: Cgroups,
     pub(crate) programs: Vec<Arc<dyn HookProgram>>,
@@ -42,6 +44,7 @@ impl Hook {
             knobs,
             writes_strict: WritesStrict::default(),
             stale_byte: b'#',
+            kernel: ModelKernel::new(profile),
             profile,
             cgroups: Cgroups::new(profile),
             programs: Vec::new(),

@@ -41,7 +41,7 @@ impl Hook {
     /// none ([`Error::Object`]).
     pub fn attach_object(&mut self, cgroup: CgroupId, object: &[u8]) -> Result<LoadedObject, Error> {
         let object = Object::read(object)?;
-        let name = object.program(None)?.name;
+        let name = object.program_for(None, &self.kernel)?.name;
         let loaded = self.load_programs(&object)?;
         self.attach_program(cgroup, &loaded, &name)?;
         Ok(loaded)
@@ -74,12 +74,33 @@ impl Hook {
             .map_err(|errno| Error::Attach { program: name.to_owned(), errno })
     }
 
-    fn load_programs(&mut self, object: &Object) -> Result<LoadedObject, Error> {
+    /// The same, from an object that was read before. This way, its variables can be set before they are constant:
+    ///
+    /// ```
+    /// use knobgate_hook::prelude::*;
+    ///
+    /// let mut object = Object::read(include_bytes!("../../../examples/objects/settings.bpf.o"))?;
+    /// object.set("enabled", "true")?;
+    /// object.set("mode", "ENFORCE")?;
+    ///
+    /// let mut hook = Hook::default();
+    /// let service = hook.create_cgroup(hook.root(), "web.service")?;
+    /// let settings = hook.load_programs(&object)?;
+    /// hook.attach_program(service, &settings, "settings")?;
+    /// let process = hook.spawn(service, Process::default())?;
+    /// assert_eq!(hook.write_sysctl(process, "kernel.domainname", "x")?, Denied(Errno::EPERM));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`load_object`](Self::load_object).
+    pub fn load_programs(&mut self, object: &Object) -> Result<LoadedObject, Error> {
         let options = LoadOptions::default();
         let mut loaded =
             LoadedObject { programs: BTreeMap::new(), maps: BTreeMap::new(), variables: Vec::new() };
         for entry in object.programs().iter().filter(|program| program.expected_attach_type.is_some()) {
-            let program = object.program(Some(&entry.name))?;
+            let program = object.program_for(Some(&entry.name), &self.kernel)?;
             let rejected = |rejection: Rejection| Error::Rejected {
                 kernel: self.profile.name,
                 program: entry.name.clone(),

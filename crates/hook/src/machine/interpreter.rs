@@ -220,7 +220,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
                 return Ok(None);
             }
             Step::Exit => return self.leave(),
-            Step::SecondHalf => return Err(Reason::NoInstruction),
+            Step::Unresolved | Step::SecondHalf => return Err(Reason::NoInstruction),
         }
         self.pc += 1;
         Ok(None)

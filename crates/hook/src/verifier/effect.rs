@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use knobgate_bpf::{
-    AluOp, ArgType, AtomicOp, Helper, MapDef, MapKind, Operand, Reg, ReturnType, Size, Width, helper_ids,
+    AluOp, ArgType, AtomicOp, Helper, MapDef, MapKind, Operand, Program, Reg, ReturnType, Size, Unresolved,
+    Width, helper_ids,
 };
 
 use super::Rejection;
@@ -23,6 +24,13 @@ pub(super) type Returns = BTreeMap<usize, Abstract>;
 pub(super) struct VerifierEnv<'a> {
     pub(super) profile: &'a Profile,
     pub(super) maps: &'a [MapDef],
+    pub(super) unresolved: &'a [Unresolved],
+}
+
+impl<'a> VerifierEnv<'a> {
+    pub(super) fn of(program: &'a Program, profile: &'a Profile) -> Self {
+        Self { profile, maps: &program.maps, unresolved: &program.unresolved }
+    }
 }
 
 impl VerifierEnv<'_> {
@@ -189,6 +197,7 @@ pub(super) fn apply(
             read_operand(operand)?;
             return Ok(());
         }
+        Step::Unresolved => return Err(Rejection::unresolved(insn, env.unresolved)),
         Step::Helper { helper } => {
             let arguments = Reg::ALL[1..].iter().zip(helper.args());
             for (register, _) in arguments.clone() {

@@ -1,6 +1,7 @@
 //! Why a program is rejected.
 
 use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
+use knobgate_bpf::{Unresolved, UnresolvedReason};
 
 use crate::{Errno, MapError};
 
@@ -49,6 +50,12 @@ pub enum Rejection {
     /// A kernel function is called; none is modelled.
     #[error("instruction {insn}: kernel function {btf_id} is not modelled")]
     KernelFunction { insn: usize, btf_id: u32 },
+    /// An instruction needs something that the kernel lacks: a field that is relocated (CO-RE), or a weak function.
+    #[error("instruction {insn}: {what}")]
+    Unresolved { insn: usize, what: String },
+    /// A kernel function is called by name; none is modelled.
+    #[error("instruction {insn}: {what}")]
+    NotModelledFunction { insn: usize, what: String },
     /// No helper has this number.
     #[error("instruction {insn}: invalid func unknown#{id}")]
     UnknownHelper { insn: usize, id: u32 },
@@ -132,6 +139,17 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The rejection of a program that gets to an instruction that is not resolved.
+    pub(super) fn unresolved(insn: usize, unresolved: &[Unresolved]) -> Self {
+        match unresolved.iter().find(|unresolved| unresolved.insn == insn) {
+            Some(Unresolved { what, reason: UnresolvedReason::NotModelled, .. }) => {
+                Self::NotModelledFunction { insn, what: what.clone() }
+            }
+            Some(Unresolved { what, .. }) => Self::Unresolved { insn, what: what.clone() },
+            None => Self::Relocation { insn },
+        }
+    }
+
     /// The index of the instruction at fault, if it is one.
     pub const fn insn(&self) -> Option<usize> {
         match *self {
@@ -140,6 +158,8 @@ impl Rejection {
             | Self::FunctionAddress { insn, .. }
             | Self::PacketLoad { insn, .. }
             | Self::KernelFunction { insn, .. }
+            | Self::Unresolved { insn, .. }
+            | Self::NotModelledFunction { insn, .. }
             | Self::UnknownHelper { insn, .. }
             | Self::UnavailableHelper { insn, .. }
             | Self::Gpl { insn, .. }
@@ -197,6 +217,8 @@ impl Rejection {
             | Self::FunctionAddress { .. }
             | Self::PacketLoad { .. }
             | Self::KernelFunction { .. }
+            | Self::Unresolved { .. }
+            | Self::NotModelledFunction { .. }
             | Self::UnknownHelper { .. }
             | Self::UnavailableHelper { .. }
             | Self::NotModelled { .. }

@@ -7,6 +7,7 @@ mod descendants;
 mod fixtures;
 mod guarded;
 mod guards;
+mod linked_objects;
 mod links;
 mod loads;
 mod machines;
@@ -56,5 +57,6 @@ fn main() -> ExitCode {
         .requiring(knobgate_testing::process_tracking, descendants::TESTS)
         .requiring(descendants::version_one_too, descendants::VERSION_ONE)
         .and(guarded::tests())
+        .and(linked_objects::tests())
         .run()
 }
