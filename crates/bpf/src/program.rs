@@ -325,10 +325,13 @@ impl Program {
     /// Makes the instruction one that cannot run.
     pub(crate) fn set_unresolved(&mut self, insn: usize, what: String, reason: UnresolvedReason) {
         let helper = Unresolved::HELPER + self.unresolved.len() as u32;
-        let slots = if self.insns[insn].is_load_imm64() { 2 } else { 1 };
-        for insn in self.insns.iter_mut().skip(insn).take(slots) {
-            *insn = Insn::call_helper(helper);
+        // What is left of a 64-bit load is an instruction that does nothing.
+        if self.insns[insn].is_load_imm64()
+            && let Some(second) = self.insns.get_mut(insn + 1)
+        {
+            *second = Insn::jump(0);
         }
+        self.insns[insn] = Insn::call_helper(helper);
         self.unresolved.push(Unresolved { insn, helper, what, reason });
     }
 }

@@ -51,6 +51,7 @@ mod path;
 mod play;
 mod scenario;
 mod unique;
+mod variable_value;
 
 pub use bytes::{Bytes, Hex};
 pub use document::{
@@ -65,6 +66,7 @@ pub use line::{Details, Line};
 pub use model::ModelError;
 pub use play::{Play, PlayError};
 pub use scenario::Scenario;
+pub use variable_value::VariableValue;
 
 /// The JSON schema of a [`Document`]. Checking asks for more than it can say.
 pub fn json_schema() -> serde_json::Value {

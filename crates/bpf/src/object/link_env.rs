@@ -16,7 +16,7 @@ pub(super) struct LinkEnv<'k> {
 }
 
 /// Each relocation takes at most some thousands.
-const BUDGET: u64 = 50_000_000;
+const BUDGET: u64 = 5_000_000;
 
 impl<'k> LinkEnv<'k> {
     pub(super) fn new(kernel: &'k dyn TargetKernel) -> Self {

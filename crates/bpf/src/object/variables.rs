@@ -106,7 +106,8 @@ fn scalar(types: &Types<'_>, of: Type<'_>, size: usize, value: &str) -> Result<V
         let named = types.enumerators(of).find(|(name, _)| *name == value).map(|(_, number)| number);
         let bytes = match named {
             Some(number) => integer_bytes(number, size, of.flag),
-            None => integer(value, size, of.flag),
+            // Compilers before LLVM 15 do not say whether it has a sign.
+            None => integer(value, size, false).or_else(|| integer(value, size, true)),
         };
         return bytes.ok_or_else(|| {
             let names: Vec<_> = types.enumerators(of).map(|(name, _)| name).collect();
