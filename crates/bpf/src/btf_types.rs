@@ -4,20 +4,21 @@ pub(crate) const INT: u32 = 1;
 pub(crate) const PTR: u32 = 2;
 pub(crate) const ARRAY: u32 = 3;
 pub(crate) const STRUCT: u32 = 4;
-const UNION: u32 = 5;
-const ENUM: u32 = 6;
-const TYPEDEF: u32 = 8;
-const VOLATILE: u32 = 9;
-const CONST: u32 = 10;
-const RESTRICT: u32 = 11;
+pub(crate) const UNION: u32 = 5;
+pub(crate) const ENUM: u32 = 6;
+pub(crate) const FWD: u32 = 7;
+pub(crate) const TYPEDEF: u32 = 8;
+pub(crate) const VOLATILE: u32 = 9;
+pub(crate) const CONST: u32 = 10;
+pub(crate) const RESTRICT: u32 = 11;
 pub(crate) const FUNC: u32 = 12;
-const FUNC_PROTO: u32 = 13;
+pub(crate) const FUNC_PROTO: u32 = 13;
 pub(crate) const VAR: u32 = 14;
 pub(crate) const DATASEC: u32 = 15;
-const FLOAT: u32 = 16;
+pub(crate) const FLOAT: u32 = 16;
 const DECL_TAG: u32 = 17;
-const TYPE_TAG: u32 = 18;
-const ENUM64: u32 = 19;
+pub(crate) const TYPE_TAG: u32 = 18;
+pub(crate) const ENUM64: u32 = 19;
 
 /// The longest chain of typedefs and qualifiers that is followed.
 const DEPTH_MAX: usize = 32;
@@ -56,12 +57,15 @@ impl<'a> Strings<'a> {
 /// A `struct btf_type` with what follows it.
 #[derive(Clone, Copy)]
 pub(crate) struct Type<'a> {
-    name: u32,
+    pub(crate) name: u32,
     pub(crate) kind: u32,
+    /// `kind_flag`: of a struct, whether it has bit fields; of an enum, whether it is signed; of a forward declaration, whether
+    /// it is a union.
+    pub(crate) kind_flag: bool,
     /// A size in bytes or another type.
     pub(crate) payload: u32,
     /// What follows: records of as many words as the kind has.
-    rest: &'a [[u8; 4]],
+    pub(crate) rest: &'a [[u8; 4]],
 }
 
 /// A member of a struct or a union.
@@ -95,11 +99,17 @@ impl<'a> Types<'a> {
                 ARRAY => 3,
                 STRUCT | UNION | DATASEC | ENUM64 => 3 * records,
                 ENUM | FUNC_PROTO => 2 * records,
-                PTR | 7 | TYPEDEF | VOLATILE | CONST | RESTRICT | FUNC | FLOAT | TYPE_TAG => 0,
+                PTR | FWD | TYPEDEF | VOLATILE | CONST | RESTRICT | FUNC | FLOAT | TYPE_TAG => 0,
                 _ => return None,
             };
             let (of_type, next) = following.split_at_checked(length)?;
-            all.types.push(Type { name: number(*name), kind, payload: number(*payload), rest: of_type });
+            all.types.push(Type {
+                name: number(*name),
+                kind,
+                kind_flag: info >> 31 != 0,
+                payload: number(*payload),
+                rest: of_type,
+            });
             rest = next;
         }
         rest.is_empty().then_some(all)
@@ -153,9 +163,24 @@ impl<'a> Types<'a> {
         (array.kind == ARRAY).then(|| number(array.rest[2]))
     }
 
+    /// The type of the elements of an array.
+    pub(crate) fn element(&self, array: Type<'a>) -> Option<u32> {
+        (array.kind == ARRAY).then(|| number(array.rest[0]))
+    }
+
     /// How many members a struct has, or how many records of another kind follow a type.
     pub(crate) fn member_count(&self, of: Type<'a>) -> usize {
         of.rest.len() / 3
+    }
+
+    /// The words of each record that follows a type, and whether the first one is a name; no words if there are no records.
+    pub(crate) fn record_words(&self, of: Type<'a>) -> (usize, bool) {
+        match of.kind {
+            STRUCT | UNION | ENUM64 => (3, true),
+            ENUM | FUNC_PROTO => (2, true),
+            DATASEC => (3, false),
+            _ => (0, false),
+        }
     }
 
     pub(crate) fn members(&self, of: Type<'a>) -> impl Iterator<Item = Member<'a>> {
@@ -167,10 +192,19 @@ impl<'a> Types<'a> {
         })
     }
 
+    /// The section of this name.
+    pub(crate) fn section(&self, name: &str) -> Option<Type<'a>> {
+        self.types.iter().copied().find(|of| of.kind == DATASEC && self.strings.is_at(of.name, name))
+    }
+
+    /// All types with their numbers.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, Type<'a>)> {
+        (1..).zip(self.types.iter().copied())
+    }
+
     /// The variables of a section, with their types.
     pub(crate) fn variables(&self, section: &str) -> impl Iterator<Item = (&'a str, u32)> {
-        let section = self.types.iter().find(|of| of.kind == DATASEC && self.name(**of) == section);
-        let records = section.map(|of| of.rest.as_chunks::<3>().0).unwrap_or_default();
+        let records = self.section(section).map(|of| of.rest.as_chunks::<3>().0).unwrap_or_default();
         records.iter().filter_map(|[variable, ..]| {
             let variable = self.get(number(*variable)).filter(|of| of.kind == VAR)?;
             Some((self.name(variable), variable.payload))

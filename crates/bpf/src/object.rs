@@ -17,10 +17,10 @@
 //! ```
 //!
 //! Supported are any number of programs (`SEC("cgroup/sysctl")`), static and global functions, callbacks; global variables
-//! in `.data`, `.bss` and `.rodata`, with their suffixes; maps in `.maps` and in `maps`, program arrays with initial
-//! contents; the license; and source lines from BTF. Extracting a program that needs anything else is an error that names
-//! it: functions and variables of the kernel (kfuncs, ksyms, kconfig), maps of maps, maps that are pinned by name, types
-//! whose layout is the kernel's (CO-RE), other than the context.
+//! in `.data`, `.bss` and `.rodata`, with their suffixes; maps in `.maps` and in `maps`, with the types of their keys and
+//! values; arrays of programs, and arrays and hashes of maps, with initial contents; maps that are pinned by name; the license;
+//! and source lines from BTF. Extracting a program that needs anything else is an error that names it: functions and variables of
+//! the kernel (kfuncs, ksyms, kconfig), types whose layout is the kernel's (CO-RE), other than the context.
 //!
 //! No input makes it panic, and the time is bounded by the length of the input.
 
@@ -29,6 +29,8 @@ mod elf;
 mod error;
 mod functions;
 mod link;
+mod map_definition;
+mod map_types;
 mod maps;
 mod write;
 mod write_btf;
@@ -109,7 +111,7 @@ impl Object {
         let debug = debug.transpose()?.unwrap_or_default();
         let mut maps = maps::read(&elf, &types)?;
         let (functions, addresses) = functions::read(&elf, &types, &debug, &maps)?;
-        maps::resolve_programs(&elf, &mut maps, &addresses);
+        maps::resolve_values(&elf, &mut maps, &addresses);
         let license = elf.section(Role::License).map(|section| section.data).unwrap_or_default();
         let license = license.split(|byte| *byte == 0).next().unwrap_or_default();
         let mains: Vec<usize> = (0..functions.len()).filter(|&index| functions[index].is_program).collect();

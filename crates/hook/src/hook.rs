@@ -9,8 +9,8 @@ use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::process::ProcessEntry;
 use crate::{
-    AccessMode, CgroupStorage, Errno, HookProgram, Invocation, Knobs, OpenFile, Process, ProcessId, Profile,
-    ProgramFault, WritesStrict,
+    AccessMode, CgroupStorage, Errno, HookProgram, Invocation, Knobs, Map, OpenFile, Process, ProcessId,
+    Profile, ProgramFault, WritesStrict,
 };
 
 /// A kernel, as far as this hook is concerned.
@@ -26,6 +26,8 @@ pub struct Hook {
     pub(crate) cgroups: Cgroups,
     pub(crate) programs: Vec<Arc<dyn HookProgram>>,
     pub(crate) processes: BTreeMap<ProcessId, ProcessEntry>,
+    /// The maps that are pinned by name.
+    pub(crate) pinned_maps: BTreeMap<String, Map>,
 }
 
 impl Default for Hook {
@@ -46,6 +48,7 @@ impl Hook {
             cgroups: Cgroups::new(profile),
             programs: Vec::new(),
             processes: BTreeMap::new(),
+            pinned_maps: BTreeMap::new(),
         }
     }
 

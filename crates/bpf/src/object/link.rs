@@ -9,8 +9,8 @@ use super::{Object, ObjectError};
 use crate::btf_types::Strings;
 use crate::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
 use crate::{
-    Function as FunctionEntry, Insn, LineEntry, LineTable, MapKind, MapReference, Program, Relocation,
-    TailCall, opcode,
+    Function as FunctionEntry, InnerMap, Insn, LineEntry, LineTable, MapKind, MapReference, Program,
+    Relocation, TailCall, opcode,
 };
 
 /// The maps that are used, in the order in which they were met.
@@ -40,14 +40,20 @@ pub(super) fn program(object: &Object, function: usize) -> Result<Program, Objec
     let mut next = 0;
     let mut bytes = 0;
     while let Some(&map) = used.maps.get(next) {
-        let Map { def, programs, name, .. } = &object.maps[map];
+        let Map { def, values, name, .. } = &object.maps[map];
         let def = def.as_ref().map_err(|what| unsupported(what.clone()))?;
-        for &(index, callee) in programs {
-            let callee = callee.filter(|_| def.kind == MapKind::ProgArray && index < def.max_entries);
-            let callee = callee.ok_or_else(|| {
-                unsupported(format!("the map {name} has something at index {index} that is not a program"))
+        for &(index, value) in values {
+            let is_inside = def.kind == MapKind::HashOfMaps || index < def.max_entries;
+            let value = value.filter(|_| is_inside).ok_or_else(|| {
+                let what = if def.kind.has_inner_maps() { "map" } else { "program" };
+                unsupported(format!("the map {name} has something at index {index} that is not a {what}"))
             })?;
-            let callee = code(object, callee, &mut used)?;
+            if def.kind.has_inner_maps() {
+                let map = used.number(value);
+                program.inner_maps.push(InnerMap { outer: next, key: index, map });
+                continue;
+            }
+            let callee = code(object, value, &mut used)?;
             bytes += callee.bytes();
             if bytes > Object::PROGRAMS_MAX {
                 return Err(unsupported(format!(
