@@ -167,7 +167,20 @@ impl Types {
 
     /// Adds a `struct btf_type` with what follows it. `payload` is a size or another type.
     pub(crate) fn add(&mut self, name: u32, kind: u32, vlen: u32, payload: u32, rest: &[u32]) -> u32 {
-        push(&mut self.bytes, &[name, kind << 24 | vlen, payload]);
+        self.add_flagged(name, kind, false, vlen, payload, rest)
+    }
+
+    /// The same, with the `kind_flag`.
+    pub(crate) fn add_flagged(
+        &mut self,
+        name: u32,
+        kind: u32,
+        kind_flag: bool,
+        vlen: u32,
+        payload: u32,
+        rest: &[u32],
+    ) -> u32 {
+        push(&mut self.bytes, &[name, u32::from(kind_flag) << 31 | kind << 24 | vlen, payload]);
         push(&mut self.bytes, rest);
         self.count += 1;
         self.count

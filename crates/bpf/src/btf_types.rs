@@ -10,16 +10,16 @@ pub(crate) const UNION: u32 = 5;
 pub(crate) const ENUM: u32 = 6;
 pub(crate) const FWD: u32 = 7;
 pub(crate) const TYPEDEF: u32 = 8;
-const VOLATILE: u32 = 9;
-const CONST: u32 = 10;
-const RESTRICT: u32 = 11;
+pub(crate) const VOLATILE: u32 = 9;
+pub(crate) const CONST: u32 = 10;
+pub(crate) const RESTRICT: u32 = 11;
 pub(crate) const FUNC: u32 = 12;
 pub(crate) const FUNC_PROTO: u32 = 13;
 pub(crate) const VAR: u32 = 14;
 pub(crate) const DATASEC: u32 = 15;
 pub(crate) const FLOAT: u32 = 16;
 const DECL_TAG: u32 = 17;
-const TYPE_TAG: u32 = 18;
+pub(crate) const TYPE_TAG: u32 = 18;
 pub(crate) const ENUM64: u32 = 19;
 
 /// Bits of the encoding of an integer.
@@ -63,17 +63,17 @@ impl<'a> Strings<'a> {
 /// A `struct btf_type` with what follows it.
 #[derive(Clone, Copy)]
 pub(crate) struct Type<'a> {
-    name: u32,
+    pub(crate) name: u32,
     pub(crate) kind: u32,
-    /// Of a struct or union, whether offsets of members have the width of bit fields in their upper byte; of an enum, whether
-    /// it is signed; of a forward declaration, whether it is a union.
-    pub(crate) flag: bool,
+    /// `kind_flag`: of a struct or union, whether offsets of members have the width of bit fields in their upper byte; of an enum,
+    /// whether it is signed; of a forward declaration, whether it is a union.
+    pub(crate) kind_flag: bool,
     /// Of a function, its linkage.
     pub(crate) vlen: u32,
     /// A size in bytes or another type.
     pub(crate) payload: u32,
     /// What follows: records of as many words as the kind has.
-    rest: &'a [[u8; 4]],
+    pub(crate) rest: &'a [[u8; 4]],
 }
 
 /// A member of a struct or a union.
@@ -85,7 +85,7 @@ pub(crate) struct Member<'a> {
 }
 
 impl<'a> Type<'a> {
-    const VOID: Self = Self { name: 0, kind: VOID, flag: false, vlen: 0, payload: 0, rest: &[] };
+    const VOID: Self = Self { name: 0, kind: VOID, kind_flag: false, vlen: 0, payload: 0, rest: &[] };
 
     pub(crate) fn is_composite(self) -> bool {
         matches!(self.kind, STRUCT | UNION)
@@ -154,11 +154,10 @@ impl<'a> Types<'a> {
                 _ => return None,
             };
             let (of_type, next) = following.split_at_checked(length)?;
-            let flag = info >> 31 == 1;
             all.types.push(Type {
                 name: number(*name),
                 kind,
-                flag,
+                kind_flag: info >> 31 != 0,
                 vlen,
                 payload: number(*payload),
                 rest: of_type,
@@ -203,14 +202,9 @@ impl<'a> Types<'a> {
         None
     }
 
-    /// All types with their ids.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Type<'a>)> {
-        (1..).zip(self.types.iter().copied())
-    }
-
     /// The names and values of an enum.
     pub(crate) fn enumerators(&self, of: Type<'a>) -> impl Iterator<Item = (&'a str, i128)> {
-        let (words, is_signed) = (if of.kind == ENUM64 { 3 } else { 2 }, of.flag);
+        let (words, is_signed) = (if of.kind == ENUM64 { 3 } else { 2 }, of.kind_flag);
         let records = if of.is_enum() { of.rest } else { &[] };
         records.chunks_exact(words).map(move |record| {
             let low = number(record[1]);
@@ -228,8 +222,7 @@ impl<'a> Types<'a> {
 
     /// What a section of data has: variables, and functions that are declared in it, with their types.
     pub(crate) fn section_entries(&self, section: &str) -> impl Iterator<Item = Type<'a>> {
-        let section = self.types.iter().find(|of| of.kind == DATASEC && self.name(**of) == section);
-        let records = section.map(|of| of.rest.as_chunks::<3>().0).unwrap_or_default();
+        let records = self.section(section).map(|of| of.rest.as_chunks::<3>().0).unwrap_or_default();
         records.iter().filter_map(|[entry, ..]| self.get(number(*entry)))
     }
 
@@ -272,7 +265,7 @@ impl<'a> Types<'a> {
                 STRUCT => "struct ",
                 UNION => "union ",
                 FWD => {
-                    if of.flag {
+                    if of.kind_flag {
                         "union "
                     } else {
                         "struct "
@@ -298,9 +291,24 @@ impl<'a> Types<'a> {
         (array.kind == ARRAY).then(|| number(array.rest[2]))
     }
 
+    /// The type of the elements of an array.
+    pub(crate) fn element(&self, array: Type<'a>) -> Option<u32> {
+        (array.kind == ARRAY).then(|| number(array.rest[0]))
+    }
+
     /// How many members a struct has, or how many records of another kind follow a type.
     pub(crate) fn member_count(&self, of: Type<'a>) -> usize {
         of.rest.len() / 3
+    }
+
+    /// The words of each record that follows a type, and whether the first one is a name; no words if there are no records.
+    pub(crate) fn record_words(&self, of: Type<'a>) -> (usize, bool) {
+        match of.kind {
+            STRUCT | UNION | ENUM64 => (3, true),
+            ENUM | FUNC_PROTO => (2, true),
+            DATASEC => (3, false),
+            _ => (0, false),
+        }
     }
 
     pub(crate) fn members(&self, of: Type<'a>) -> impl Iterator<Item = Member<'a>> {
@@ -310,6 +318,16 @@ impl<'a> Types<'a> {
             of_type: number(*of_type),
             offset: number(*offset),
         })
+    }
+
+    /// The section of this name.
+    pub(crate) fn section(&self, name: &str) -> Option<Type<'a>> {
+        self.types.iter().copied().find(|of| of.kind == DATASEC && self.strings.is_at(of.name, name))
+    }
+
+    /// All types with their numbers.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, Type<'a>)> {
+        (1..).zip(self.types.iter().copied())
     }
 
     /// The variables of a section, with their types.

@@ -66,6 +66,8 @@ pub enum ArgType {
     ConstAllocSizeOrZero,
     /// `ARG_PTR_TO_RINGBUF_MEM | OBJ_RELEASE`
     RingbufMem,
+    /// `ARG_PTR_TO_SPIN_LOCK`
+    SpinLock,
     /// `ARG_PTR_TO_FUNC`
     Func,
     /// `ARG_PTR_TO_STACK | PTR_MAYBE_NULL`
@@ -147,8 +149,8 @@ helpers! {
     MAP_PUSH_ELEM = 87 "bpf_map_push_elem" since 5 2 (ConstMapPtr, MapValue, Anything) -> Integer,
     MAP_POP_ELEM = 88 "bpf_map_pop_elem" since 5 2 (ConstMapPtr, UninitMapValue) -> Integer,
     MAP_PEEK_ELEM = 89 "bpf_map_peek_elem" since 5 2 (ConstMapPtr, UninitMapValue) -> Integer,
-    SPIN_LOCK = 93 "bpf_spin_lock",
-    SPIN_UNLOCK = 94 "bpf_spin_unlock",
+    SPIN_LOCK = 93 "bpf_spin_lock" since 5 8 (SpinLock) -> Void,
+    SPIN_UNLOCK = 94 "bpf_spin_unlock" since 5 8 (SpinLock) -> Void,
     SYSCTL_GET_NAME = 101 "bpf_sysctl_get_name" since 5 2 (Ctx, WritableMem, ConstSize, Anything) -> Integer,
     SYSCTL_GET_CURRENT_VALUE = 102 "bpf_sysctl_get_current_value" since 5 2 (Ctx, UninitMem, ConstSize) -> Integer,
     SYSCTL_GET_NEW_VALUE = 103 "bpf_sysctl_get_new_value" since 5 2 (Ctx, UninitMem, ConstSize) -> Integer,

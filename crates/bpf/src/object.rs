@@ -17,11 +17,11 @@
 //! ```
 //!
 //! Supported are any number of programs (`SEC("cgroup/sysctl")`), static and global functions, callbacks; global variables
-//! in `.data`, `.bss` and `.rodata`, with their suffixes; maps in `.maps` and in `maps`, program arrays with initial
-//! contents; the license; and source lines from BTF. Programs are linked for a [`TargetKernel`]: with the layout of its types
-//! (CO-RE), its configuration (kconfig), its functions and variables (kfuncs and ksyms). Variables can be [set](Object::set)
-//! before. Extracting a program that needs anything else is an error that names it: maps of maps, and maps that are pinned
-//! by name.
+//! in `.data`, `.bss` and `.rodata`, with their suffixes; maps in `.maps` and in `maps`, with the types of their keys and
+//! values; arrays of programs, and arrays and hashes of maps, with initial contents; maps that are pinned by name; the license;
+//! and source lines from BTF. Programs are linked for a [`TargetKernel`]: with the layout of its types (CO-RE), its
+//! configuration (kconfig), its functions and variables (kfuncs and ksyms). Variables can be [set](Object::set) before.
+//! Extracting a program that needs anything else is an error that names it.
 //!
 //! No input makes it panic, and the time is bounded by the length of the input.
 
@@ -36,6 +36,8 @@ mod functions;
 mod kconfig;
 mod link;
 mod link_env;
+mod map_definition;
+mod map_types;
 mod maps;
 mod target_kernel;
 mod variables;
@@ -124,7 +126,7 @@ impl Object {
         let externs = externs::read(&elf, &types);
         let mut maps = maps::read(&elf, &types)?;
         let (functions, addresses) = functions::read(&elf, &debug, &maps, &externs)?;
-        maps::resolve_programs(&elf, &mut maps, &addresses);
+        maps::resolve_values(&elf, &mut maps, &addresses);
         let license = elf.section(Role::License).map(|section| section.data).unwrap_or_default();
         let license = license.split(|byte| *byte == 0).next().unwrap_or_default();
         let mains: Vec<usize> = (0..functions.len()).filter(|&index| functions[index].is_program).collect();

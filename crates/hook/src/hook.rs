@@ -9,7 +9,7 @@ use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::process::ProcessEntry;
 use crate::{
-    AccessMode, CgroupStorage, Errno, HookProgram, Invocation, Knobs, ModelKernel, OpenFile, Process,
+    AccessMode, CgroupStorage, Errno, HookProgram, Invocation, Knobs, Map, ModelKernel, OpenFile, Process,
     ProcessId, Profile, ProgramFault, WritesStrict,
 };
 
@@ -28,6 +28,8 @@ pub struct Hook {
     pub(crate) cgroups: Cgroups,
     pub(crate) programs: Vec<Arc<dyn HookProgram>>,
     pub(crate) processes: BTreeMap<ProcessId, ProcessEntry>,
+    /// The maps that are pinned by name.
+    pub(crate) pinned_maps: BTreeMap<String, Map>,
 }
 
 impl Default for Hook {
@@ -49,6 +51,7 @@ impl Hook {
             cgroups: Cgroups::new(profile),
             programs: Vec::new(),
             processes: BTreeMap::new(),
+            pinned_maps: BTreeMap::new(),
         }
     }
 

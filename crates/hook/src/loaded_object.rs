@@ -47,7 +47,8 @@ impl Hook {
         Ok(loaded)
     }
 
-    /// Loads all programs for this hook in an object, from the bytes of its file. They share the object's maps.
+    /// Loads all programs for this hook in an object, from the bytes of its file. They share the object's maps; maps that are
+    /// pinned by name (`LIBBPF_PIN_BY_NAME`) they share with all objects of this hook.
     ///
     /// # Errors
     ///
@@ -100,23 +101,35 @@ impl Hook {
         let mut loaded =
             LoadedObject { programs: BTreeMap::new(), maps: BTreeMap::new(), variables: Vec::new() };
         for entry in object.programs().iter().filter(|program| program.expected_attach_type.is_some()) {
-            let program = object.program_for(Some(&entry.name), &self.kernel)?;
+            let mut program = object.program_for(Some(&entry.name), &self.kernel)?;
+            let lines = program.lines.clone();
             let rejected = |rejection: Rejection| Error::Rejected {
                 kernel: self.profile.name,
                 program: entry.name.clone(),
-                line: rejection.insn().and_then(|insn| source_line(&program.lines, insn)),
+                line: rejection.insn().and_then(|insn| source_line(&lines, insn)),
                 rejection,
             };
-            let mut maps = Vec::new();
+            let (mut maps, mut are_new) = (Vec::new(), Vec::new());
             for (index, def) in program.maps.iter().enumerate() {
-                let map = match loaded.maps.get(&def.name) {
-                    Some(map) => map.clone(),
+                let pinned = self.pinned_maps.get(&def.name).filter(|_| def.pinned_by_name);
+                let known = loaded.maps.get(&def.name).or(pinned).cloned();
+                // What was there before keeps its contents.
+                are_new.push(known.is_none());
+                let map = match known {
+                    Some(map) => map,
                     None => Map::with_cpus(def, options.cpus)
                         .map_err(|error| rejected(Rejection::Map { index, name: def.name.clone(), error }))?,
                 };
+                if let Some(differences) = def.differences(map.def()).filter(|_| def.pinned_by_name) {
+                    return Err(rejected(Rejection::PinnedMap { name: def.name.clone(), differences }));
+                }
+                if def.pinned_by_name {
+                    self.pinned_maps.insert(def.name.clone(), map.clone());
+                }
                 loaded.maps.insert(def.name.clone(), map.clone());
                 maps.push(map);
             }
+            program.inner_maps.retain(|inner| are_new[inner.outer]);
             let program =
                 LoadedProgram::load_with_maps(&program, maps, &self.profile, &options).map_err(rejected)?;
             loaded.programs.insert(entry.name.clone(), self.load(program));

@@ -172,6 +172,39 @@ pub const CASES: &[Case] = &[
         ],
     ),
     case!(
+        "locks",
+        None,
+        &[],
+        &[
+            (Read(DOMAIN), Passes),
+            (Write(DOMAIN, b"one\n", 0), Returns(4)),
+            (Write(DOMAIN, b"two\n", 0), Returns(4)),
+            (Read(DOMAIN), Reads("two\n")),
+        ],
+    ),
+    case!(
+        "nested",
+        None,
+        &[],
+        &[
+            (Read(DOMAIN), Passes),
+            (Write(DOMAIN, b"one\n", 0), Returns(4)),
+            (Write(TTL, b"66\n", 0), Returns(3)),
+            (Write(DOMAIN, b"two\n", 0), Returns(4)),
+        ],
+    ),
+    case!(
+        "pinned",
+        None,
+        &[("knobgate_test", &[1], &[1])],
+        &[
+            (Read(DOMAIN), Passes),
+            (Write(DOMAIN, b"one\n", 0), Returns(4)),
+            (Write(DOMAIN, b"two\n", 0), Returns(4)),
+            (Write(DOMAIN, b"three\n", 0), Denied),
+        ],
+    ),
+    case!(
         "context",
         None,
         &[],

@@ -137,12 +137,12 @@ impl<'a, 'k> TypePair<'_, 'a, 'k> {
             let same = ours.kind == theirs.kind;
             match ours.kind {
                 VOID => return Ok(same),
-                FWD if same => return Ok(ours.flag == theirs.flag),
-                FWD => return Ok(pointed && theirs.kind == if ours.flag { UNION } else { STRUCT }),
+                FWD if same => return Ok(ours.kind_flag == theirs.kind_flag),
+                FWD => return Ok(pointed && theirs.kind == if ours.kind_flag { UNION } else { STRUCT }),
                 ENUM | ENUM64 => return self.enums_match(ours, theirs),
                 STRUCT | UNION if pointed => {
                     let is_union = ours.kind == UNION;
-                    return Ok(same || (theirs.kind == FWD && theirs.flag == is_union));
+                    return Ok(same || (theirs.kind == FWD && theirs.kind_flag == is_union));
                 }
                 _ if !same => return Ok(false),
                 STRUCT | UNION => return self.members_match(ours, theirs, level),

@@ -193,7 +193,7 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
             STRUCT => "struct ",
             UNION => "union ",
             ENUM | ENUM64 => "enum ",
-            FWD if root.flag => "union ",
+            FWD if root.kind_flag => "union ",
             FWD => "struct ",
             _ => "",
         };
@@ -324,7 +324,7 @@ fn field_value(types: &Types<'_>, kind: Kind, spec: &Spec<'_>) -> Result<Value, 
         Kind::FieldByteSize => uncertain(size),
         Kind::FieldSigned => {
             let is_signed = if of_member.is_enum() {
-                of_member.flag
+                of_member.kind_flag
             } else {
                 of_member.int_encoding() & INT_IS_SIGNED != 0
             };

@@ -32,7 +32,7 @@ pub(super) fn access_indices(access: &str) -> Option<Vec<u32>> {
 
 /// The offset of a member in bits, and the width of a bit field, which is 0 for other members.
 pub(super) fn place(of: Type<'_>, offset: u32) -> (u64, u32) {
-    if of.flag { (u64::from(offset & 0x00ff_ffff), offset >> 24) } else { (u64::from(offset), 0) }
+    if of.kind_flag { (u64::from(offset & 0x00ff_ffff), offset >> 24) } else { (u64::from(offset), 0) }
 }
 
 impl<'a> Spec<'a> {

@@ -14,8 +14,8 @@ use super::{Object, ObjectError};
 use crate::btf_types::Types;
 use crate::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
 use crate::{
-    Function as FunctionEntry, Imm64, Insn, LineEntry, LineTable, MapDef, MapKind, MapReference, Program,
-    Reg, Relocation, TailCall, UnresolvedReason, opcode,
+    Function as FunctionEntry, Imm64, InnerMap, Insn, LineEntry, LineTable, MapDef, MapKind, MapReference,
+    Program, Reg, Relocation, TailCall, UnresolvedReason, opcode,
 };
 
 /// A map of the object, or the one with options of the kernel's configuration.
@@ -73,14 +73,20 @@ pub(super) fn program(
     while let Some(&map) = linker.used.maps.get(next) {
         next += 1;
         let UsedMap::Own(map) = map else { continue };
-        let Map { def, programs, name, .. } = &object.maps[map];
+        let Map { def, values, name, .. } = &object.maps[map];
         let def = def.as_ref().map_err(|what| unsupported(what.clone()))?;
-        for &(index, callee) in programs {
-            let callee = callee.filter(|_| def.kind == MapKind::ProgArray && index < def.max_entries);
-            let callee = callee.ok_or_else(|| {
-                unsupported(format!("the map {name} has something at index {index} that is not a program"))
+        for &(index, value) in values {
+            let is_inside = def.kind == MapKind::HashOfMaps || index < def.max_entries;
+            let value = value.filter(|_| is_inside).ok_or_else(|| {
+                let what = if def.kind.has_inner_maps() { "map" } else { "program" };
+                unsupported(format!("the map {name} has something at index {index} that is not a {what}"))
             })?;
-            let callee = linker.code(callee)?;
+            if def.kind.has_inner_maps() {
+                let map = linker.used.number(UsedMap::Own(value));
+                program.inner_maps.push(InnerMap { outer: next - 1, key: index, map });
+                continue;
+            }
+            let callee = linker.code(value)?;
             bytes += callee.bytes();
             if bytes > Object::PROGRAMS_MAX {
                 return Err(unsupported(format!(

@@ -51,7 +51,7 @@ impl<'k> KernelTypes<'k> {
     pub(super) fn named(&self, essential: &str) -> impl Iterator<Item = (u32, Type<'k>)> {
         let named = self.named.get_or_init(|| {
             let mut named: HashMap<_, Vec<_>> = HashMap::new();
-            for (id, of) in self.types.iter() {
+            for (id, of) in self.types.all() {
                 let name = essential_name(self.types.name(of));
                 if !name.is_empty() {
                     named.entry(name).or_default().push(id);

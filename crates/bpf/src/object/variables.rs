@@ -105,7 +105,7 @@ fn scalar(types: &Types<'_>, of: Type<'_>, size: usize, value: &str) -> Result<V
     if of.is_enum() {
         let named = types.enumerators(of).find(|(name, _)| *name == value).map(|(_, number)| number);
         let bytes = match named {
-            Some(number) => integer_bytes(number, size, of.flag),
+            Some(number) => integer_bytes(number, size, of.kind_flag),
             // Compilers before LLVM 15 do not say whether it has a sign.
             None => integer(value, size, false).or_else(|| integer(value, size, true)),
         };

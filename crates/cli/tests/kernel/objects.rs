@@ -210,7 +210,7 @@ fn with_storage() -> NamedTempFile {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     let refers = Insn::load_imm64(Reg::R1, Imm64::Map { fd: 0 });
     let program = Program {

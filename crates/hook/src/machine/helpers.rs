@@ -8,6 +8,7 @@ mod arguments;
 mod bprintf;
 mod maps;
 mod ring;
+mod spin_lock;
 mod strtol;
 mod sysctl;
 mod task;
@@ -23,6 +24,7 @@ use super::trace::Tracer;
 use super::value::Value;
 use crate::{Errno, Invocation};
 pub(super) use arguments::Arguments;
+pub(super) use spin_lock::check_call;
 
 /// What a helper returns, or why the run ends.
 type HelperResult<T = Value> = Result<T, Reason>;
@@ -91,6 +93,8 @@ pub(super) fn implementation(helper: u32) -> Option<Implementation> {
         id::CURRENT_TASK_UNDER_CGROUP => Function(task::current_task_under_cgroup),
         id::GET_CGROUP_CLASSID => Number(|env| env.invocation.task.classid.into()),
         id::SEND_SIGNAL | id::SEND_SIGNAL_THREAD => Function(task::send_signal),
+        id::SPIN_LOCK => Function(spin_lock::lock),
+        id::SPIN_UNLOCK => Function(spin_lock::unlock),
         id::STRNCMP => Function(text::strncmp),
         id::SNPRINTF => Function(text::snprintf),
         id::TRACE_PRINTK => Function(text::trace_printk),

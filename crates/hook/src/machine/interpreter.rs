@@ -47,7 +47,8 @@ impl<'r, 'i> Interpreter<'r, 'i> {
         tracer: Option<&'r mut dyn Tracer>,
     ) -> Self {
         let stack = Stack::new(invocation.profile);
-        let memory = Memory { stack, maps: program.0.maps.clone(), records: Vec::new(), keys: Vec::new() };
+        let maps = program.0.maps.clone();
+        let memory = Memory { stack, maps, records: Vec::new(), keys: Vec::new(), held_lock: None };
         let mut interpreter = Self {
             program: program.clone(),
             first_map: 0,

@@ -17,6 +17,8 @@ pub(crate) struct Memory {
     pub(crate) maps: Vec<Map>,
     pub(crate) records: Vec<Reservation>,
     pub(crate) keys: Vec<Vec<u8>>,
+    /// The lock in a value of a map that the program holds.
+    pub(crate) held_lock: Option<Value>,
 }
 
 /// A reserved ring buffer record.
@@ -27,7 +29,20 @@ pub(crate) struct Reservation {
     pub(crate) open: bool,
 }
 
+/// `check_map_access()` in kernel/bpf/verifier.c.
+const LOCK_ACCESS: &str = "bpf_spin_lock cannot be accessed directly by load/store";
+
 impl Memory {
+    /// The index of a map in the run, which it joins if it was not in it.
+    pub(crate) fn join(&mut self, map: &Map) -> u16 {
+        let known = self.maps.iter().position(|known| known.is_same_as(map));
+        let index = known.unwrap_or(self.maps.len());
+        if known.is_none() {
+            self.maps.push(map.clone());
+        }
+        index as u16
+    }
+
     /// The state of a map, by its index in the run. The lock must not outlive the instruction.
     pub(crate) fn map(&self, map: u16) -> MutexGuard<'_, MapState> {
         self.maps[usize::from(map)].state()
@@ -86,6 +101,9 @@ impl Memory {
             Region::Stack => self.stack.read(offset, len).map(use_bytes),
             Region::MapValue { map, slot } => {
                 let state = self.map(map);
+                if state.is_lock(offset, len) {
+                    return Err(Reason::Lock { what: LOCK_ACCESS });
+                }
                 let value = state.value(slot).unwrap_or_default();
                 within(region, offset, len, value.len()).map(|range| use_bytes(&value[range]))
             }
@@ -118,6 +136,9 @@ impl Memory {
                     return Err(Reason::ReadOnly { region });
                 }
                 let mut state = self.map(map);
+                if state.is_lock(offset, len) {
+                    return Err(Reason::Lock { what: LOCK_ACCESS });
+                }
                 let value = state.value_mut(slot).unwrap_or_default();
                 within(region, offset, len, value.len()).map(|range| use_bytes(&mut value[range]))
             }

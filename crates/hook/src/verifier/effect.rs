@@ -48,6 +48,12 @@ impl VerifierEnv<'_> {
             })
     }
 
+    /// Whether the map in r1 has maps in it.
+    fn looks_up_map(&self, state: &FuncState) -> bool {
+        let Abstract::Map(map) = state.get(Reg::R1) else { return false };
+        self.maps.get(usize::from(map)).is_some_and(|map| map.kind.has_inner_maps())
+    }
+
     /// The rejection of a write to the kernel's `struct bpf_map`, which root may read.
     fn writes_description(&self, insn: usize, map: u16) -> Rejection {
         let description = match self.maps.get(usize::from(map)).map(|map| map.kind) {
@@ -317,6 +323,8 @@ fn invalidate_written(helper: &Helper, state: &mut FuncState) {
 
 fn returned_by(helper: &Helper, fresh: u32, state: &FuncState, env: &VerifierEnv<'_>) -> Abstract {
     match helper.proto.as_ref().map(|proto| proto.ret) {
+        // A map, or null.
+        Some(ReturnType::MapValueOrNull) if env.looks_up_map(state) => Abstract::Any,
         Some(ReturnType::MapValueOrNull)
             if helper.id == helper_ids::MAP_LOOKUP_ELEM && env.never_null(state) =>
         {

@@ -28,6 +28,12 @@ pub enum Rejection {
     /// The given maps are not those of the program.
     #[error("the maps given are not of the kinds and sizes that the program's are")]
     OtherMaps,
+    /// A map that is pinned by its name differs from the program's.
+    #[error("the map pinned as {name} cannot be used: {differences}")]
+    PinnedMap { name: String, differences: String },
+    /// A map cannot be put into an array or a hash of maps.
+    #[error("the map {inner} cannot be put into the map {outer}: {error}")]
+    InnerMap { outer: Box<str>, inner: Box<str>, error: MapError },
     /// A program is for an array that the program does not have, or for an index beyond its end.
     #[error("map {map} is no program array with room for a program at index {index}")]
     TailCall { map: usize, index: u32 },
@@ -189,6 +195,8 @@ impl Rejection {
             | Self::Decode(_)
             | Self::Map { .. }
             | Self::OtherMaps
+            | Self::PinnedMap { .. }
+            | Self::InnerMap { .. }
             | Self::TailCall { .. }
             | Self::ForeignStorage { .. }
             | Self::TooDeep { .. }
@@ -200,7 +208,7 @@ impl Rejection {
     pub const fn errno(&self) -> Errno {
         match self {
             Self::Empty | Self::TooLarge { .. } | Self::TooDeep { .. } => Errno::E2BIG,
-            Self::Map { error, .. } => error.errno(),
+            Self::Map { error, .. } | Self::InnerMap { error, .. } => error.errno(),
             Self::FramePointer { .. }
             | Self::StackTotal { .. }
             | Self::StackAccess { .. }
@@ -213,6 +221,7 @@ impl Rejection {
             Self::Decode(_)
             | Self::UnknownInstruction { .. }
             | Self::OtherMaps
+            | Self::PinnedMap { .. }
             | Self::Relocation { .. }
             | Self::FunctionAddress { .. }
             | Self::PacketLoad { .. }

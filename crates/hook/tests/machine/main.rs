@@ -40,7 +40,7 @@ fn map(name: &str, kind: MapKind, key_size: u32, value_size: u32, max_entries: u
         flags: 0,
         contents,
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

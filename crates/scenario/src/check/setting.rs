@@ -88,7 +88,7 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
             flags: 0,
             contents: map.entries.iter().map(|(Hex(key), Hex(value))| (key.clone(), value.clone())).collect(),
             frozen: map.frozen,
-            inner: None,
+            ..MapDef::default()
         });
     }
     maps
@@ -109,7 +109,7 @@ pub(super) fn check_memory(maps: &[MapDef], findings: &mut Findings) {
 
 /// The kinds that the maps of a scenario can have.
 fn kinds() -> impl Iterator<Item = MapKind> {
-    MapKind::ALL.into_iter().filter(|&kind| kind != MapKind::ArrayOfMaps)
+    MapKind::ALL.iter().copied().filter(|kind| kind.is_modelled() && !kind.has_inner_maps())
 }
 
 /// Whether the contents of a map of this kind can be shown: no cgroups, programs or events.
@@ -120,6 +120,7 @@ pub(super) fn can_list(kind: MapKind) -> bool {
             | MapKind::PerfEventArray
             | MapKind::CgroupArray
             | MapKind::ArrayOfMaps
+            | MapKind::HashOfMaps
             | MapKind::CgroupStorage
             | MapKind::PercpuCgroupStorage
     )
@@ -171,7 +172,7 @@ pub(super) fn programs(
 ) -> Vec<Program> {
     let mut programs = Vec::new();
     let given = maps.len();
-    let mut of_objects: BTreeMap<(&str, &Values, String), usize> = BTreeMap::new();
+    let mut of_objects: BTreeMap<(Option<(&str, &Values)>, String), usize> = BTreeMap::new();
     let mut objects: BTreeMap<(&str, &Values), Option<Object>> = BTreeMap::new();
     let (mut file_bytes, mut program_bytes) = (0, 0);
     for (name, program) in &document.programs {
@@ -225,7 +226,9 @@ pub(super) fn programs(
                         take(&mut program_bytes, bytes, Scenario::PROGRAMS_MAX, "programs of objects");
                     findings.ok(&place, within)?;
                     let shared = program.maps.iter().map(|def| {
-                        *of_objects.entry((path, set, def.name.clone())).or_insert_with(|| {
+                        // Objects share the maps that are pinned by name.
+                        let place = (!def.pinned_by_name).then_some((path.as_str(), set));
+                        *of_objects.entry((place, def.name.clone())).or_insert_with(|| {
                             maps.push(def.clone());
                             maps.len() - 1
                         })

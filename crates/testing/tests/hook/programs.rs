@@ -112,7 +112,7 @@ fn maps(inputs: Vec<u8>, strings: Vec<u8>) -> Vec<MapDef> {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     let filled = |name: &str, bytes: Vec<u8>| MapDef {
         contents: vec![(vec![0; 4], bytes.clone())],

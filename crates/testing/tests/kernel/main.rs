@@ -11,6 +11,7 @@ mod linked_objects;
 mod links;
 mod loads;
 mod machines;
+mod map_types;
 mod replacements;
 mod single_threaded;
 mod spawns;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         links::TESTS,
         loads::TESTS,
         machines::TESTS,
+        map_types::TESTS,
         single_threaded::TESTS,
         replacements::TESTS,
         spawns::TESTS,
@@ -56,6 +58,9 @@ fn main() -> ExitCode {
     Suite::new(&tests.concat())
         .requiring(knobgate_testing::process_tracking, descendants::TESTS)
         .requiring(descendants::version_one_too, descendants::VERSION_ONE)
+        .requiring(map_types::no_task_storage, map_types::TASK_STORAGE)
+        .requiring(map_types::no_timers, map_types::TIMER)
+        .requiring(map_types::no_bloom_filter, map_types::BLOOM_FILTER)
         .and(guarded::tests())
         .and(linked_objects::tests())
         .run()

@@ -2,7 +2,7 @@
 
 use knobgate_bpf::{ArgType, Helper, MapKind, helper_ids};
 
-use super::{HelperEnv, HelperResult};
+use super::{HelperEnv, HelperResult, spin_lock};
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
@@ -32,8 +32,8 @@ impl<'r> Arguments<'r> {
     fn check_type(&self, env: &HelperEnv<'_, '_>, number: usize, arg_type: ArgType) -> HelperResult<()> {
         use ArgType::{
             Anything, ConstAllocSizeOrZero, ConstMapPtr, ConstSize, ConstSizeOrZero, ConstStr, Ctx, Func,
-            MapKey, MapValue, Mem, MemOrNull, RingbufMem, StackOrNull, UninitLong, UninitMapValue, UninitMem,
-            WritableMem, WritableMemOrNull,
+            MapKey, MapValue, Mem, MemOrNull, RingbufMem, SpinLock, StackOrNull, UninitLong, UninitMapValue,
+            UninitMem, WritableMem, WritableMemOrNull,
         };
         let value = self.register(number)?;
         let is_null = value.is_number() && value.bits == 0;
@@ -53,6 +53,7 @@ impl<'r> Arguments<'r> {
                 let is_start = matches!(region, Region::Record(_)) && value.bits == 0;
                 ("the start of a ring buffer record", is_start)
             }
+            SpinLock => ("the lock in a map value", spin_lock::is_lock(env, value)),
             MapKey | MapValue | UninitMapValue | Mem | WritableMem | UninitMem | UninitLong | ConstStr => {
                 ("memory", region.has_offsets())
             }
@@ -77,8 +78,9 @@ impl<'r> Arguments<'r> {
     /// Checks the kind of a map: `check_map_func_compatibility()`.
     fn check_map_kind(&self, kind: MapKind) -> HelperResult<()> {
         use MapKind::{
-            Array, CgroupArray, CgroupStorage, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray,
-            PercpuCgroupStorage, PercpuHash, PerfEventArray, ProgArray, Queue, Ringbuf, Stack,
+            Array, ArrayOfMaps, CgroupArray, CgroupStorage, Hash, HashOfMaps, LpmTrie, LruHash,
+            LruPercpuHash, PercpuArray, PercpuCgroupStorage, PercpuHash, PerfEventArray, ProgArray, Queue,
+            Ringbuf, Stack,
         };
         let fits = match self.helper.id {
             helper_ids::TAIL_CALL => kind == ProgArray,
@@ -87,6 +89,7 @@ impl<'r> Arguments<'r> {
             helper_ids::FOR_EACH_MAP_ELEM => {
                 matches!(kind, Array | PercpuArray | Hash | PercpuHash | LruHash | LruPercpuHash)
             }
+            helper_ids::MAP_LOOKUP_ELEM if matches!(kind, ArrayOfMaps | HashOfMaps) => true,
             helper_ids::MAP_LOOKUP_ELEM | helper_ids::MAP_UPDATE_ELEM | helper_ids::MAP_DELETE_ELEM => {
                 matches!(kind, Array | PercpuArray | Hash | PercpuHash | LruHash | LruPercpuHash | LpmTrie)
             }

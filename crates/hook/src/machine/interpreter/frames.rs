@@ -82,6 +82,9 @@ impl Interpreter<'_, '_> {
         if value > 1 {
             return Err(Reason::ReturnValue { at: "program exit", value: value as i64 });
         }
+        if self.env.memory.held_lock.is_some() {
+            return Err(Reason::Lock { what: "bpf_spin_unlock is missing" });
+        }
         if self.env.memory.records.iter().any(|record| record.open) {
             return Err(Reason::Unreleased);
         }
@@ -120,6 +123,9 @@ impl Interpreter<'_, '_> {
         let Some(implementation) = helpers::implementation(helper.id) else {
             return Err(Reason::NoInstruction);
         };
+        if self.env.memory.held_lock.is_some() {
+            helpers::check_call(&self.env, helper.id)?;
+        }
         // A `Result` that is put into another one is copied so soon after it is written that the processor has to wait.
         match implementation {
             Implementation::Number(function) => {
