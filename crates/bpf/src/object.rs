@@ -28,6 +28,7 @@
 mod core_compat;
 mod core_relocations;
 mod core_spec;
+mod core_values;
 mod debug_info;
 mod elf;
 mod error;
