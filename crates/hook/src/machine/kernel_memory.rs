@@ -108,7 +108,7 @@ impl KernelMemory {
 
     fn part(&self, of: MemberType, offset: u32, size: u32) -> Option<MemberType> {
         match of {
-            MemberType::Int { size: bytes, .. } => (offset + size <= bytes).then_some(of),
+            MemberType::Int { size: bytes, .. } => (offset < bytes && size <= bytes - offset).then_some(of),
             MemberType::Pointer(_) => (offset == 0 && size == 8).then_some(of),
             MemberType::Struct(name) => self.member_at(name, offset, size),
             MemberType::Array(element, count) => {
