@@ -51,7 +51,6 @@ struct task_struct {
 
 static struct task_struct *(*bpf_get_current_task)(void) = (void *)35;
 static long (*bpf_get_current_comm)(void *buf, __u32 size_of_buf) = (void *)16;
-static long (*bpf_probe_read_kernel)(void *dst, __u32 size, const void *unsafe_ptr) = (void *)113;
 static long (*bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *unsafe_ptr) = (void *)115;
 
 /* The value of a member that a pointer into the kernel leads to. */

@@ -65,6 +65,20 @@ impl StructDef {
         Self { name, size: end.next_multiple_of(align), members }
     }
 
+    /// The offset and the type of a member of one of `structs`. `path` names the struct first, and may lead into structs
+    /// inside of it: `cred.uid.val`.
+    pub fn find(structs: &[Self], path: &str) -> Option<(u32, MemberType)> {
+        let mut names = path.split('.');
+        let name = names.next()?;
+        let mut found = (0, MemberType::Struct(structs.iter().find(|of| of.name == name)?.name));
+        for name in names {
+            let MemberType::Struct(of) = found.1 else { return None };
+            let member = structs.iter().find(|known| known.name == of)?.member(name)?;
+            found = (found.0 + member.offset, member.of_type);
+        }
+        Some(found)
+    }
+
     /// The member of this name.
     pub fn member(&self, name: &str) -> Option<&MemberDef> {
         self.members.iter().find(|member| member.name == name)
@@ -76,6 +90,11 @@ impl StructDef {
 }
 
 impl MemberType {
+    /// How many bytes it takes. `known` has the structs that it may name.
+    pub fn size(&self, known: &[StructDef]) -> u32 {
+        self.layout(known).0
+    }
+
     /// Its size and alignment in bytes.
     fn layout(&self, known: &[StructDef]) -> (u32, u32) {
         match *self {
@@ -197,6 +216,11 @@ mod tests {
         let members = ["first", "in", "next", "name", "any", "no", "nothing"];
         assert_eq!(members.map(offset), [Some(0), Some(4), Some(16), Some(24), Some(32), Some(40), None]);
         assert_eq!((structs[0].size, structs[1].size), (8, 48));
+        let found =
+            |path| StructDef::find(&structs, path).map(|(offset, of_type)| (offset, of_type.size(&structs)));
+        assert_eq!(found("outer.in.number"), Some((8, 4)));
+        assert_eq!(found("outer.name"), Some((24, 3)));
+        assert_eq!([found("outer.number"), found("outer.first.x"), found("none")], [None; 3]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::process::ProcessEntry;
 use crate::{
     AccessMode, CgroupStorage, Errno, HookProgram, Invocation, Knobs, Map, ModelKernel, OpenFile, Process,
-    ProcessId, Profile, ProgramFault, WritesStrict,
+    ProcessId, Profile, ProgramFault, Task, WritesStrict,
 };
 
 /// A kernel, as far as this hook is concerned.
@@ -133,7 +133,8 @@ impl Hook {
         if process.task.pid == 0 {
             (process.task.pid, process.task.tgid) = (id.0, id.0);
         }
-        process.task.cgroups = self.ids_down_to(cgroup)?;
+        process.effective_ids();
+        self.place(&mut process.task, cgroup)?;
         self.processes.insert(id, ProcessEntry { process, cgroup });
         Ok(id)
     }
@@ -144,11 +145,21 @@ impl Hook {
     ///
     /// `ENOENT`: the cgroup was removed. `ESRCH`: the process has ended.
     pub fn move_process(&mut self, process: ProcessId, cgroup: CgroupId) -> Result<(), Errno> {
-        let cgroups = self.ids_down_to(cgroup)?;
+        let mut task = self.processes.get(&process).ok_or(Errno::ESRCH)?.process.task.clone();
+        self.place(&mut task, cgroup)?;
         let entry = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
         entry.cgroup = cgroup;
-        entry.process.task.cgroups = cgroups;
+        entry.process.task = task;
         Ok(())
+    }
+
+    /// A process as it is now, such as to start another one as its child (`Process::parent`).
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH`: it has ended.
+    pub fn process(&self, process: ProcessId) -> Result<&Process, Errno> {
+        Ok(&self.processes.get(&process).ok_or(Errno::ESRCH)?.process)
     }
 
     /// Changes a process: its credentials, or the name of its task.
@@ -162,9 +173,10 @@ impl Hook {
         change: impl FnOnce(&mut Process),
     ) -> Result<(), Errno> {
         let entry = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
-        let cgroups = entry.process.task.cgroups.clone();
+        let Task { cgroups, cgroup_names, .. } = entry.process.task.clone();
         change(&mut entry.process);
-        entry.process.task.cgroups = cgroups;
+        entry.process.effective_ids();
+        (entry.process.task.cgroups, entry.process.task.cgroup_names) = (cgroups, cgroup_names);
         Ok(())
     }
 
@@ -173,11 +185,14 @@ impl Hook {
         self.processes.remove(&process);
     }
 
-    fn ids_down_to(&self, cgroup: CgroupId) -> Result<Vec<u64>, Errno> {
+    /// Tells a task the cgroups from the root down to its own.
+    fn place(&self, task: &mut Task, cgroup: CgroupId) -> Result<(), Errno> {
         self.cgroups.get(cgroup)?;
-        let mut ids: Vec<u64> = self.cgroups.upwards(cgroup).map(|(id, _)| id.number()).collect();
-        ids.reverse();
-        Ok(ids)
+        let mut all: Vec<_> = self.cgroups.upwards(cgroup).collect();
+        all.reverse();
+        task.cgroups = all.iter().map(|(id, _)| id.number()).collect();
+        task.cgroup_names = all.iter().map(|(_, cgroup)| cgroup.name.clone()).collect();
+        Ok(())
     }
 }
 

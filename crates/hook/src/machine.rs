@@ -7,6 +7,7 @@
 mod fault;
 mod helpers;
 mod interpreter;
+mod kernel_memory;
 mod loaded_program;
 mod memory;
 mod run;

@@ -161,6 +161,17 @@ pub const CASES: &[Case] = &[
         ],
     ),
     case!(
+        "records",
+        None,
+        &[],
+        &[
+            (Read(TTL), Passes),
+            (Write(TTL, b"68\n", 0), Returns(3)),
+            (Write(DOMAIN, b"example\n", 0), Returns(8)),
+            (Read(TAG), Passes),
+        ],
+    ),
+    case!(
         "one_knob",
         None,
         &[],

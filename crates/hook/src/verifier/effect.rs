@@ -302,6 +302,7 @@ fn invalidate_written(helper: &Helper, state: &mut FuncState) {
                 state.get(Reg::ALL[number + 1])
             }
             ArgType::UninitLong => Abstract::constant(8),
+            ArgType::UninitDynptr => Abstract::constant(16),
             ArgType::UninitMapValue => Abstract::Any,
             // The callback can reach all of the stack from a pointer to any of it.
             ArgType::StackOrNull if !matches!(pointer, Abstract::Number(..)) => {
@@ -330,7 +331,11 @@ fn returned_by(helper: &Helper, fresh: u32, state: &FuncState, env: &VerifierEnv
         {
             Abstract::Memory
         }
-        Some(ReturnType::MapValueOrNull | ReturnType::RingbufMemOrNull) => Abstract::MemoryOrNull(fresh),
+        Some(ReturnType::MapValueOrNull | ReturnType::RingbufMemOrNull | ReturnType::DynptrMemOrNull) => {
+            Abstract::MemoryOrNull(fresh)
+        }
+        // Loads through it give pointers.
+        Some(ReturnType::Task) => Abstract::Any,
         Some(ReturnType::MapValue) => Abstract::Memory,
         Some(ReturnType::Void) => Abstract::Uninit,
         _ if helper.id == helper_ids::GET_PRANDOM_U32 => Abstract::of_size(Size::U32),

@@ -1,8 +1,11 @@
 //! The machine, instruction by instruction and helper by helper, compared with the kernel's documentation and sources.
 
+mod dynptrs;
+mod formats;
 mod functions;
 mod hook_helpers;
 mod instructions;
+mod kernel_reads;
 mod link_storage;
 mod maps;
 mod memory;

@@ -31,18 +31,20 @@ impl<'r> Arguments<'r> {
 
     fn check_type(&self, env: &HelperEnv<'_, '_>, number: usize, arg_type: ArgType) -> HelperResult<()> {
         use ArgType::{
-            Anything, ConstAllocSizeOrZero, ConstMapPtr, ConstSize, ConstSizeOrZero, ConstStr, Ctx, Func,
-            MapKey, MapValue, Mem, MemOrNull, RingbufMem, SpinLock, StackOrNull, UninitLong, UninitMapValue,
-            UninitMem, WritableMem, WritableMemOrNull,
+            Anything, ConstAllocSizeOrZero, ConstMapPtr, ConstSize, ConstSizeOrZero, ConstStr, Ctx, Dynptr,
+            Func, MapKey, MapValue, Mem, MemOrNull, RingbufDynptr, RingbufMem, SpinLock, StackOrNull,
+            UninitDynptr, UninitLong, UninitMapValue, UninitMem, UnsafePtr, WritableMem, WritableMemOrNull,
         };
         let value = self.register(number)?;
         let is_null = value.is_number() && value.bits == 0;
         let region = value.region;
         let (wanted, fits) = match arg_type {
-            Anything | ConstAllocSizeOrZero | ConstSize | ConstSizeOrZero => {
-                ("a number", region == Region::Number)
-            }
-            Ctx => ("the context", region == Region::Context),
+            // What the address of a struct of the kernel is used for is up to the helper.
+            Anything => ("a number", value.as_number().is_some()),
+            ConstAllocSizeOrZero | ConstSize | ConstSizeOrZero => ("a number", region == Region::Number),
+            UnsafePtr => ("an address", true),
+            Dynptr | RingbufDynptr | UninitDynptr => ("the stack", region == Region::Stack),
+            Ctx => ("the context", region == Region::Context && value.bits == 0),
             ConstMapPtr => ("a map", matches!(region, Region::Map(_))),
             Func => ("a function", matches!(region, Region::Function(_))),
             StackOrNull => ("the stack or null", is_null || region == Region::Stack),

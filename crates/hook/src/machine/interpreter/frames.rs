@@ -85,7 +85,7 @@ impl Interpreter<'_, '_> {
         if self.env.memory.held_lock.is_some() {
             return Err(Reason::Lock { what: "bpf_spin_unlock is missing" });
         }
-        if self.env.memory.records.iter().any(|record| record.open) {
+        if self.env.memory.has_references() {
             return Err(Reason::Unreleased);
         }
         Ok(value)
@@ -156,7 +156,7 @@ impl Interpreter<'_, '_> {
 
     /// Calls the callback of a continuation with its arguments.
     fn call_back(&mut self, continuation: Continuation) -> RunResult {
-        self.callbacks += 1;
+        self.rounds += 1;
         let (callback, arguments) = match &continuation {
             Continuation::Loop { callback, index, context, .. } => {
                 (*callback, [Value::number(*index), *context, Value::UNINIT, Value::UNINIT, Value::UNINIT])
