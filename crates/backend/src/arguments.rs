@@ -61,9 +61,11 @@ pub(crate) fn check_maps<'a>(
 /// Checks that the entries of a map are bytes, which can be listed.
 pub(crate) fn check_lists(def: &MapDef) -> StepResult<()> {
     match def.kind {
-        MapKind::ProgArray | MapKind::PerfEventArray | MapKind::CgroupArray | MapKind::ArrayOfMaps => {
-            Err(Errno::EINVAL.into())
-        }
+        MapKind::ProgArray
+        | MapKind::PerfEventArray
+        | MapKind::CgroupArray
+        | MapKind::ArrayOfMaps
+        | MapKind::HashOfMaps => Err(Errno::EINVAL.into()),
         _ => Ok(()),
     }
 }
@@ -108,7 +110,7 @@ mod tests {
                 flags: 0,
                 contents,
                 frozen: false,
-                inner: None,
+                ..MapDef::default()
             };
             assert_eq!(listed_max(&def, cpus), expected, "{def:?}");
         }

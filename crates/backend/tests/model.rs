@@ -22,7 +22,7 @@ fn map(kind: MapKind, value_size: u32, contents: &[u8]) -> MapDef {
         flags: 0,
         contents: vec![(vec![0; 4], contents.to_vec())],
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

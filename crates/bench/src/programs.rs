@@ -63,7 +63,7 @@ pub(crate) fn counting() -> Result<LoadedProgram, Box<dyn Error>> {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     allowing("counting", asm, vec![counters])
 }

@@ -132,12 +132,24 @@ fn lines(program: &Program) -> impl Iterator<Item = (usize, Option<&LineEntry>)>
     starts.into_iter().filter(has_insn).map(|start| (start, program.lines.of(start)))
 }
 
-/// `int main(struct bpf_sysctl *ctx)`, as [`bpf_sysctl`](crate::uapi::bpf_sysctl) has the context.
-fn main_proto(types: &mut Types, strings: &mut Strings, int: u32) -> u32 {
+/// The BTF of `struct bpf_sysctl` alone, which is the context of a program.
+pub(crate) fn context_btf() -> Vec<u8> {
+    let (mut types, mut strings) = (Types::new(), Strings::new());
+    context(&mut types, &mut strings);
+    blob(&types, &strings)
+}
+
+/// `struct bpf_sysctl`, as [`bpf_sysctl`](crate::uapi::bpf_sysctl) has it.
+fn context(types: &mut Types, strings: &mut Strings) -> u32 {
     let u32 = types.int(strings.add("unsigned int"), 0);
     let mut member = |name, offset: i16| [strings.add(name), u32, 8 * offset as u32];
     let members = [member("write", WRITE), member("file_pos", FILE_POS)].concat();
-    let context = types.add(strings.add("bpf_sysctl"), STRUCT, 2, BYTES as u32, &members);
+    types.add(strings.add("bpf_sysctl"), STRUCT, 2, BYTES as u32, &members)
+}
+
+/// `int main(struct bpf_sysctl *ctx)`
+fn main_proto(types: &mut Types, strings: &mut Strings, int: u32) -> u32 {
+    let context = context(types, strings);
     let pointer = types.add(0, PTR, 0, context, &[]);
     types.add(0, FUNC_PROTO, 1, int, &[strings.add("ctx"), pointer])
 }
@@ -155,7 +167,20 @@ impl Types {
 
     /// Adds a `struct btf_type` with what follows it. `payload` is a size or another type.
     pub(crate) fn add(&mut self, name: u32, kind: u32, vlen: u32, payload: u32, rest: &[u32]) -> u32 {
-        push(&mut self.bytes, &[name, kind << 24 | vlen, payload]);
+        self.add_flagged(name, kind, false, vlen, payload, rest)
+    }
+
+    /// The same, with the `kind_flag`.
+    pub(crate) fn add_flagged(
+        &mut self,
+        name: u32,
+        kind: u32,
+        kind_flag: bool,
+        vlen: u32,
+        payload: u32,
+        rest: &[u32],
+    ) -> u32 {
+        push(&mut self.bytes, &[name, u32::from(kind_flag) << 31 | kind << 24 | vlen, payload]);
         push(&mut self.bytes, rest);
         self.count += 1;
         self.count

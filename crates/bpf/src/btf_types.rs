@@ -1,23 +1,30 @@
 //! The types in BTF, of an object or of the kernel: `Documentation/bpf/btf.rst`.
 
+/// What is no type: `void`, which has the id 0.
+pub(crate) const VOID: u32 = 0;
 pub(crate) const INT: u32 = 1;
 pub(crate) const PTR: u32 = 2;
 pub(crate) const ARRAY: u32 = 3;
 pub(crate) const STRUCT: u32 = 4;
-const UNION: u32 = 5;
-const ENUM: u32 = 6;
-const TYPEDEF: u32 = 8;
-const VOLATILE: u32 = 9;
-const CONST: u32 = 10;
-const RESTRICT: u32 = 11;
+pub(crate) const UNION: u32 = 5;
+pub(crate) const ENUM: u32 = 6;
+pub(crate) const FWD: u32 = 7;
+pub(crate) const TYPEDEF: u32 = 8;
+pub(crate) const VOLATILE: u32 = 9;
+pub(crate) const CONST: u32 = 10;
+pub(crate) const RESTRICT: u32 = 11;
 pub(crate) const FUNC: u32 = 12;
-const FUNC_PROTO: u32 = 13;
+pub(crate) const FUNC_PROTO: u32 = 13;
 pub(crate) const VAR: u32 = 14;
 pub(crate) const DATASEC: u32 = 15;
-const FLOAT: u32 = 16;
+pub(crate) const FLOAT: u32 = 16;
 const DECL_TAG: u32 = 17;
-const TYPE_TAG: u32 = 18;
-const ENUM64: u32 = 19;
+pub(crate) const TYPE_TAG: u32 = 18;
+pub(crate) const ENUM64: u32 = 19;
+
+/// Bits of the encoding of an integer.
+pub(crate) const INT_IS_SIGNED: u32 = 1;
+pub(crate) const INT_IS_BOOL: u32 = 4;
 
 /// The longest chain of typedefs and qualifiers that is followed.
 const DEPTH_MAX: usize = 32;
@@ -56,20 +63,67 @@ impl<'a> Strings<'a> {
 /// A `struct btf_type` with what follows it.
 #[derive(Clone, Copy)]
 pub(crate) struct Type<'a> {
-    name: u32,
+    pub(crate) name: u32,
     pub(crate) kind: u32,
+    /// `kind_flag`: of a struct or union, whether offsets of members have the width of bit fields in their upper byte; of an enum,
+    /// whether it is signed; of a forward declaration, whether it is a union.
+    pub(crate) kind_flag: bool,
+    /// Of a function, its linkage.
+    pub(crate) vlen: u32,
     /// A size in bytes or another type.
     pub(crate) payload: u32,
     /// What follows: records of as many words as the kind has.
-    rest: &'a [[u8; 4]],
+    pub(crate) rest: &'a [[u8; 4]],
 }
 
 /// A member of a struct or a union.
 pub(crate) struct Member<'a> {
     pub(crate) name: &'a str,
     pub(crate) of_type: u32,
-    /// In bits; not for bit fields.
+    /// In bits; in a struct with bit fields, the upper byte is the width.
     pub(crate) offset: u32,
+}
+
+impl<'a> Type<'a> {
+    const VOID: Self = Self { name: 0, kind: VOID, kind_flag: false, vlen: 0, payload: 0, rest: &[] };
+
+    pub(crate) fn is_composite(self) -> bool {
+        matches!(self.kind, STRUCT | UNION)
+    }
+
+    pub(crate) fn is_enum(self) -> bool {
+        matches!(self.kind, ENUM | ENUM64)
+    }
+
+    /// The encoding of an integer: [`INT_IS_SIGNED`] and other bits; 0 for other kinds.
+    pub(crate) fn int_encoding(self) -> u32 {
+        if self.kind == INT { self.word(0) >> 24 & 0xf } else { 0 }
+    }
+
+    /// Where in its bytes an integer begins, in bits; compilers no longer use that for bit fields.
+    pub(crate) fn int_offset(self) -> u32 {
+        self.word(0) >> 16 & 0xff
+    }
+
+    /// The type and the number of the elements of an array.
+    pub(crate) fn array(self) -> Option<(u32, u32)> {
+        (self.kind == ARRAY).then(|| (self.word(0), self.word(2)))
+    }
+
+    /// The linkage of a variable or function: 0 static, 1 global, 2 extern.
+    pub(crate) fn linkage(self) -> u32 {
+        if self.kind == VAR { self.word(0) } else { self.vlen }
+    }
+
+    /// The types of the parameters of a prototype; that of a variadic one is void.
+    pub(crate) fn parameters(self) -> impl Iterator<Item = u32> {
+        let records = if self.kind == FUNC_PROTO { self.rest.as_chunks::<2>().0 } else { &[] };
+        records.iter().map(|[_, of_type]| number(*of_type))
+    }
+
+    fn word(self, index: usize) -> u32 {
+        self.rest.get(index).map_or(0, |word| number(*word))
+    }
 }
 
 impl<'a> Types<'a> {
@@ -89,17 +143,25 @@ impl<'a> Types<'a> {
         let mut rest = words(types);
         while let [name, info, payload, following @ ..] = rest {
             let info = number(*info);
-            let (kind, records) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+            let (kind, vlen) = (info >> 24 & 0x1f, info & 0xffff);
+            let records = vlen as usize;
             let length = match kind {
                 INT | VAR | DECL_TAG => 1,
                 ARRAY => 3,
                 STRUCT | UNION | DATASEC | ENUM64 => 3 * records,
                 ENUM | FUNC_PROTO => 2 * records,
-                PTR | 7 | TYPEDEF | VOLATILE | CONST | RESTRICT | FUNC | FLOAT | TYPE_TAG => 0,
+                PTR | FWD | TYPEDEF | VOLATILE | CONST | RESTRICT | FUNC | FLOAT | TYPE_TAG => 0,
                 _ => return None,
             };
             let (of_type, next) = following.split_at_checked(length)?;
-            all.types.push(Type { name: number(*name), kind, payload: number(*payload), rest: of_type });
+            all.types.push(Type {
+                name: number(*name),
+                kind,
+                kind_flag: info >> 31 != 0,
+                vlen,
+                payload: number(*payload),
+                rest: of_type,
+            });
             rest = next;
         }
         rest.is_empty().then_some(all)
@@ -125,6 +187,45 @@ impl<'a> Types<'a> {
         None
     }
 
+    /// A type without typedefs and qualifiers, and its id; `void` for 0.
+    pub(crate) fn stripped(&self, mut id: u32) -> Option<(u32, Type<'a>)> {
+        for _ in 0..DEPTH_MAX {
+            if id == 0 {
+                return Some((0, Type::VOID));
+            }
+            let found = self.get(id)?;
+            match found.kind {
+                TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG => id = found.payload,
+                _ => return Some((id, found)),
+            }
+        }
+        None
+    }
+
+    /// The names and values of an enum.
+    pub(crate) fn enumerators(&self, of: Type<'a>) -> impl Iterator<Item = (&'a str, i128)> {
+        let (words, is_signed) = (if of.kind == ENUM64 { 3 } else { 2 }, of.kind_flag);
+        let records = if of.is_enum() { of.rest } else { &[] };
+        records.chunks_exact(words).map(move |record| {
+            let low = number(record[1]);
+            let value = match (record.get(2), is_signed) {
+                (None, false) => i128::from(low),
+                (None, true) => i128::from(low as i32),
+                (Some(high), _) => {
+                    let value = u64::from(low) | u64::from(number(*high)) << 32;
+                    if is_signed { i128::from(value as i64) } else { i128::from(value) }
+                }
+            };
+            (self.strings.at(number(record[0])), value)
+        })
+    }
+
+    /// What a section of data has: variables, and functions that are declared in it, with their types.
+    pub(crate) fn section_entries(&self, section: &str) -> impl Iterator<Item = Type<'a>> {
+        let records = self.section(section).map(|of| of.rest.as_chunks::<3>().0).unwrap_or_default();
+        records.iter().filter_map(|[entry, ..]| self.get(number(*entry)))
+    }
+
     /// How many bytes a value takes.
     pub(crate) fn size(&self, mut id: u32) -> Option<u32> {
         let mut count = 1u32;
@@ -143,6 +244,43 @@ impl<'a> Types<'a> {
         None
     }
 
+    /// A type as C writes it, without typedefs and qualifiers: `unsigned int`, `char[16]`, `struct task_struct *`.
+    pub(crate) fn describe(&self, id: u32) -> String {
+        let (mut id, mut suffix) = (id, String::new());
+        for _ in 0..DEPTH_MAX {
+            let Some((_, of)) = self.stripped(id) else { break };
+            let tag = match of.kind {
+                PTR => {
+                    suffix.insert(0, '*');
+                    id = of.payload;
+                    continue;
+                }
+                ARRAY => {
+                    suffix.push_str(&format!("[{}]", of.word(2)));
+                    id = of.word(0);
+                    continue;
+                }
+                VOID => return format!("void{suffix}"),
+                FUNC_PROTO => return format!("a function{suffix}"),
+                STRUCT => "struct ",
+                UNION => "union ",
+                FWD => {
+                    if of.kind_flag {
+                        "union "
+                    } else {
+                        "struct "
+                    }
+                }
+                ENUM | ENUM64 => "enum ",
+                _ => "",
+            };
+            let name = self.name(of);
+            let name = if name.is_empty() { "(without a name)" } else { name };
+            return format!("{tag}{name}{suffix}");
+        }
+        "an unknown type".to_owned()
+    }
+
     /// The struct of this name.
     pub(crate) fn structure(&self, name: &str) -> Option<Type<'a>> {
         self.types.iter().copied().find(|of| of.kind == STRUCT && self.strings.is_at(of.name, name))
@@ -153,9 +291,24 @@ impl<'a> Types<'a> {
         (array.kind == ARRAY).then(|| number(array.rest[2]))
     }
 
+    /// The type of the elements of an array.
+    pub(crate) fn element(&self, array: Type<'a>) -> Option<u32> {
+        (array.kind == ARRAY).then(|| number(array.rest[0]))
+    }
+
     /// How many members a struct has, or how many records of another kind follow a type.
     pub(crate) fn member_count(&self, of: Type<'a>) -> usize {
         of.rest.len() / 3
+    }
+
+    /// The words of each record that follows a type, and whether the first one is a name; no words if there are no records.
+    pub(crate) fn record_words(&self, of: Type<'a>) -> (usize, bool) {
+        match of.kind {
+            STRUCT | UNION | ENUM64 => (3, true),
+            ENUM | FUNC_PROTO => (2, true),
+            DATASEC => (3, false),
+            _ => (0, false),
+        }
     }
 
     pub(crate) fn members(&self, of: Type<'a>) -> impl Iterator<Item = Member<'a>> {
@@ -167,14 +320,20 @@ impl<'a> Types<'a> {
         })
     }
 
+    /// The section of this name.
+    pub(crate) fn section(&self, name: &str) -> Option<Type<'a>> {
+        self.types.iter().copied().find(|of| of.kind == DATASEC && self.strings.is_at(of.name, name))
+    }
+
+    /// All types with their numbers.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, Type<'a>)> {
+        (1..).zip(self.types.iter().copied())
+    }
+
     /// The variables of a section, with their types.
     pub(crate) fn variables(&self, section: &str) -> impl Iterator<Item = (&'a str, u32)> {
-        let section = self.types.iter().find(|of| of.kind == DATASEC && self.name(**of) == section);
-        let records = section.map(|of| of.rest.as_chunks::<3>().0).unwrap_or_default();
-        records.iter().filter_map(|[variable, ..]| {
-            let variable = self.get(number(*variable)).filter(|of| of.kind == VAR)?;
-            Some((self.name(variable), variable.payload))
-        })
+        let variables = self.section_entries(section).filter(|of| of.kind == VAR);
+        variables.map(|variable| (self.name(variable), variable.payload))
     }
 }
 

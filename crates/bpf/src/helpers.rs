@@ -66,12 +66,22 @@ pub enum ArgType {
     ConstAllocSizeOrZero,
     /// `ARG_PTR_TO_RINGBUF_MEM | OBJ_RELEASE`
     RingbufMem,
+    /// `ARG_PTR_TO_SPIN_LOCK`
+    SpinLock,
     /// `ARG_PTR_TO_FUNC`
     Func,
     /// `ARG_PTR_TO_STACK | PTR_MAYBE_NULL`
     StackOrNull,
     /// `ARG_PTR_TO_CONST_STR`
     ConstStr,
+    /// `ARG_ANYTHING` that is an address: the helper reads what is there, and fails if nothing is (`const void *unsafe_ptr`).
+    UnsafePtr,
+    /// `ARG_PTR_TO_DYNPTR | MEM_RDONLY`: initialized, of any type.
+    Dynptr,
+    /// `ARG_PTR_TO_DYNPTR | MEM_UNINIT | MEM_WRITE`: 16 bytes of stack, in which the helper makes one.
+    UninitDynptr,
+    /// `ARG_PTR_TO_DYNPTR | DYNPTR_TYPE_RINGBUF | OBJ_RELEASE`
+    RingbufDynptr,
 }
 
 /// What a helper returns: `enum bpf_return_type`.
@@ -87,6 +97,10 @@ pub enum ReturnType {
     MapValueOrNull,
     /// `RET_PTR_TO_RINGBUF_MEM_OR_NULL`
     RingbufMemOrNull,
+    /// `RET_PTR_TO_BTF_ID_TRUSTED`, a `struct task_struct`.
+    Task,
+    /// `RET_PTR_TO_DYNPTR_MEM_OR_NULL`, as many bytes as the argument of type [`ArgType::ConstAllocSizeOrZero`] says.
+    DynptrMemOrNull,
 }
 
 macro_rules! helpers {
@@ -138,7 +152,7 @@ helpers! {
     GET_CGROUP_CLASSID = 17 "bpf_get_cgroup_classid" since 6 1 () -> Integer,
     PERF_EVENT_READ = 22 "bpf_perf_event_read",
     PERF_EVENT_OUTPUT = 25 "bpf_perf_event_output" since 5 8 gpl (Ctx, ConstMapPtr, Anything, Mem, ConstSizeOrZero) -> Integer,
-    GET_CURRENT_TASK = 35 "bpf_get_current_task",
+    GET_CURRENT_TASK = 35 "bpf_get_current_task" since 5 8 gpl () -> Integer,
     CURRENT_TASK_UNDER_CGROUP = 37 "bpf_current_task_under_cgroup" since 6 12 (ConstMapPtr, Anything) -> Integer,
     GET_NUMA_NODE_ID = 42 "bpf_get_numa_node_id" since 5 8 () -> Integer,
     PERF_EVENT_READ_VALUE = 55 "bpf_perf_event_read_value",
@@ -147,8 +161,8 @@ helpers! {
     MAP_PUSH_ELEM = 87 "bpf_map_push_elem" since 5 2 (ConstMapPtr, MapValue, Anything) -> Integer,
     MAP_POP_ELEM = 88 "bpf_map_pop_elem" since 5 2 (ConstMapPtr, UninitMapValue) -> Integer,
     MAP_PEEK_ELEM = 89 "bpf_map_peek_elem" since 5 2 (ConstMapPtr, UninitMapValue) -> Integer,
-    SPIN_LOCK = 93 "bpf_spin_lock",
-    SPIN_UNLOCK = 94 "bpf_spin_unlock",
+    SPIN_LOCK = 93 "bpf_spin_lock" since 5 8 (SpinLock) -> Void,
+    SPIN_UNLOCK = 94 "bpf_spin_unlock" since 5 8 (SpinLock) -> Void,
     SYSCTL_GET_NAME = 101 "bpf_sysctl_get_name" since 5 2 (Ctx, WritableMem, ConstSize, Anything) -> Integer,
     SYSCTL_GET_CURRENT_VALUE = 102 "bpf_sysctl_get_current_value" since 5 2 (Ctx, UninitMem, ConstSize) -> Integer,
     SYSCTL_GET_NEW_VALUE = 103 "bpf_sysctl_get_new_value" since 5 2 (Ctx, UninitMem, ConstSize) -> Integer,
@@ -156,13 +170,13 @@ helpers! {
     STRTOL = 105 "bpf_strtol" since 5 2 (Mem, ConstSize, Anything, UninitLong) -> Integer,
     STRTOUL = 106 "bpf_strtoul" since 5 2 (Mem, ConstSize, Anything, UninitLong) -> Integer,
     SEND_SIGNAL = 109 "bpf_send_signal" since 6 16 (Anything) -> Integer,
-    PROBE_READ_USER = 112 "bpf_probe_read_user",
-    PROBE_READ_KERNEL = 113 "bpf_probe_read_kernel",
-    PROBE_READ_USER_STR = 114 "bpf_probe_read_user_str",
-    PROBE_READ_KERNEL_STR = 115 "bpf_probe_read_kernel_str",
+    PROBE_READ_USER = 112 "bpf_probe_read_user" since 5 8 gpl (UninitMem, ConstSizeOrZero, UnsafePtr) -> Integer,
+    PROBE_READ_KERNEL = 113 "bpf_probe_read_kernel" since 5 8 gpl (UninitMem, ConstSizeOrZero, UnsafePtr) -> Integer,
+    PROBE_READ_USER_STR = 114 "bpf_probe_read_user_str" since 5 8 gpl (UninitMem, ConstSizeOrZero, UnsafePtr) -> Integer,
+    PROBE_READ_KERNEL_STR = 115 "bpf_probe_read_kernel_str" since 5 8 gpl (UninitMem, ConstSizeOrZero, UnsafePtr) -> Integer,
     SEND_SIGNAL_THREAD = 117 "bpf_send_signal_thread" since 6 16 (Anything) -> Integer,
     JIFFIES64 = 118 "bpf_jiffies64" since 5 8 () -> Integer,
-    GET_NS_CURRENT_PID_TGID = 120 "bpf_get_ns_current_pid_tgid",
+    GET_NS_CURRENT_PID_TGID = 120 "bpf_get_ns_current_pid_tgid" since 6 10 (Anything, Anything, UninitMem, ConstSize) -> Integer,
     GET_CURRENT_ANCESTOR_CGROUP_ID = 123 "bpf_get_current_ancestor_cgroup_id" since 6 1 (Anything) -> Integer,
     KTIME_GET_BOOT_NS = 125 "bpf_ktime_get_boot_ns" since 5 8 () -> Integer,
     RINGBUF_OUTPUT = 130 "bpf_ringbuf_output" since 5 8 (ConstMapPtr, Mem, ConstSizeOrZero, Anything) -> Integer,
@@ -177,7 +191,7 @@ helpers! {
     THIS_CPU_PTR = 154 "bpf_this_cpu_ptr",
     TASK_STORAGE_GET = 156 "bpf_task_storage_get",
     TASK_STORAGE_DELETE = 157 "bpf_task_storage_delete",
-    GET_CURRENT_TASK_BTF = 158 "bpf_get_current_task_btf",
+    GET_CURRENT_TASK_BTF = 158 "bpf_get_current_task_btf" since 5 15 gpl () -> Task,
     KTIME_GET_COARSE_NS = 160 "bpf_ktime_get_coarse_ns" since 5 11 () -> Integer,
     FOR_EACH_MAP_ELEM = 164 "bpf_for_each_map_elem" since 5 13 (ConstMapPtr, Func, StackOrNull, Anything) -> Integer,
     SNPRINTF = 165 "bpf_snprintf" since 5 13 gpl (WritableMemOrNull, ConstSizeOrZero, ConstStr, MemOrNull, ConstSizeOrZero) -> Integer,
@@ -196,13 +210,13 @@ helpers! {
     COPY_FROM_USER_TASK = 191 "bpf_copy_from_user_task",
     KPTR_XCHG = 194 "bpf_kptr_xchg",
     MAP_LOOKUP_PERCPU_ELEM = 195 "bpf_map_lookup_percpu_elem" since 5 19 (ConstMapPtr, MapKey, Anything) -> MapValueOrNull,
-    DYNPTR_FROM_MEM = 197 "bpf_dynptr_from_mem",
-    RINGBUF_RESERVE_DYNPTR = 198 "bpf_ringbuf_reserve_dynptr",
-    RINGBUF_SUBMIT_DYNPTR = 199 "bpf_ringbuf_submit_dynptr",
-    RINGBUF_DISCARD_DYNPTR = 200 "bpf_ringbuf_discard_dynptr",
-    DYNPTR_READ = 201 "bpf_dynptr_read",
-    DYNPTR_WRITE = 202 "bpf_dynptr_write",
-    DYNPTR_DATA = 203 "bpf_dynptr_data",
+    DYNPTR_FROM_MEM = 197 "bpf_dynptr_from_mem" since 5 19 (UninitMem, ConstSizeOrZero, Anything, UninitDynptr) -> Integer,
+    RINGBUF_RESERVE_DYNPTR = 198 "bpf_ringbuf_reserve_dynptr" since 5 19 (ConstMapPtr, Anything, Anything, UninitDynptr) -> Integer,
+    RINGBUF_SUBMIT_DYNPTR = 199 "bpf_ringbuf_submit_dynptr" since 5 19 (RingbufDynptr, Anything) -> Void,
+    RINGBUF_DISCARD_DYNPTR = 200 "bpf_ringbuf_discard_dynptr" since 5 19 (RingbufDynptr, Anything) -> Void,
+    DYNPTR_READ = 201 "bpf_dynptr_read" since 5 19 (UninitMem, ConstSizeOrZero, Dynptr, Anything, Anything) -> Integer,
+    DYNPTR_WRITE = 202 "bpf_dynptr_write" since 5 19 (Dynptr, Anything, Mem, ConstSizeOrZero, Anything) -> Integer,
+    DYNPTR_DATA = 203 "bpf_dynptr_data" since 5 19 (Dynptr, Anything, ConstAllocSizeOrZero) -> DynptrMemOrNull,
     KTIME_GET_TAI_NS = 208 "bpf_ktime_get_tai_ns" since 6 1 () -> Integer,
     USER_RINGBUF_DRAIN = 209 "bpf_user_ringbuf_drain",
     CGRP_STORAGE_GET = 210 "bpf_cgrp_storage_get",

@@ -67,11 +67,15 @@ mod imm64;
 mod insn;
 mod isa;
 mod layout;
+mod map_btf;
+mod map_def;
+mod map_kind;
 mod object;
 pub mod opcode;
 mod operation;
 mod program;
 mod set_new_value;
+mod struct_def;
 mod struct_layouts;
 pub mod uapi;
 
@@ -83,10 +87,17 @@ pub use helpers::{ArgType, FuncProto, Helper, ReturnType, helper_ids};
 pub use imm64::Imm64;
 pub use insn::{DecodeError, Insn, decode, encode};
 pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
-pub use object::{Object, ObjectError, ObjectProgram, ObjectVariable, WriteError, write_object};
+pub use map_btf::{MapBtf, SpecialField};
+pub use map_def::MapDef;
+pub use map_kind::{MapKind, MapSupport};
+pub use object::{
+    KernelSymbol, Object, ObjectError, ObjectProgram, ObjectVariable, TargetKernel, WriteError, write_object,
+};
 pub use operation::{Callee, Operation};
 pub use program::{
-    Code, Function, LineEntry, LineTable, MapDef, MapKind, MapReference, Program, Relocation, TailCall,
+    Code, Function, InnerMap, LineEntry, LineTable, MapReference, Program, Relocation, TailCall, Unresolved,
+    UnresolvedReason,
 };
 pub use set_new_value::{emit_length_check, emit_set_new_value};
+pub use struct_def::{MemberDef, MemberType, StructDef, struct_btf};
 pub use struct_layouts::{LayoutError, StructLayouts};

@@ -17,19 +17,31 @@
 //! ```
 //!
 //! Supported are any number of programs (`SEC("cgroup/sysctl")`), static and global functions, callbacks; global variables
-//! in `.data`, `.bss` and `.rodata`, with their suffixes; maps in `.maps` and in `maps`, program arrays with initial
-//! contents; the license; and source lines from BTF. Extracting a program that needs anything else is an error that names
-//! it: functions and variables of the kernel (kfuncs, ksyms, kconfig), maps of maps, maps that are pinned by name, types
-//! whose layout is the kernel's (CO-RE), other than the context.
+//! in `.data`, `.bss` and `.rodata`, with their suffixes; maps in `.maps` and in `maps`, with the types of their keys and
+//! values; arrays of programs, and arrays and hashes of maps, with initial contents; maps that are pinned by name; the license;
+//! and source lines from BTF. Programs are linked for a [`TargetKernel`]: with the layout of its types (CO-RE), its
+//! configuration (kconfig), its functions and variables (kfuncs and ksyms). Variables can be [set](Object::set) before.
+//! Extracting a program that needs anything else is an error that names it.
 //!
 //! No input makes it panic, and the time is bounded by the length of the input.
 
+mod core_compat;
+mod core_relocations;
+mod core_spec;
+mod core_values;
 mod debug_info;
 mod elf;
 mod error;
+mod externs;
 mod functions;
+mod kconfig;
 mod link;
+mod link_env;
+mod map_definition;
+mod map_types;
 mod maps;
+mod target_kernel;
+mod variables;
 mod write;
 mod write_btf;
 
@@ -40,8 +52,11 @@ use crate::uapi::BPF_CGROUP_SYSCTL;
 use debug_info::DebugInfo;
 use elf::{Elf, Role};
 pub use error::ObjectError;
+use externs::Extern;
 use functions::Function;
 use maps::Map;
+use target_kernel::NoKernel;
+pub use target_kernel::{KernelSymbol, TargetKernel};
 pub use write::{WriteError, write_object};
 
 use crate::Program;
@@ -58,8 +73,9 @@ pub struct Object {
     functions: Vec<Function>,
     maps: Vec<Map>,
     variables: Vec<ObjectVariable>,
-    /// Those of `.BTF`.
-    strings: Vec<u8>,
+    externs: Vec<Extern>,
+    /// The section `.BTF`, which was read; empty if there is none.
+    btf: Vec<u8>,
 }
 
 /// A program in an [`Object`].
@@ -103,13 +119,15 @@ impl Object {
     pub fn read(bytes: &[u8]) -> Result<Self, ObjectError> {
         let elf = Elf::read(bytes)?;
         let damaged = || ObjectError::damaged("the section .BTF is cut short or of an unknown version");
-        let types = elf.section(Role::Btf).map(|section| Types::read(section.data).ok_or_else(damaged));
+        let btf = elf.section(Role::Btf);
+        let types = btf.map(|section| Types::read(section.data).ok_or_else(damaged));
         let types = types.transpose()?.unwrap_or_default();
         let debug = elf.section(Role::BtfExt).map(|section| DebugInfo::read(section.data, &types));
         let debug = debug.transpose()?.unwrap_or_default();
+        let externs = externs::read(&elf, &types);
         let mut maps = maps::read(&elf, &types)?;
-        let (functions, addresses) = functions::read(&elf, &types, &debug, &maps)?;
-        maps::resolve_programs(&elf, &mut maps, &addresses);
+        let (functions, addresses) = functions::read(&elf, &debug, &maps, &externs)?;
+        maps::resolve_values(&elf, &mut maps, &addresses);
         let license = elf.section(Role::License).map(|section| section.data).unwrap_or_default();
         let license = license.split(|byte| *byte == 0).next().unwrap_or_default();
         let mains: Vec<usize> = (0..functions.len()).filter(|&index| functions[index].is_program).collect();
@@ -126,7 +144,8 @@ impl Object {
             functions,
             maps,
             variables: maps::data_variables(&elf),
-            strings: types.strings.0.to_vec(),
+            externs,
+            btf: btf.map(|section| section.data.to_vec()).unwrap_or_default(),
         })
     }
 
@@ -145,7 +164,8 @@ impl Object {
         &self.license
     }
 
-    /// Extracts the program `name`; without a name, the only one for this hook.
+    /// Extracts the program `name`; without a name, the only one for this hook. It must not depend on the kernel, except for the
+    /// context: [`program_for`](Self::program_for) links one that does.
     ///
     /// The program's maps are those that it uses, and every section of read-only data.
     ///
@@ -155,11 +175,27 @@ impl Object {
     /// [`NoSuchProgram`](ObjectError::NoSuchProgram), [`OtherHook`](ObjectError::OtherHook),
     /// [`Unsupported`](ObjectError::Unsupported).
     pub fn program(&self, name: Option<&str>) -> Result<Program, ObjectError> {
+        self.program_for(name, &NoKernel)
+    }
+
+    /// The same, linked for a kernel: relocated to the layout of its types (CO-RE), with its configuration (kconfig), and
+    /// with its functions and variables (kfuncs and ksyms).
+    ///
+    /// Instructions that need a field or a weak function that this kernel lacks are [`Program::unresolved`].
+    ///
+    /// # Errors
+    ///
+    /// As [`program`](Self::program).
+    pub fn program_for(&self, name: Option<&str>, kernel: &dyn TargetKernel) -> Result<Program, ObjectError> {
         let chosen = match name {
             Some(name) => self.named(name)?,
             None => self.only()?,
         };
-        link::program(self, self.mains[chosen])
+        link::program(self, self.mains[chosen], kernel)
+    }
+
+    fn types(&self) -> Types<'_> {
+        Types::read(&self.btf).unwrap_or_default()
     }
 
     fn named(&self, name: &str) -> Result<usize, ObjectError> {

@@ -72,6 +72,9 @@ pub const BPF_NOEXIST: u64 = 1;
 /// A flag for updates of maps: replace the entry. include/uapi/linux/bpf.h.
 pub const BPF_EXIST: u64 = 2;
 
+/// A flag for updates of maps: hold the lock in the value. include/uapi/linux/bpf.h.
+pub const BPF_F_LOCK: u64 = 4;
+
 /// Bytes before each record of a ring buffer: include/uapi/linux/bpf.h.
 pub const BPF_RINGBUF_HDR_SZ: u64 = 8;
 

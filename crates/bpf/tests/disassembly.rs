@@ -101,7 +101,7 @@ fn a_listing_shows_functions_lines_maps_and_where_jumps_go() {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     });
     let expected = "\
 web_tier:

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use knobgate::{AttachmentError, Attachments, CompiledPolicy, ObjectOrigin};
 use knobgate_bpf::{Object, ObjectError, Program};
-use knobgate_kernel::{AttachmentName, Hierarchy, LoadOptions, LoadedProgram, load};
+use knobgate_kernel::{AttachmentName, Hierarchy, LoadOptions, LoadedProgram, RunningKernel, load};
 use knobgate_policy::{Mode, PolicyFile};
 
 use crate::deciding_hook::DecidingHook;
@@ -30,6 +30,19 @@ pub(crate) struct ProgramSourceArgs {
     /// The program in the object; not needed if it has only one for this hook
     #[arg(long, value_name = "NAME", requires = "object", conflicts_with = "policy")]
     program: Option<String>,
+    /// What a variable of the object starts with, also a constant one (`const volatile`); may be repeated
+    ///
+    /// VALUE is a number, true or false, the name of a value of an enum, or a text for an array of char; for another array its
+    /// elements with commas between them; for anything else `hex:` and two digits for each byte.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment, requires = "object", conflicts_with = "policy")]
+    set: Vec<(String, String)>,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write the name of a variable, =, and its value, as in limit=100".to_owned()),
+    }
 }
 
 /// A policy without errors, or a program.
@@ -47,7 +60,9 @@ impl ProgramSourceArgs {
     /// [`Failure::Bad`] if it is not an object or its program cannot be used.
     pub(crate) fn read(&self, output: &Output) -> Result<ProgramSource, Failure> {
         match &self.object {
-            Some(path) => program_of(&read_object(path)?, path, self.program.as_deref()),
+            Some(path) => {
+                program_of(&self.read_object(path)?, path, self.program.as_deref(), &RunningKernel::default())
+            }
             None => self.read_policy(output),
         }
     }
@@ -58,15 +73,16 @@ impl ProgramSourceArgs {
     /// As [`read`](Self::read).
     pub(crate) fn read_all(&self, output: &Output) -> Result<Vec<ProgramSource>, Failure> {
         let Some(path) = &self.object else { return Ok(vec![self.read_policy(output)?]) };
-        let object = read_object(path)?;
+        let object = self.read_object(path)?;
+        let kernel = RunningKernel::default();
         let for_this_hook = object.programs().iter().filter(|program| program.expected_attach_type.is_some());
         let names: Vec<_> = for_this_hook.map(|program| program.name.as_str()).collect();
         if self.program.is_some() || names.is_empty() {
-            return Ok(vec![program_of(&object, path, self.program.as_deref())?]);
+            return Ok(vec![program_of(&object, path, self.program.as_deref(), &kernel)?]);
         }
         let mut bytes = 0;
         let programs = names.into_iter().map(|name| {
-            let program = program_of(&object, path, Some(name))?;
+            let program = program_of(&object, path, Some(name), &kernel)?;
             if let ProgramSource::Object { program, .. } = &program {
                 bytes += program.bytes();
             }
@@ -80,6 +96,17 @@ impl ProgramSourceArgs {
             Ok(program)
         });
         programs.collect()
+    }
+
+    /// The object, with its variables set.
+    fn read_object(&self, path: &Path) -> Result<Object, Failure> {
+        let mut object = read_object(path)?;
+        for (name, value) in &self.set {
+            object.set(name, value).map_err(|error| {
+                Failure::usage(format!("cannot set a variable of {}", path.display())).because(error)
+            })?;
+        }
+        Ok(object)
     }
 
     fn read_policy(&self, output: &Output) -> Result<ProgramSource, Failure> {
@@ -96,9 +123,14 @@ fn read_object(path: &Path) -> Result<Object, Failure> {
         .map_err(|error| Failure::bad(format!("cannot take a program from {place}")).because(error))
 }
 
-fn program_of(object: &Object, path: &Path, name: Option<&str>) -> Result<ProgramSource, Failure> {
+fn program_of(
+    object: &Object,
+    path: &Path,
+    name: Option<&str>,
+    kernel: &RunningKernel,
+) -> Result<ProgramSource, Failure> {
     let place = path.display();
-    let program = object.program(name).map_err(|error| match error {
+    let program = object.program_for(name, kernel).map_err(|error| match error {
         ObjectError::WhichProgram { .. } => {
             Failure::usage(format!("cannot choose a program of {place}; say --program NAME")).because(error)
         }

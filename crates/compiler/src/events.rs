@@ -234,7 +234,7 @@ pub(crate) fn map(name: &str, kind: MapKind, key_size: u32, value_size: u32, max
         flags: if kind == MapKind::Hash { BPF_F_NO_PREALLOC } else { 0 },
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

@@ -9,8 +9,8 @@ use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::process::ProcessEntry;
 use crate::{
-    AccessMode, CgroupStorage, Coverage, Errno, HookProgram, Invocation, Knobs, OpenFile, Process, ProcessId,
-    Profile, ProgramFault, WritesStrict,
+    AccessMode, CgroupStorage, Coverage, Errno, HookProgram, Invocation, Knobs, Map, ModelKernel, OpenFile,
+    Process, ProcessId, Profile, ProgramFault, Task, WritesStrict,
 };
 
 /// A kernel, as far as this hook is concerned.
@@ -22,10 +22,14 @@ pub struct Hook {
     /// The content of the kernel's memory after a replaced value, on kernels that do not terminate it. Handlers that parse
     /// C strings read it.
     pub stale_byte: u8,
+    /// What the programs of objects are linked for; with options of its configuration if a program reads some (kconfig).
+    pub kernel: ModelKernel,
     pub(crate) profile: Profile,
     pub(crate) cgroups: Cgroups,
     pub(crate) programs: Vec<Arc<dyn HookProgram>>,
     pub(crate) processes: BTreeMap<ProcessId, ProcessEntry>,
+    /// The maps that are pinned by name.
+    pub(crate) pinned_maps: BTreeMap<String, Map>,
 }
 
 impl Default for Hook {
@@ -42,10 +46,12 @@ impl Hook {
             knobs,
             writes_strict: WritesStrict::default(),
             stale_byte: b'#',
+            kernel: ModelKernel::new(profile),
             profile,
             cgroups: Cgroups::new(profile),
             programs: Vec::new(),
             processes: BTreeMap::new(),
+            pinned_maps: BTreeMap::new(),
         }
     }
 
@@ -146,7 +152,8 @@ impl Hook {
         if process.task.pid == 0 {
             (process.task.pid, process.task.tgid) = (id.0, id.0);
         }
-        process.task.cgroups = self.ids_down_to(cgroup)?;
+        process.effective_ids();
+        self.place(&mut process.task, cgroup)?;
         self.processes.insert(id, ProcessEntry { process, cgroup });
         Ok(id)
     }
@@ -157,11 +164,21 @@ impl Hook {
     ///
     /// `ENOENT`: the cgroup was removed. `ESRCH`: the process has ended.
     pub fn move_process(&mut self, process: ProcessId, cgroup: CgroupId) -> Result<(), Errno> {
-        let cgroups = self.ids_down_to(cgroup)?;
+        let mut task = self.processes.get(&process).ok_or(Errno::ESRCH)?.process.task.clone();
+        self.place(&mut task, cgroup)?;
         let entry = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
         entry.cgroup = cgroup;
-        entry.process.task.cgroups = cgroups;
+        entry.process.task = task;
         Ok(())
+    }
+
+    /// A process as it is now, such as to start another one as its child (`Process::parent`).
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH`: it has ended.
+    pub fn process(&self, process: ProcessId) -> Result<&Process, Errno> {
+        Ok(&self.processes.get(&process).ok_or(Errno::ESRCH)?.process)
     }
 
     /// Changes a process: its credentials, or the name of its task.
@@ -175,9 +192,10 @@ impl Hook {
         change: impl FnOnce(&mut Process),
     ) -> Result<(), Errno> {
         let entry = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
-        let cgroups = entry.process.task.cgroups.clone();
+        let Task { cgroups, cgroup_names, .. } = entry.process.task.clone();
         change(&mut entry.process);
-        entry.process.task.cgroups = cgroups;
+        entry.process.effective_ids();
+        (entry.process.task.cgroups, entry.process.task.cgroup_names) = (cgroups, cgroup_names);
         Ok(())
     }
 
@@ -186,11 +204,14 @@ impl Hook {
         self.processes.remove(&process);
     }
 
-    fn ids_down_to(&self, cgroup: CgroupId) -> Result<Vec<u64>, Errno> {
+    /// Tells a task the cgroups from the root down to its own.
+    fn place(&self, task: &mut Task, cgroup: CgroupId) -> Result<(), Errno> {
         self.cgroups.get(cgroup)?;
-        let mut ids: Vec<u64> = self.cgroups.upwards(cgroup).map(|(id, _)| id.number()).collect();
-        ids.reverse();
-        Ok(ids)
+        let mut all: Vec<_> = self.cgroups.upwards(cgroup).collect();
+        all.reverse();
+        task.cgroups = all.iter().map(|(id, _)| id.number()).collect();
+        task.cgroup_names = all.iter().map(|(_, cgroup)| cgroup.name.clone()).collect();
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! One access, as programs see it: `struct bpf_sysctl_kern` in include/linux/filter.h, and the task.
 
-use crate::{CgroupStorage, Profile};
+use crate::{CgroupStorage, Namespaces, Profile};
 
 /// The size of the buffers of current and new values (`PAGE_SIZE`).
 pub const VALUE_BYTES: usize = 4096;
@@ -101,23 +101,37 @@ pub struct SentSignal {
     pub to_thread: bool,
 }
 
-/// A task.
+/// A task, as programs see it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Task {
     /// Process (thread group) id.
     pub tgid: u32,
     /// Thread id.
     pub pid: u32,
+    /// Both, process id first, in the task's own pid namespace. `None`: the same there.
+    pub ns_ids: Option<(u32, u32)>,
     /// Real user id in the initial user namespace.
     pub uid: u32,
     /// Real group id in the initial user namespace.
     pub gid: u32,
+    /// Effective user id; `None`: the real one. The hook takes it from the [`Credentials`](crate::Credentials).
+    pub euid: Option<u32>,
+    /// Effective group id; `None`: the real one. The hook takes it from the [`Credentials`](crate::Credentials).
+    pub egid: Option<u32>,
     /// Name; at most 15 bytes.
     pub comm: Vec<u8>,
+    /// When it was started, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub start_time: u64,
+    /// The process that it belongs to; `None`: the kernel's own task of pid 0.
+    pub parent: Option<Box<Task>>,
+    /// The namespaces that it is in.
+    pub namespaces: Namespaces,
     /// The class of its packets (`net_cls.classid`, of cgroup v1).
     pub classid: u32,
     /// The ids of its cgroup and all that cgroup's ancestors, from the root down.
     pub cgroups: Vec<u64>,
+    /// The names of the same cgroups; that of the root is empty.
+    pub cgroup_names: Vec<String>,
 }
 
 #[cfg(test)]

@@ -41,13 +41,14 @@ impl Hook {
     /// none ([`Error::Object`]).
     pub fn attach_object(&mut self, cgroup: CgroupId, object: &[u8]) -> Result<LoadedObject, Error> {
         let object = Object::read(object)?;
-        let name = object.program(None)?.name;
+        let name = object.program_for(None, &self.kernel)?.name;
         let loaded = self.load_programs(&object)?;
         self.attach_program(cgroup, &loaded, &name)?;
         Ok(loaded)
     }
 
-    /// Loads all programs for this hook in an object, from the bytes of its file. They share the object's maps.
+    /// Loads all programs for this hook in an object, from the bytes of its file. They share the object's maps; maps that are
+    /// pinned by name (`LIBBPF_PIN_BY_NAME`) they share with all objects of this hook.
     ///
     /// # Errors
     ///
@@ -74,28 +75,61 @@ impl Hook {
             .map_err(|errno| Error::Attach { program: name.to_owned(), errno })
     }
 
-    fn load_programs(&mut self, object: &Object) -> Result<LoadedObject, Error> {
+    /// The same, from an object that was read before. This way, its variables can be set before they are constant:
+    ///
+    /// ```
+    /// use knobgate_hook::prelude::*;
+    ///
+    /// let mut object = Object::read(include_bytes!("../../../examples/objects/settings.bpf.o"))?;
+    /// object.set("enabled", "true")?;
+    /// object.set("mode", "ENFORCE")?;
+    ///
+    /// let mut hook = Hook::default();
+    /// let service = hook.create_cgroup(hook.root(), "web.service")?;
+    /// let settings = hook.load_programs(&object)?;
+    /// hook.attach_program(service, &settings, "settings")?;
+    /// let process = hook.spawn(service, Process::default())?;
+    /// assert_eq!(hook.write_sysctl(process, "kernel.domainname", "x")?, Denied(Errno::EPERM));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`load_object`](Self::load_object).
+    pub fn load_programs(&mut self, object: &Object) -> Result<LoadedObject, Error> {
         let options = LoadOptions::default();
         let mut loaded =
             LoadedObject { programs: BTreeMap::new(), maps: BTreeMap::new(), variables: Vec::new() };
         for entry in object.programs().iter().filter(|program| program.expected_attach_type.is_some()) {
-            let program = object.program(Some(&entry.name))?;
+            let mut program = object.program_for(Some(&entry.name), &self.kernel)?;
+            let lines = program.lines.clone();
             let rejected = |rejection: Rejection| Error::Rejected {
                 kernel: self.profile.name,
                 program: entry.name.clone(),
-                line: rejection.insn().and_then(|insn| source_line(&program.lines, insn)),
+                line: rejection.insn().and_then(|insn| source_line(&lines, insn)),
                 rejection,
             };
-            let mut maps = Vec::new();
+            let (mut maps, mut are_new) = (Vec::new(), Vec::new());
             for (index, def) in program.maps.iter().enumerate() {
-                let map = match loaded.maps.get(&def.name) {
-                    Some(map) => map.clone(),
+                let pinned = self.pinned_maps.get(&def.name).filter(|_| def.pinned_by_name);
+                let known = loaded.maps.get(&def.name).or(pinned).cloned();
+                // What was there before keeps its contents.
+                are_new.push(known.is_none());
+                let map = match known {
+                    Some(map) => map,
                     None => Map::with_cpus(def, options.cpus)
                         .map_err(|error| rejected(Rejection::Map { index, name: def.name.clone(), error }))?,
                 };
+                if let Some(differences) = def.differences(map.def()).filter(|_| def.pinned_by_name) {
+                    return Err(rejected(Rejection::PinnedMap { name: def.name.clone(), differences }));
+                }
+                if def.pinned_by_name {
+                    self.pinned_maps.insert(def.name.clone(), map.clone());
+                }
                 loaded.maps.insert(def.name.clone(), map.clone());
                 maps.push(map);
             }
+            program.inner_maps.retain(|inner| are_new[inner.outer]);
             let program =
                 LoadedProgram::load_with_maps(&program, maps, &self.profile, &options).map_err(rejected)?;
             loaded.programs.insert(entry.name.clone(), self.load(program));

@@ -8,6 +8,7 @@ mod coverage;
 mod fault;
 mod helpers;
 mod interpreter;
+mod kernel_memory;
 mod loaded_program;
 mod memory;
 mod run;

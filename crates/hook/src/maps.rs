@@ -2,7 +2,7 @@
 //!
 //! A [`Map`] is a handle: its clones are the same map. Programs share a map if they are loaded with the same handle, and
 //! tests can read it. Flags and errors are those of the kernel: kernel/bpf/arraymap.c, hashtab.c, lpm_trie.c,
-//! queue_stack_maps.c, ringbuf.c, local_storage.c.
+//! queue_stack_maps.c, ringbuf.c, local_storage.c, map_in_map.c.
 //!
 //! Two things are simpler than in the kernel. Hash maps order their entries by key, while the kernel's order is random. And
 //! LRU maps evict the least recently used entry, while the kernel gives each CPU a share of the map, and so may evict other
@@ -10,6 +10,7 @@
 
 mod error;
 mod hash;
+mod inner_maps;
 mod memory;
 mod queue;
 mod ring;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use knobgate_bpf::MapDef;
 
-pub use error::{ANY, EXIST, MapError, NOEXIST};
+pub use error::{ANY, EXIST, LOCK, MapError, NOEXIST, NotModelled};
 pub use memory::MapMemory;
 pub use typed::{FromBytes, ToBytes};
 
@@ -92,7 +93,7 @@ impl Map {
     }
 
     /// Sets the value under `key`, which is as [`lookup`](Self::lookup) returns it: `BPF_MAP_UPDATE_ELEM`, with [`ANY`],
-    /// [`NOEXIST`] or [`EXIST`].
+    /// [`NOEXIST`] or [`EXIST`], and also [`LOCK`] if values have a `bpf_spin_lock`, which stays as it is.
     ///
     /// # Errors
     ///
@@ -134,6 +135,38 @@ impl Map {
     /// [`MapError::TooBig`] beyond the end, [`MapError::Invalid`] for another kind of map.
     pub fn set_cgroup(&self, index: u32, cgroup: Option<CgroupId>) -> Result<(), MapError> {
         self.state().set_cgroup(index, cgroup.map(CgroupId::number))
+    }
+
+    /// Puts a map into this array or hash of maps, or another one in its place: `BPF_MAP_UPDATE_ELEM` with a descriptor.
+    /// [`delete`](Self::delete) removes it.
+    ///
+    /// ```
+    /// use knobgate_hook::prelude::*;
+    ///
+    /// let mut hook = Hook::default();
+    /// let nested = hook.attach_object(hook.root(), include_bytes!("../../../examples/objects/nested.bpf.o"))?;
+    /// let (by_kind, writes) = (nested.map("by_kind")?, nested.map("writes")?);
+    /// let other = Map::new(writes.def())?;
+    /// by_kind.put_map(&1_u32.to_le_bytes(), &other)?;
+    ///
+    /// let process = hook.spawn(hook.root(), Process::default())?;
+    /// hook.write_sysctl(process, "kernel.domainname", "one")?;
+    /// assert_eq!(writes.get(1_u32)?, Some(0_u64));
+    /// assert_eq!(other.get(1_u32)?, Some(1_u64));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::Invalid`] for another kind of map, or a map that is not like those that may be in it. [`MapError::TooBig`]
+    /// beyond the end, or if the hash is full.
+    pub fn put_map(&self, key: &[u8], map: &Self) -> Result<(), MapError> {
+        self.state().put_map(key, map)
+    }
+
+    /// The map under `key` of this array or hash of maps. Other maps have none.
+    pub fn inner_map(&self, key: &[u8]) -> Option<Self> {
+        self.state().inner_map(key)
     }
 
     /// Whether both are the same map.

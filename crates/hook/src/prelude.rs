@@ -7,5 +7,6 @@
 pub use crate::Outcome::{self, Denied, Failed, Read, Replaced, Returned, Written};
 pub use crate::maps::{FromBytes, Map, ToBytes};
 pub use crate::{
-    CgroupId, Errno, Error, Hook, Knob, Knobs, LoadedObject, Process, ProcessId, Profile, ProgramId, handler,
+    CgroupId, Errno, Error, Hook, Knob, Knobs, LoadedObject, ModelKernel, Object, Process, ProcessId,
+    Profile, ProgramId, handler,
 };

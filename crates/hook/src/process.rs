@@ -1,6 +1,6 @@
 //! Processes: who accesses knobs, with which credentials, and from which cgroup.
 
-use crate::{CgroupId, Task};
+use crate::{CgroupId, Namespaces, Task};
 
 /// The credentials against which the modes of knobs are checked: effective ids in the initial user namespace. The default
 /// is root.
@@ -36,6 +36,45 @@ impl Process {
     pub fn gid(mut self, gid: u32) -> Self {
         (self.task.gid, self.credentials.egid) = (gid, gid);
         self
+    }
+
+    /// With this process id, which is also the id of its only thread. Otherwise the hook gives it the next free one.
+    #[must_use]
+    pub fn pid(mut self, pid: u32) -> Self {
+        (self.task.tgid, self.task.pid) = (pid, pid);
+        self
+    }
+
+    /// With this parent (`real_parent` of its `task_struct`).
+    ///
+    /// ```
+    /// use knobgate_hook::prelude::*;
+    ///
+    /// let mut hook = Hook::default();
+    /// let service = hook.create_cgroup(hook.root(), "web.service")?;
+    /// let shell = hook.spawn(service, Process::default().pid(700).comm("sh"))?;
+    /// let shell = hook.process(shell)?.clone();
+    /// let nginx = Process::default().comm("nginx").uid(33).parent(shell);
+    /// hook.spawn(service, nginx)?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn parent(mut self, mut parent: Self) -> Self {
+        parent.effective_ids();
+        self.task.parent = Some(Box::new(parent.task));
+        self
+    }
+
+    /// In these namespaces.
+    #[must_use]
+    pub fn namespaces(mut self, namespaces: Namespaces) -> Self {
+        self.task.namespaces = namespaces;
+        self
+    }
+
+    /// Puts the effective ids where programs see them.
+    pub(crate) fn effective_ids(&mut self) {
+        (self.task.euid, self.task.egid) = (Some(self.credentials.euid), Some(self.credentials.egid));
     }
 
     /// With this name (`bpf_get_current_comm`), of which the kernel keeps 15 bytes.

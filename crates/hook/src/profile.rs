@@ -48,6 +48,10 @@ pub struct Profile {
     /// `bpf_map_update_elem` and other map helpers return a zero-extended int (before 6.4): the verifier calls the map's
     /// own functions directly, which returned `int` then.
     pub int_map_results: bool,
+    /// Formats of `bpf_snprintf` and others may have bytes above 127 as text ("bpf: allow UTF-8 literals in
+    /// bpf_bprintf_prepare", 2026). Observed on 6.18.44. The change was posted for other stable kernels as well, so those
+    /// of that time are taken to have it.
+    pub non_ascii_formats: bool,
     /// `file_pos` of the context can be written with an immediate, `BPF_ST` (6.4).
     pub st_ctx: bool,
     /// Atomic operations other than addition (5.12).
@@ -134,6 +138,7 @@ const V5_4: Profile = Profile {
     divisions_followed: false,
     self_comparisons_decided: false,
     int_map_results: true,
+    non_ascii_formats: false,
     st_ctx: false,
     atomics: false,
     isa_v4: false,
@@ -199,6 +204,7 @@ const V6_1_192: Profile = Profile {
     rewrites_are_terminated: true,
     updates_compare_storage: true,
     tcp_rmem_min: 4096,
+    non_ascii_formats: true,
     ..V6_1_170
 };
 
@@ -236,6 +242,7 @@ const V6_12_117: Profile = Profile {
     attach_positions: true,
     updates_find_their_slot: true,
     updates_compare_storage: true,
+    non_ascii_formats: true,
     ..V6_12_94
 };
 

@@ -32,6 +32,6 @@ pub(crate) fn verify(
 ) -> Result<Vec<Step>, Rejection> {
     let code = decode::decode(program, profile, expected_attach_type)?;
     let functions = structure::check(program, &code, profile)?;
-    flow::check(&code, &functions, &effect::VerifierEnv { profile, maps: &program.maps })?;
+    flow::check(&code, &functions, &effect::VerifierEnv::of(program, profile))?;
     Ok(code)
 }

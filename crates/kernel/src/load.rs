@@ -3,16 +3,18 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use knobgate_bpf::uapi::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG};
-use knobgate_bpf::{MapDef, MapKind, Program, TailCall};
+use knobgate_bpf::{InnerMap, MapDef, MapKind, Program, TailCall};
 use rustix::io::Errno;
 
 use crate::capabilities::Capabilities;
 use crate::load_error::LoadError;
 use crate::load_options::LoadOptions;
 use crate::load_request::LoadRequest;
+use crate::loaded_types::LoadedTypes;
 use crate::locked_memory::{self, with_raised_limit};
 use crate::map::{Map, possible_cpus};
 use crate::object::kernel_name;
+use crate::pinned_map::open_or_pin;
 use crate::program::{ProgramFd, has_line_info};
 use crate::sys::bpf::{self, MapSpec};
 use crate::token::BpfToken;
@@ -38,6 +40,8 @@ impl LoadedProgram {
 
 /// Creates the maps of a program, fills them, and loads it, for `BPF_PROG_TYPE_CGROUP_SYSCTL`.
 ///
+/// Maps that are pinned by name are shared with other programs: see [`LoadOptions::pins`]. They stay pinned.
+///
 /// Maps that no instruction refers to are bound to the program, so that they live as long and can be found through it.
 /// Kernels before 5.10 cannot do that; there, such a map lives as long as the [`LoadedProgram`].
 ///
@@ -48,12 +52,45 @@ impl LoadedProgram {
 ///
 /// Every [`LoadError`]. A rejected program is loaded again to get the verifier's log, which the error contains.
 pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, LoadError> {
-    load_with_maps(program, create_maps(program)?, options)
+    let mut types = LoadedTypes::default();
+    let maps = program.maps.iter().map(|def| match def.pinned_by_name {
+        true => open_or_pin(&program.name, def, options.pins.as_ref(), &mut types),
+        false => create_typed(&program.name, def, &mut types).map(ProgramMap::New),
+    });
+    load_with(program, maps.collect::<Result<_, _>>()?, options)
 }
 
-/// Creates the maps that a program defines.
+/// A map of a program that is loaded.
+#[derive(Debug)]
+pub(crate) enum ProgramMap {
+    /// It was created for this program.
+    New(Map),
+    /// It has been there before, with its contents.
+    Pinned(Map),
+}
+
+/// Creates the maps that a program defines. None is pinned.
 pub(crate) fn create_maps(program: &Program) -> Result<Vec<Map>, LoadError> {
-    program.maps.iter().map(|def| create_map(&program.name, def)).collect()
+    let mut types = LoadedTypes::default();
+    program.maps.iter().map(|def| create_typed(&program.name, def, &mut types)).collect()
+}
+
+/// Puts maps into the arrays and hashes of maps that are new.
+pub(crate) fn put_inner_maps(
+    program: &Program,
+    maps: &[(String, Map)],
+    is_new: impl Fn(usize) -> bool,
+) -> Result<(), LoadError> {
+    for &InnerMap { outer, key, map } in &program.inner_maps {
+        let bad = || LoadError::BadInnerMap { program: program.name.clone(), outer, map };
+        let ((name, outer_map), (_, inner)) = maps.get(outer).zip(maps.get(map)).ok_or_else(bad)?;
+        if is_new(outer) {
+            outer_map
+                .put_map(&key.to_ne_bytes(), inner)
+                .map_err(|source| LoadError::MapContents { map: name.clone(), source })?;
+        }
+    }
+    Ok(())
 }
 
 /// Fails if the program tail-calls one with cgroup storage that it lacks itself.
@@ -69,7 +106,7 @@ pub(crate) fn check_storage(program: &Program) -> Result<(), LoadError> {
 }
 
 /// Loads a program with these maps instead of those that it defines, in the same order. This way, programs can share
-/// maps.
+/// maps. The arrays and hashes of maps among them get their initial contents.
 ///
 /// # Errors
 ///
@@ -79,9 +116,20 @@ pub fn load_with_maps(
     maps: Vec<Map>,
     options: &LoadOptions,
 ) -> Result<LoadedProgram, LoadError> {
+    load_with(program, maps.into_iter().map(ProgramMap::New).collect(), options)
+}
+
+fn load_with(
+    program: &Program,
+    maps: Vec<ProgramMap>,
+    options: &LoadOptions,
+) -> Result<LoadedProgram, LoadError> {
     check_storage(program)?;
+    let are_new: Vec<bool> = maps.iter().map(|map| matches!(map, ProgramMap::New(_))).collect();
+    let maps = maps.into_iter().map(|(ProgramMap::New(map) | ProgramMap::Pinned(map))| map);
     let names = program.maps.iter().map(|def| def.name.clone());
     let maps: Vec<_> = names.zip(maps).collect();
+    put_inner_maps(program, &maps, |map| are_new[map])?;
     let (fd, has_lines) = LoadRequest::new(program, &maps, options)?.load()?;
     for (index, (_, map)) in maps.iter().enumerate() {
         if !program.relocations.iter().any(|relocation| relocation.map == index) {
@@ -101,28 +149,37 @@ pub fn load_with_maps(
     Ok(LoadedProgram { program, maps, has_line_info })
 }
 
-/// Creates a map and fills it. Errors name `program` as its user.
+/// Creates a map and fills it, except with maps. Errors name `program` as its user. It is not pinned.
 ///
 /// # Errors
 ///
 /// Those of [`load`] that concern maps.
 pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
-    let of_kind = if def.kind == MapKind::LpmTrie { BPF_F_NO_PREALLOC } else { 0 };
-    let max_entries = match (def.kind, def.max_entries) {
-        (MapKind::PerfEventArray, 0) => possible_cpus().unwrap_or(1) as u32,
-        (_, max_entries) => max_entries,
-    };
-    let inner = def.inner.as_ref().map(|inner| create_map(program, inner)).transpose()?;
+    create_typed(program, def, &mut LoadedTypes::default())
+}
+
+/// The same with types that are loaded once for several maps.
+pub(crate) fn create_typed(program: &str, def: &MapDef, types: &mut LoadedTypes) -> Result<Map, LoadError> {
+    let inner = def.inner.as_ref().map(|inner| create_typed(program, inner, types)).transpose()?;
     let spec = MapSpec {
         kind: def.kind as u32,
         key_size: def.key_size,
         value_size: def.value_size,
-        max_entries,
-        flags: def.flags | of_kind | if def.frozen { BPF_F_RDONLY_PROG } else { 0 },
+        max_entries: max_entries(def),
+        flags: flags(def),
         name: kernel_name(&def.name),
         inner: inner.as_ref().map(Map::as_fd),
+        types: def.btf.as_ref().and_then(|btf| types.of(btf)),
+        map_extra: def.map_extra,
     };
-    let fd = with_raised_limit(|| bpf::map_create(&spec)).map_err(|error| map_error(program, def, error))?;
+    let mut fd = with_raised_limit(|| bpf::map_create(&spec));
+    let is_special = || def.btf.as_ref().is_some_and(|btf| !btf.special_fields().is_empty());
+    if fd.is_err() && spec.types.is_some() && !is_special() {
+        // The kernel may not accept these types for this kind of map. Without them, only locks and timers do not work.
+        let untyped = MapSpec { types: None, ..spec };
+        fd = with_raised_limit(|| bpf::map_create(&untyped));
+    }
+    let fd = fd.map_err(|error| map_error(program, def, error))?;
     let contents = |source| LoadError::MapContents { map: def.name.clone(), source };
     let map = Map::from_fd(fd).map_err(contents)?;
     for (key, value) in &def.contents {
@@ -136,6 +193,20 @@ pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
         map.freeze().map_err(contents)?;
     }
     Ok(map)
+}
+
+/// The flags that a map is created with.
+pub(crate) fn flags(def: &MapDef) -> u32 {
+    let of_kind = if def.kind == MapKind::LpmTrie { BPF_F_NO_PREALLOC } else { 0 };
+    def.flags | of_kind | if def.frozen { BPF_F_RDONLY_PROG } else { 0 }
+}
+
+/// The number of entries that a map is created with.
+pub(crate) fn max_entries(def: &MapDef) -> u32 {
+    match (def.kind, def.max_entries) {
+        (MapKind::PerfEventArray, 0) => possible_cpus().unwrap_or(1) as u32,
+        (_, max_entries) => max_entries,
+    }
 }
 
 fn map_error(program: &str, def: &MapDef, error: Errno) -> LoadError {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use crate::bpffs::BpffsError;
 use crate::capabilities::Capabilities;
 use crate::object::BpfObjectError;
 use crate::token::{BpfToken, Delegation};
@@ -109,7 +110,7 @@ pub enum LoadError {
     },
     /// A map could not be created.
     #[error(
-        "cannot create the map \"{map}\" ({kind:?}, {max_entries} entries of {key_size} + {value_size} bytes): {error}"
+        "cannot create the map \"{map}\" ({}, {max_entries} entries of {key_size} + {value_size} bytes): {error}", kind.name()
     )]
     Map {
         /// The map's name.
@@ -124,6 +125,27 @@ pub enum LoadError {
         value_size: u32,
         /// The kernel's answer.
         error: io::Error,
+    },
+    /// A map that is pinned by its name differs from the one that the program needs.
+    #[error(
+        "cannot use the map pinned at {} as the map \"{map}\": {differences}; remove it if no other program needs it: rm {}",
+        path.display(), path.display()
+    )]
+    OtherPinnedMap {
+        /// The map's name.
+        map: String,
+        /// The pin.
+        path: PathBuf,
+        /// What differs.
+        differences: String,
+    },
+    /// A map that is pinned by its name cannot be opened or pinned.
+    #[error("cannot share the map \"{map}\", which is pinned by its name")]
+    PinnedMap {
+        /// The map's name.
+        map: String,
+        /// The cause.
+        source: Box<BpffsError>,
     },
     /// A map could not be filled or frozen.
     #[error("cannot fill the map \"{map}\"")]
@@ -156,6 +178,18 @@ pub enum LoadError {
         map: usize,
         /// The index in the map.
         index: u32,
+    },
+    /// A map is put into another one, and one of them does not exist.
+    #[error(
+        "the program \"{program}\" is invalid: map {map} is put into map {outer}, and one of them does not exist"
+    )]
+    BadInnerMap {
+        /// The program's name.
+        program: String,
+        /// The index of the outer map.
+        outer: usize,
+        /// The index of the map in it.
+        map: usize,
     },
     /// A program in a program array has cgroup storage that its caller lacks.
     #[error(
@@ -211,7 +245,15 @@ impl LoadError {
             | Self::NoMemory { source, .. } => Some(source),
             Self::Map { error, .. } | Self::Failed { error, .. } => Some(error),
             Self::MapContents { source, .. } => source.os_error(),
-            Self::BadRelocation { .. } | Self::BadTailCall { .. } | Self::StorageMismatch { .. } => None,
+            Self::PinnedMap { source, .. } => match &**source {
+                BpffsError::Io { error, .. } => Some(error),
+                _ => None,
+            },
+            Self::BadRelocation { .. }
+            | Self::BadTailCall { .. }
+            | Self::BadInnerMap { .. }
+            | Self::OtherPinnedMap { .. }
+            | Self::StorageMismatch { .. } => None,
         }
     }
 

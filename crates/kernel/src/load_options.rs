@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 
+use crate::bpffs::Bpffs;
 use crate::verifier_log::LogLevel;
 
 /// Options of a load.
@@ -23,6 +24,9 @@ pub struct LoadOptions {
     /// The size limit of the verifier's log in bytes. A longer log loses its beginning. Before Linux 6.4, it would lose
     /// its end with the reason, so only the reason is kept.
     pub log_limit: usize,
+    /// Where maps are that are pinned by name: files of their names. `None`: in the bpffs that [`Bpffs::find`] finds, which is
+    /// `/sys/fs/bpf` where libbpf has them as well.
+    pub pins: Option<Bpffs>,
     /// `expected_attach_type`: `BPF_CGROUP_SYSCTL` by default, which `bpf_set_retval` requires.
     pub expected_attach_type: u32,
 }
@@ -34,6 +38,7 @@ impl Default for LoadOptions {
             line_info: true,
             log_level: LogLevel::Path,
             log_limit: 16 << 20,
+            pins: None,
             expected_attach_type: BPF_CGROUP_SYSCTL,
         }
     }

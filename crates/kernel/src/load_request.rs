@@ -79,7 +79,7 @@ impl<'a> LoadRequest<'a> {
             let log = LogSpec { level: level as u32, buffer: &mut buffer };
             let is_truncated = self.submit(debug, Some(log)).err() == Some(Errno::NOSPC);
             if !is_truncated || size == limit {
-                return VerifierLog::from_buffer(&buffer, is_truncated);
+                return VerifierLog::from_buffer(&buffer, is_truncated).with_names(&self.program.unresolved);
             }
             size = size.saturating_mul(GROWTH).min(limit);
         }

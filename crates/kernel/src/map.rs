@@ -1,7 +1,7 @@
 //! Maps, which programs and user space share.
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use knobgate_bpf::uapi::BPF_ANY;
 use rustix::io::Errno;
@@ -48,6 +48,11 @@ pub struct MapEntry {
 }
 
 impl Map {
+    /// `map_extra`, with which it was created.
+    pub(crate) fn extra(&self) -> u64 {
+        self.fd.info().map_extra
+    }
+
     pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, BpfObjectError> {
         let fd = MapFd::new(fd, possible_cpus()).map_err(BpfObjectError::failed("examine a map"))?;
         Ok(Self { fd })
@@ -106,7 +111,27 @@ impl Map {
     ///
     /// As [`lookup`](Self::lookup); `EPERM` if the map is frozen.
     pub fn update(&self, key: &[u8], value: &[u8]) -> Result<(), BpfObjectError> {
-        self.fd.update(key, value, BPF_ANY).map_err(|error| self.error("store an entry in", error))
+        self.update_with(key, value, BPF_ANY)
+    }
+
+    /// Sets the value of `key` as `flags` say: `BPF_ANY`, `BPF_NOEXIST` or `BPF_EXIST`; with `BPF_F_LOCK`, while the lock in the
+    /// value is held, which stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update); `EINVAL`, which is [`BpfObjectError::WrongSize`], if values have no lock.
+    pub fn update_with(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), BpfObjectError> {
+        self.fd.update(key, value, flags).map_err(|error| self.error("store an entry in", error))
+    }
+
+    /// Puts `map` into this array or hash of maps.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update); `EINVAL`, which is [`BpfObjectError::WrongSize`], for a map that is not like those that may be
+    /// in it.
+    pub fn put_map(&self, key: &[u8], map: &Self) -> Result<(), BpfObjectError> {
+        self.update(key, &map.as_fd().as_raw_fd().to_ne_bytes())
     }
 
     /// Removes `key`. Returns whether it existed.

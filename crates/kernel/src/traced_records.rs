@@ -76,7 +76,7 @@ pub(crate) fn create(
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     create_map(owner, &def)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use knobgate_bpf::Unresolved;
+
 use crate::verifier_stats::{VerifierStats, is_statistics};
 
 /// How much the verifier prints (`log_level` of bpf(2)). Every level includes the statistics.
@@ -55,6 +57,21 @@ impl VerifierLog {
     /// The same log, marked as truncated.
     pub(crate) fn truncated(self) -> Self {
         Self { is_truncated: true, ..self }
+    }
+
+    /// The same log, with words for the calls that stand for what the kernel lacks. It knows only the number of a helper:
+    /// `invalid func unknown#195896080`.
+    pub(crate) fn with_names(mut self, unresolved: &[Unresolved]) -> Self {
+        const SAID: &str = "invalid func unknown#";
+        let Some(start) = self.text.rfind(SAID) else { return self };
+        let digits =
+            self.text[start + SAID.len()..].split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        let end = start + SAID.len() + digits.len();
+        let number: Option<u32> = digits.parse().ok();
+        if let Some(found) = unresolved.iter().find(|unresolved| Some(unresolved.helper) == number) {
+            self.text.replace_range(start..end, &found.what);
+        }
+        self
     }
 
     /// Whether the log was longer than the limit.
@@ -143,6 +160,8 @@ fn source_line(line: &str) -> Option<SourceLine<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use knobgate_bpf::UnresolvedReason;
+
     use super::*;
 
     const LOG: &[u8] = b"0: R1=ctx() R10=fp0
@@ -217,6 +236,22 @@ processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
         let log = VerifierLog::from_buffer(log, false);
         assert_eq!(log.reason(), "R0 !read_ok");
         assert_eq!(log.last_source_line().map(|line| line.text), Some("deny write kernel.**"));
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_named() {
+        let log = b"0: (85) call unknown#195896080\ninvalid func unknown#195896080\nprocessed 1 insns (limit 1000000)";
+        let lacks = |helper| Unresolved {
+            insn: 0,
+            helper,
+            what: "the kernel has no such field".to_owned(),
+            reason: UnresolvedReason::KernelLacks,
+        };
+        let log = VerifierLog::from_buffer(log, false);
+        let named = log.clone().with_names(&[lacks(195_896_081), lacks(195_896_080)]);
+        assert_eq!(named.reason(), "the kernel has no such field");
+        assert_eq!(named.last_insn(), Some(0));
+        assert_eq!(log.clone().with_names(&[lacks(195_896_081)]), log);
     }
 
     #[test]

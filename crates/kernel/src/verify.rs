@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use knobgate_bpf::{LineEntry, Program};
 
-use crate::load::{check_storage, create_maps};
+use crate::load::{check_storage, create_maps, put_inner_maps};
 use crate::load_error::LoadError;
 use crate::load_options::LoadOptions;
 use crate::load_request::LoadRequest;
@@ -48,7 +48,8 @@ pub struct Rejection {
     source: Option<(String, LineEntry)>,
 }
 
-/// Verifies a program, and each program in its program arrays, without attaching them.
+/// Verifies a program, and each program in its program arrays, without attaching them. Maps that are pinned by name are neither
+/// opened nor pinned.
 ///
 /// The verdict comes from a load without a log, as in [`load()`](crate::load()): kernels before 6.4 reject programs
 /// whose log does not fit. An accepted program is loaded again for the statistics, and once more for the `log`.
@@ -64,6 +65,7 @@ pub fn verify(
     check_storage(program)?;
     let names = program.maps.iter().map(|def| def.name.clone());
     let maps: Vec<_> = names.zip(create_maps(program)?).collect();
+    put_inner_maps(program, &maps, |_| true)?;
     let options = LoadOptions { log_level: log.unwrap_or(options.log_level), ..options.clone() };
     let callees = program.tail_calls.iter().map(|call| &call.program);
     std::iter::once(program)

@@ -67,7 +67,7 @@ impl WorkloadMemory {
             flags: BPF_F_NO_PREALLOC,
             contents: Vec::new(),
             frozen: false,
-            inner: None,
+            ..MapDef::default()
         };
         let map = create_map("workloads", &def)?;
         // Another version of knobgate may have left something else there.

@@ -5,6 +5,7 @@ mod steps;
 
 use std::io;
 
+use knobgate_bpf::TargetKernel;
 use knobgate_hook::WritesStrict;
 
 use crate::document::Document;
@@ -55,7 +56,21 @@ impl Scenario {
         read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Self, Vec<ScenarioError>> {
         let document = Document::parse(text).map_err(|error| vec![error])?;
-        check(&document, read, Some(text))
+        check(&document, read, Some(text), None)
+    }
+
+    /// The same for a scenario that is played on another kernel than the model: programs of objects are linked for that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn parse_for(
+        text: &str,
+        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+        kernel: &dyn TargetKernel,
+    ) -> Result<Self, Vec<ScenarioError>> {
+        let document = Document::parse(text).map_err(|error| vec![error])?;
+        check(&document, read, Some(text), Some(kernel))
     }
 
     /// Checks a scenario. `read` returns the files of policies and objects that it names.
@@ -67,7 +82,7 @@ impl Scenario {
         document: &Document,
         read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Self, Vec<ScenarioError>> {
-        check(document, read, None)
+        check(document, read, None, None)
     }
 }
 
@@ -76,6 +91,7 @@ fn check(
     document: &Document,
     read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     text: Option<&str>,
+    kernel: Option<&dyn TargetKernel>,
 ) -> Result<Scenario, Vec<ScenarioError>> {
     let mut findings = Findings::default();
     let profile = document
@@ -94,7 +110,9 @@ fn check(
     };
     let knobs = setting::knobs(document, &profile.unwrap_or_default(), &mut findings);
     let mut maps = setting::maps(document, &mut findings);
-    let programs = setting::programs(document, &mut maps, read, &mut findings);
+    let model = setting::kernel(document, profile.unwrap_or_default(), &mut findings);
+    let kernel = kernel.unwrap_or(&model);
+    let programs = setting::programs(document, &mut maps, read, kernel, &mut findings);
     setting::check_memory(&maps, &mut findings);
     let (cgroups, paths) = setting::cgroups(document, &mut findings);
     let names = steps::Names::of(document, &programs, &paths);

@@ -9,6 +9,7 @@ use crate::bytes::{Bytes, Hex};
 use crate::id::Id;
 use crate::step_document::StepDocument;
 use crate::unique;
+use crate::variable_value::VariableValue;
 
 /// A scenario: knobs, programs, cgroups, and the steps.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +22,10 @@ pub struct Document {
     /// The kernel that the model stands for, such as "6.8"; absent, 6.18. Ignored on the running kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// Options of the configuration of the kernel that the model stands for, which programs of objects read (kconfig), as `.config`
+    /// has them: {"CONFIG_HZ": "250"}. Ignored on the running kernel, which has its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique::map")]
+    pub kconfig: BTreeMap<String, String>,
     /// The value of kernel.sysctl_writes_strict: what writes at positions other than 0 do. Absent, 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1, max = 1))]
@@ -167,6 +172,10 @@ pub enum ProgramDocument {
         /// The program's name; absent, the only program.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         program: Option<String>,
+        /// What variables of the object start with, constants among them, by name. Programs of an object share its maps if they
+        /// set the same.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        set: BTreeMap<String, VariableValue>,
     },
     /// A compiled policy.
     Policy {
@@ -289,6 +298,8 @@ struct ProgramFields {
     object: Option<String>,
     program: Option<String>,
     policy: Option<String>,
+    #[serde(default, deserialize_with = "unique::map")]
+    set: BTreeMap<String, VariableValue>,
 }
 
 impl<'de> Deserialize<'de> for ProgramDocument {
@@ -301,27 +312,30 @@ impl<'de> Deserialize<'de> for ProgramDocument {
                 object: None,
                 program: None,
                 policy: None,
-            } => Ok(Self::Insns { insns, expected_attach_type }),
+                set,
+            } if set.is_empty() => Ok(Self::Insns { insns, expected_attach_type }),
             ProgramFields {
                 insns: None,
                 expected_attach_type: None,
                 object: Some(object),
                 program,
                 policy: None,
-            } => Ok(Self::Object { object, program }),
+                set,
+            } => Ok(Self::Object { object, program, set }),
             ProgramFields {
                 insns: None,
                 expected_attach_type: None,
                 object: None,
                 program: None,
                 policy: Some(policy),
-            } => Ok(Self::Policy { policy }),
+                set,
+            } if set.is_empty() => Ok(Self::Policy { policy }),
             ProgramFields { insns: None, object: None, policy: None, .. } => {
                 wrong("a program has exactly one of the fields `insns`, `object` and `policy`")
             }
             _ => wrong(
                 "these fields do not go together: a program is `insns` with or without `expected_attach_type`, or \
-                 `object` with or without `program`, or `policy`",
+                 `object` with or without `program` and `set`, or `policy`",
             ),
         }
     }

@@ -54,6 +54,7 @@ mod play;
 mod scenario;
 mod step_document;
 mod unique;
+mod variable_value;
 
 pub use bytes::{Bytes, Hex};
 pub use document::{
@@ -71,6 +72,7 @@ pub use model::ModelError;
 pub use play::{Play, PlayError};
 pub use scenario::Scenario;
 pub use step_document::{ActionDocument, StepDocument};
+pub use variable_value::VariableValue;
 
 /// The JSON schema of a [`Document`]. Checking asks for more than it can say.
 pub fn json_schema() -> serde_json::Value {

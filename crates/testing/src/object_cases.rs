@@ -161,6 +161,17 @@ pub const CASES: &[Case] = &[
         ],
     ),
     case!(
+        "records",
+        None,
+        &[],
+        &[
+            (Read(TTL), Passes),
+            (Write(TTL, b"68\n", 0), Returns(3)),
+            (Write(DOMAIN, b"example\n", 0), Returns(8)),
+            (Read(TAG), Passes),
+        ],
+    ),
+    case!(
         "one_knob",
         None,
         &[],
@@ -169,6 +180,39 @@ pub const CASES: &[Case] = &[
             (Write(DOMAIN, b"example", 0), Denied),
             (Write(TTL, b"67\n", 0), Returns(3)),
             (Read(TTL), Reads("67\n")),
+        ],
+    ),
+    case!(
+        "locks",
+        None,
+        &[],
+        &[
+            (Read(DOMAIN), Passes),
+            (Write(DOMAIN, b"one\n", 0), Returns(4)),
+            (Write(DOMAIN, b"two\n", 0), Returns(4)),
+            (Read(DOMAIN), Reads("two\n")),
+        ],
+    ),
+    case!(
+        "nested",
+        None,
+        &[],
+        &[
+            (Read(DOMAIN), Passes),
+            (Write(DOMAIN, b"one\n", 0), Returns(4)),
+            (Write(TTL, b"66\n", 0), Returns(3)),
+            (Write(DOMAIN, b"two\n", 0), Returns(4)),
+        ],
+    ),
+    case!(
+        "pinned",
+        None,
+        &[("knobgate_test", &[1], &[1])],
+        &[
+            (Read(DOMAIN), Passes),
+            (Write(DOMAIN, b"one\n", 0), Returns(4)),
+            (Write(DOMAIN, b"two\n", 0), Returns(4)),
+            (Write(DOMAIN, b"three\n", 0), Denied),
         ],
     ),
     case!(

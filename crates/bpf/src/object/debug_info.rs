@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::ObjectError;
+use super::core_relocations::CoreRelocation;
 use crate::Insn;
 use crate::btf_types::{Types, number, words};
 
@@ -11,7 +12,7 @@ use crate::btf_types::{Types, number, words};
 #[derive(Default)]
 pub(super) struct DebugInfo<'a> {
     lines: HashMap<&'a str, Vec<Line>>,
-    types: HashMap<&'a str, Vec<TypeReference>>,
+    core: HashMap<&'a str, Vec<CoreRelocation>>,
 }
 
 /// A `struct bpf_line_info`.
@@ -27,13 +28,6 @@ pub(super) struct Line {
     pub(super) column: u32,
 }
 
-/// A CO-RE relocation: loaders adapt the instruction to the kernel's layout of a type.
-pub(super) struct TypeReference {
-    /// Counts from the beginning of the section.
-    insn: usize,
-    pub(super) of_type: u32,
-}
-
 impl<'a> DebugInfo<'a> {
     pub(super) fn read(section: &'a [u8], types: &Types<'a>) -> Result<Self, ObjectError> {
         Self::parse(section, types)
@@ -47,7 +41,7 @@ impl<'a> DebugInfo<'a> {
             return None;
         }
         let length = number(length) as usize;
-        // After magic and length: offset and bytes of functions, of lines, and since 5.4 of references to types.
+        // After magic and length: offset and bytes of functions, of lines, and since 5.4 of CO-RE relocations.
         let part = |index: usize| -> Option<&'a [[u8; 4]]> {
             if length < 4 * (index + 2) {
                 return Some(&[]);
@@ -70,12 +64,16 @@ impl<'a> DebugInfo<'a> {
             });
         }
         for (name, record) in records(part(6)?, types)? {
-            let &[offset, of_type, ..] = record else { return None };
-            let reference = TypeReference { insn: insn(offset), of_type: number(of_type) };
-            info.types.entry(name).or_default().push(reference);
+            let &[offset, of_type, access, kind, ..] = record else { return None };
+            info.core.entry(name).or_default().push(CoreRelocation {
+                insn: insn(offset),
+                of_type: number(of_type),
+                access: number(access),
+                kind: number(kind),
+            });
         }
         info.lines.values_mut().for_each(|lines| lines.sort_by_key(|line| line.insn));
-        info.types.values_mut().for_each(|references| references.sort_by_key(|reference| reference.insn));
+        info.core.values_mut().for_each(|relocations| relocations.sort_by_key(|relocation| relocation.insn));
         Some(info)
     }
 
@@ -84,9 +82,9 @@ impl<'a> DebugInfo<'a> {
         within(self.lines.get(section), insns, |line| line.insn)
     }
 
-    /// The references to types in these instructions of a section.
-    pub(super) fn types(&self, section: &str, insns: Range<usize>) -> &[TypeReference] {
-        within(self.types.get(section), insns, |reference| reference.insn)
+    /// The CO-RE relocations of these instructions of a section. Theirs count from the beginning of the section.
+    pub(super) fn core_relocations(&self, section: &str, insns: Range<usize>) -> &[CoreRelocation] {
+        within(self.core.get(section), insns, |relocation| relocation.insn)
     }
 }
 

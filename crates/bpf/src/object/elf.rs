@@ -61,6 +61,7 @@ pub(super) struct Symbol<'a> {
     pub(super) size: usize,
     pub(super) kind: SymbolKind,
     pub(super) is_local: bool,
+    pub(super) is_weak: bool,
 }
 
 impl Symbol<'_> {
@@ -222,12 +223,21 @@ impl<'a> Symbol<'a> {
                 return Err(ObjectError::damaged(format!("the symbol {name} is not inside of a section")));
             }
         }
-        Ok(Self { name, section, address, size, kind: symbol.kind(), is_local: symbol.is_local() })
+        let (kind, is_local, is_weak) = (symbol.kind(), symbol.is_local(), symbol.is_weak());
+        Ok(Self { name, section, address, size, kind, is_local, is_weak })
     }
 
     /// What stands for symbols that are left out, of which 0 is one.
     fn nothing() -> Self {
-        Self { name: "", section: None, address: 0, size: 0, kind: SymbolKind::Unknown, is_local: true }
+        Self {
+            name: "",
+            section: None,
+            address: 0,
+            size: 0,
+            kind: SymbolKind::Unknown,
+            is_local: true,
+            is_weak: false,
+        }
     }
 }
 

@@ -57,6 +57,30 @@ pub enum ObjectError {
         /// What it uses, by name.
         what: String,
     },
+    /// There is no variable of this name that could be set.
+    #[error(
+        "the object has no variable \"{name}\"{}{}",
+        suggestion(name, variables),
+        listed("; it has", variables)
+    )]
+    NoSuchVariable {
+        /// The name that was asked for.
+        name: String,
+        /// The names of those that there are.
+        variables: Vec<String>,
+    },
+    /// A variable cannot have this value.
+    #[error("the variable \"{name}\" ({of_type}) cannot be set to \"{value}\": {what}")]
+    Value {
+        /// The name of the variable.
+        name: String,
+        /// Its type and size.
+        of_type: String,
+        /// The value.
+        value: String,
+        /// What is wrong.
+        what: String,
+    },
 }
 
 impl ObjectError {
@@ -67,4 +91,15 @@ impl ObjectError {
 
 fn listed(lead: &str, names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("{lead} {}", names.join(", ")) }
+}
+
+/// The known name that is like this one but for a letter more, less or changed.
+fn suggestion(name: &str, known: &[String]) -> String {
+    let is_near = |other: &&String| {
+        let same = name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+        let (rest, other) = (&name.as_bytes()[same..], &other.as_bytes()[same..]);
+        let after_one = |bytes: &[u8]| bytes.get(1..).unwrap_or_default().to_vec();
+        rest == after_one(other) || after_one(rest) == other || after_one(rest) == after_one(other)
+    };
+    known.iter().find(is_near).map(|near| format!(", did you mean \"{near}\"?")).unwrap_or_default()
 }

@@ -6,11 +6,11 @@ use std::ops::Range;
 use object::SymbolKind;
 
 use super::ObjectError;
+use super::core_relocations::CoreRelocation;
 use super::debug_info::{DebugInfo, Line};
 use super::elf::{Elf, FunctionAddresses, Relocation, Role, Section};
+use super::externs::Extern;
 use super::maps::Map;
-use crate::btf_types::{STRUCT, Types};
-use crate::uapi::bpf_sysctl::{FILE_POS, MEMBER_BYTES, WRITE};
 use crate::{Insn, decode, opcode};
 
 /// A function.
@@ -25,8 +25,8 @@ pub(super) struct Function {
     pub(super) references: Vec<(usize, Reference)>,
     /// With instructions counted from the function's first.
     pub(super) lines: Vec<Line>,
-    /// The names of types whose layout is the kernel's.
-    pub(super) kernel_types: Vec<String>,
+    /// With instructions counted from the function's first.
+    pub(super) core_relocations: Vec<CoreRelocation>,
 }
 
 /// What an instruction refers to.
@@ -38,6 +38,8 @@ pub(super) enum Reference {
     Value { map: usize, offset: u32 },
     /// A call, or a 64-bit load of the address: the function of this index.
     Function(usize),
+    /// A call, or a 64-bit load of this byte of it: the declaration of this index, which is not in the object.
+    Extern { index: usize, offset: i64 },
     /// A description of something unsupported.
     Unsupported(String),
 }
@@ -45,9 +47,9 @@ pub(super) enum Reference {
 /// All functions, in the order of sections and addresses, and their addresses.
 pub(super) fn read(
     elf: &Elf<'_>,
-    types: &Types<'_>,
     debug: &DebugInfo<'_>,
     maps: &[Map],
+    externs: &[Extern],
 ) -> Result<(Vec<Function>, FunctionAddresses), ObjectError> {
     let mut ranges: Vec<(usize, Range<usize>, usize)> = Vec::new();
     let mut addresses = FunctionAddresses::new();
@@ -75,7 +77,8 @@ pub(super) fn read(
         }
     }
     let of_maps = MapFunctionAddresses::of(maps);
-    let resolver = Resolver { elf, addresses: &addresses, maps: &of_maps };
+    let externs = externs.iter().enumerate().map(|(index, declared)| (&*declared.name, index)).collect();
+    let resolver = Resolver { elf, addresses: &addresses, maps: &of_maps, externs };
     let functions = ranges.into_iter().map(|(index, range, symbol)| {
         let (section, symbol) = (&elf.sections[index], &elf.symbols[symbol]);
         let code = section.data.get(range.clone()).unwrap_or_default();
@@ -87,33 +90,20 @@ pub(super) fn read(
         let first = range.start / Insn::BYTES;
         let of_function = first..first + insns.len();
         let lines = debug.lines(section.name, of_function.clone());
-        let kernel_types = debug.types(section.name, of_function).iter();
-        let kernel_types = kernel_types.filter(|reference| !is_context(types, reference.of_type));
+        let core_relocations = debug.core_relocations(section.name, of_function).iter();
         Ok(Function {
             name: symbol.name.to_owned(),
             section: section.name.to_owned(),
             is_program: section.role == Role::Programs && !symbol.is_local,
             references,
             lines: lines.iter().map(|line| Line { insn: line.insn - first, ..*line }).collect(),
-            kernel_types: kernel_types
-                .map(|reference| types.get(reference.of_type).map_or("?", |of| types.name(of)).to_owned())
+            core_relocations: core_relocations
+                .map(|relocation| CoreRelocation { insn: relocation.insn - first, ..*relocation })
                 .collect(),
             insns,
         })
     });
     Ok((functions.collect::<Result<_, _>>()?, addresses))
-}
-
-/// Whether it is the context of this hook, which every kernel has in the same layout ([`bpf_sysctl`](crate::uapi::bpf_sysctl)).
-fn is_context(types: &Types<'_>, id: u32) -> bool {
-    let Some(of) = types.resolved(id).filter(|of| of.kind == STRUCT && types.name(*of) == "bpf_sysctl")
-    else {
-        return false;
-    };
-    let members = types.members(of).map(|member| (member.name, member.offset, types.size(member.of_type)));
-    let expected = [("write", WRITE), ("file_pos", FILE_POS)];
-    let expected = expected.map(|(name, offset)| (name, 8 * offset as u32, Some(MEMBER_BYTES as u32)));
-    types.member_count(of) == 2 && members.eq(expected)
 }
 
 /// The indices of maps by where they are: sections of data have no address.
@@ -129,6 +119,7 @@ struct Resolver<'e, 'a> {
     elf: &'e Elf<'a>,
     addresses: &'e FunctionAddresses,
     maps: &'e MapFunctionAddresses,
+    externs: HashMap<&'e str, usize>,
 }
 
 impl Resolver<'_, '_> {
@@ -178,7 +169,7 @@ impl Resolver<'_, '_> {
 
     fn called(&self, insn: Insn, relocation: &Relocation) -> Reference {
         let symbol = &self.elf.symbols[relocation.symbol];
-        let Some(section) = symbol.section else { return undefined(symbol.name) };
+        let Some(section) = symbol.section else { return self.undefined(symbol.name, 0) };
         // Calls count from the next instruction, in instructions, whatever they are relocated to.
         let distance = relocation.addend.unwrap_or(i64::from(insn.imm));
         let target = distance.checked_add(1).and_then(|distance| distance.checked_mul(Insn::BYTES as i64));
@@ -190,9 +181,9 @@ impl Resolver<'_, '_> {
 
     fn loaded(&self, insn: Insn, relocation: &Relocation) -> Reference {
         let symbol = &self.elf.symbols[relocation.symbol];
-        let Some(index) = symbol.section else { return undefined(symbol.name) };
-        let section = &self.elf.sections[index];
         let addend = relocation.addend.unwrap_or(i64::from(insn.imm));
+        let Some(index) = symbol.section else { return self.undefined(symbol.name, addend) };
+        let section = &self.elf.sections[index];
         let target = (symbol.address as i64).checked_add(addend).unwrap_or(-1);
         match section.role {
             Role::Functions | Role::Programs => self.function(index, target),
@@ -205,6 +196,15 @@ impl Resolver<'_, '_> {
                 )
             }
             _ => Reference::Unsupported(format!("the section {}", section.name)),
+        }
+    }
+
+    fn undefined(&self, name: &str, offset: i64) -> Reference {
+        match self.externs.get(name) {
+            Some(&index) => Reference::Extern { index, offset },
+            None => Reference::Unsupported(format!(
+                "\"{name}\", which is neither in the object nor declared as something of the kernel (__ksym or __kconfig)"
+            )),
         }
     }
 
@@ -230,10 +230,4 @@ impl Resolver<'_, '_> {
 
 fn is_call(insn: Insn) -> bool {
     insn.opcode == opcode::JMP | opcode::CALL
-}
-
-fn undefined(name: &str) -> Reference {
-    Reference::Unsupported(format!(
-        "\"{name}\", which is not in the object (a function or variable of the kernel, or of another object)"
-    ))
 }

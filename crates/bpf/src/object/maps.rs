@@ -1,13 +1,17 @@
 //! The maps of an object: definitions in `.maps` and `maps`, and the sections of data.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use object::SymbolKind;
 
-use super::elf::{Elf, FunctionAddresses, Role, Section, Symbol};
+use super::elf::{Elf, FunctionAddresses, Relocation, Role, Section, Symbol};
+use super::map_definition::{Definition, Numbers, TypeIds, check_special_fields, define, has_types};
+use super::map_types::MapTypes;
 use super::{ObjectError, ObjectVariable};
-use crate::btf_types::{ARRAY, Member, PTR, STRUCT, Type, Types};
-use crate::{MapDef, MapKind};
+use crate::btf_types::{STRUCT, Types};
+use crate::{MapBtf, MapDef, MapKind};
 
 /// A map.
 #[derive(Debug, Clone)]
@@ -19,31 +23,62 @@ pub(super) struct Map {
     pub(super) address: Option<usize>,
     /// The definition, or what is not supported about it.
     pub(super) def: Result<MapDef, String>,
-    /// The initial contents of a program array: the index in the array, and the index of the function, if it is one.
-    pub(super) programs: Vec<(u32, Option<usize>)>,
+    type_ids: TypeIds,
+    /// Those of the maps in it.
+    inner_type_ids: TypeIds,
+    /// The initial contents of an array of programs, or of an array or a hash of maps: the index or key, and the index of the
+    /// function or map, if it is one.
+    pub(super) values: Vec<(u32, Option<usize>)>,
     /// Where in the section these are.
-    values: Option<Range<usize>>,
+    value_bytes: Option<Range<usize>>,
     pub(super) is_read_only_data: bool,
 }
-
-/// More attributes than any map has.
-const MEMBERS_MAX: usize = 64;
-
-/// The smallest page size; ring buffers are multiples of pages.
-const PAGE_BYTES: u32 = 4096;
 
 /// All maps, in the order of sections and definitions.
 pub(super) fn read(elf: &Elf<'_>, types: &Types<'_>) -> Result<Vec<Map>, ObjectError> {
     let mut maps = Vec::new();
+    let mut kept = MapTypes::of(types);
     for (index, section) in elf.sections.iter().enumerate() {
         match section.role {
-            Role::Data | Role::ReadOnlyData if section.size > 0 => maps.push(of_data(index, section)),
-            Role::Maps => of_btf(elf, types, index, &mut maps)?,
+            Role::Data | Role::ReadOnlyData if section.size > 0 => {
+                let type_ids = TypeIds {
+                    key: 0,
+                    value: kept.keep_section(section.name, section.size, &variables(elf, index)),
+                };
+                maps.push(Map { type_ids, ..of_data(index, section) });
+            }
+            Role::Maps => of_btf(elf, types, &mut kept, index, &mut maps)?,
             Role::LegacyMaps => of_structs(elf, index, &mut maps)?,
             _ => {}
         }
     }
+    let types: Arc<[u8]> = kept.finish().into();
+    maps.iter_mut().for_each(|map| map.add_types(&types));
     Ok(maps)
+}
+
+impl Map {
+    /// Adds the types of keys and values to the definition.
+    fn add_types(&mut self, types: &Arc<[u8]>) {
+        let Ok(def) = &mut self.def else { return };
+        let of = |kind: MapKind, TypeIds { key, value }: TypeIds| {
+            let types = types.clone();
+            (has_types(kind) && value != 0).then_some(MapBtf {
+                types,
+                key_type_id: key,
+                value_type_id: value,
+            })
+        };
+        def.btf = of(def.kind, self.type_ids);
+        let mut checked = check_special_fields(def);
+        if let Some(inner) = &mut def.inner {
+            inner.btf = of(inner.kind, self.inner_type_ids);
+            checked = checked.and_then(|()| check_special_fields(inner));
+        }
+        if let Err(what) = checked {
+            self.def = Err(what);
+        }
+    }
 }
 
 /// An array of one value, which the section is.
@@ -57,23 +92,31 @@ fn of_data(index: usize, section: &Section<'_>) -> Map {
         key_size: 4,
         value_size: section.size as u32,
         max_entries: 1,
-        flags: 0,
         contents,
         frozen,
-        inner: None,
+        ..MapDef::default()
     };
     let def = match section.relocations.first() {
         None => Ok(def),
         Some(_) => Err(format!("the section {} holds addresses, which only a linker knows", section.name)),
     };
-    Map {
-        name: section.name.to_owned(),
-        section: index,
-        address: None,
-        def,
-        programs: Vec::new(),
-        values: None,
-        is_read_only_data: frozen,
+    Map { is_read_only_data: frozen, ..Map::new(section.name, index, None, def) }
+}
+
+impl Map {
+    /// A map without types and initial contents.
+    fn new(name: &str, section: usize, address: Option<usize>, def: Result<MapDef, String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            section,
+            address,
+            def,
+            type_ids: TypeIds::default(),
+            inner_type_ids: TypeIds::default(),
+            values: Vec::new(),
+            value_bytes: None,
+            is_read_only_data: false,
+        }
     }
 }
 
@@ -102,78 +145,33 @@ pub(super) fn data_variables(elf: &Elf<'_>) -> Vec<ObjectVariable> {
 }
 
 /// Definitions that are described by the types of variables.
-fn of_btf(elf: &Elf<'_>, types: &Types<'_>, index: usize, maps: &mut Vec<Map>) -> Result<(), ObjectError> {
+fn of_btf(
+    elf: &Elf<'_>,
+    types: &Types<'_>,
+    kept: &mut MapTypes<'_, '_>,
+    index: usize,
+    maps: &mut Vec<Map>,
+) -> Result<(), ObjectError> {
     let section = &elf.sections[index];
-    let described: std::collections::HashMap<&str, u32> = types.variables(section.name).collect();
+    let described: HashMap<&str, u32> = types.variables(section.name).collect();
     for symbol in variables(elf, index) {
         let name = symbol.name;
         let definition = described.get(name).and_then(|id| types.resolved(*id));
         let definition = definition.filter(|of| of.kind == STRUCT).ok_or_else(|| {
             ObjectError::damaged(format!("no type in .BTF describes the map {name} (compile with -g)"))
         })?;
-        let (def, values) = match parse(types, definition, name) {
-            Ok((def, values)) => (Ok(def), values),
-            Err(what) => (Err(what), None),
-        };
-        maps.push(Map {
-            name: name.to_owned(),
-            section: index,
-            address: Some(symbol.address),
-            def,
-            values: values.map(|values| symbol.address + values..symbol.range().end),
-            programs: Vec::new(),
-            is_read_only_data: false,
+        let address = Some(symbol.address);
+        maps.push(match Definition::parse(types, kept, definition, name) {
+            Ok(Definition { def, type_ids, inner_type_ids, values }) => Map {
+                type_ids,
+                inner_type_ids,
+                value_bytes: values.map(|values| symbol.address + values..symbol.range().end),
+                ..Map::new(name, index, address, Ok(def))
+            },
+            Err(what) => Map::new(name, index, address, Err(what)),
         });
     }
     Ok(())
-}
-
-/// A definition as `libbpf` has them: every attribute is a member of the struct, and numbers are lengths of arrays.
-///
-/// Says where the values of a program array begin as well, in bytes from the beginning of the variable.
-fn parse(types: &Types<'_>, definition: Type<'_>, name: &str) -> Result<(MapDef, Option<usize>), String> {
-    if types.member_count(definition) > MEMBERS_MAX {
-        return Err(format!("the map {name} has too many attributes"));
-    }
-    let (mut kind, mut key_size, mut value_size, mut max_entries, mut flags) = (0, 0, 0, 0, 0);
-    let mut values = None;
-    for member in types.members(definition) {
-        let bad = || format!("the map {name}: its {} cannot be read", member.name);
-        let number = || number_of(types, &member).ok_or_else(bad);
-        let size = || size_of(types, &member).ok_or_else(bad);
-        match member.name {
-            "type" => kind = number()?,
-            "key" => key_size = size()?,
-            "key_size" => key_size = number()?,
-            "value" => value_size = size()?,
-            "value_size" => value_size = number()?,
-            "max_entries" => max_entries = number()?,
-            "map_flags" => flags = number()?,
-            "values" => values = Some(member.offset as usize / 8),
-            "pinning" if number()? == 0 => {}
-            "pinning" => return Err(format!("the map {name} wants to be pinned by its name")),
-            other => return Err(format!("the map {name} has the attribute \"{other}\"")),
-        }
-    }
-    let def = define(name, [kind, key_size, value_size, max_entries, flags])?;
-    match def.kind {
-        MapKind::ProgArray => Ok((def, values)),
-        _ if values.is_some() => Err(format!("the map {name} has values that it starts with")),
-        _ => Ok((def, None)),
-    }
-}
-
-/// `int (*name)[NUMBER]`
-fn number_of(types: &Types<'_>, member: &Member<'_>) -> Option<u32> {
-    let pointer = types.resolved(member.of_type).filter(|of| of.kind == PTR)?;
-    let array = types.resolved(pointer.payload).filter(|of| of.kind == ARRAY)?;
-    types.length(array)
-}
-
-/// `TYPE *name`
-fn size_of(types: &Types<'_>, member: &Member<'_>) -> Option<u32> {
-    let pointer = types.resolved(member.of_type).filter(|of| of.kind == PTR)?;
-    types.size(pointer.payload)
 }
 
 /// Definitions as `struct bpf_map_def`: type, sizes of key and value, number of entries, flags, and what loaders have
@@ -186,65 +184,52 @@ fn of_structs(elf: &Elf<'_>, index: usize, maps: &mut Vec<Map>) -> Result<(), Ob
         let (words, rest) = bytes.split_at_checked(20).ok_or_else(|| {
             ObjectError::damaged(format!("the map {name} is described by {} bytes, not 20", bytes.len()))
         })?;
-        let words = std::array::from_fn(|at| u32::from_le_bytes(words.as_chunks().0[at]));
-        let def = if rest.iter().all(|byte| *byte == 0) {
-            define(name, words)
-        } else {
+        let [kind, key_size, value_size, max_entries, flags] =
+            std::array::from_fn(|at| u32::from_le_bytes(words.as_chunks().0[at]));
+        let def = if rest.iter().any(|byte| *byte != 0) {
             Err(format!("the map {name} has more attributes than kind, sizes and flags"))
+        } else {
+            define(name, &Numbers { kind, key_size, value_size, max_entries, flags })
         };
-        maps.push(Map {
-            name: name.to_owned(),
-            section: index,
-            address: Some(symbol.address),
-            def,
-            programs: Vec::new(),
-            values: None,
-            is_read_only_data: false,
+        let def = def.and_then(|def| match def.kind.has_inner_maps() {
+            true => Err(format!(
+                "the map {name} ({}) cannot say in the section {} what its maps are like; define it in .maps",
+                def.kind.name(),
+                section.name
+            )),
+            false => Ok(def),
         });
+        maps.push(Map::new(name, index, Some(symbol.address), def));
     }
     Ok(())
 }
 
-/// Fills in the initial contents of program arrays.
-pub(super) fn resolve_programs(elf: &Elf<'_>, maps: &mut [Map], addresses: &FunctionAddresses) {
+/// Fills in the initial contents of arrays of programs, and of arrays and hashes of maps.
+pub(super) fn resolve_values(elf: &Elf<'_>, maps: &mut [Map], functions: &FunctionAddresses) {
+    let addresses: HashMap<(usize, usize), usize> = maps
+        .iter()
+        .enumerate()
+        .filter_map(|(index, map)| Some(((map.section, map.address?), index)))
+        .collect();
     for map in maps {
-        let Some(values) = map.values.clone() else { continue };
-        for relocation in elf.sections[map.section].relocations_in(values.clone()) {
-            let symbol = &elf.symbols[relocation.symbol];
-            let function = symbol.section.and_then(|section| addresses.get(&(section, symbol.address)));
-            map.programs.push((((relocation.offset - values.start) / 8) as u32, function.copied()));
+        let Some(bytes) = map.value_bytes.clone() else { continue };
+        let holds_maps = map.def.as_ref().is_ok_and(|def| def.kind.has_inner_maps());
+        let section = &elf.sections[map.section];
+        for relocation in section.relocations_in(bytes.clone()) {
+            let found = target(elf, section, relocation)
+                .and_then(|target| if holds_maps { addresses.get(&target) } else { functions.get(&target) });
+            map.values.push((((relocation.offset - bytes.start) / 8) as u32, found.copied()));
         }
     }
 }
 
-fn define(name: &str, [kind, key_size, value_size, max_entries, flags]: [u32; 5]) -> Result<MapDef, String> {
-    let kind = MapKind::from_number(kind)
-        .ok_or_else(|| format!("the map {name} is of the kind {kind} of enum bpf_map_type"))?;
-    if kind == MapKind::ArrayOfMaps {
-        return Err(format!("the map {name} is an {}, whose maps only the running kernel has", kind.name()));
-    }
-    let (key_size, value_size) = match kind {
-        // The kernel has one size for the elements of these, which may be left out.
-        MapKind::ProgArray | MapKind::PerfEventArray => (4, 4),
-        _ => (key_size, value_size),
+/// The section and address that a pointer is relocated to.
+fn target(elf: &Elf<'_>, section: &Section<'_>, relocation: &Relocation) -> Option<(usize, usize)> {
+    let symbol = &elf.symbols[relocation.symbol];
+    let in_place = || {
+        let bytes = section.data.get(relocation.offset..)?.first_chunk()?;
+        Some(i64::from_le_bytes(*bytes))
     };
-    let max_entries = match kind {
-        MapKind::Ringbuf => max_entries
-            .max(PAGE_BYTES)
-            .checked_next_power_of_two()
-            .ok_or_else(|| format!("the map {name} is larger than 2 GiB"))?,
-        _ => max_entries,
-    };
-    let contents = Vec::new();
-    Ok(MapDef {
-        name: name.to_owned(),
-        kind,
-        key_size,
-        value_size,
-        max_entries,
-        flags,
-        contents,
-        frozen: false,
-        inner: None,
-    })
+    let addend = relocation.addend.or_else(in_place)?;
+    Some((symbol.section?, symbol.address.checked_add_signed(isize::try_from(addend).ok()?)?))
 }

@@ -34,6 +34,14 @@ pub enum WriteError {
         /// The name of the map.
         map: String,
     },
+    /// Something about a map that is not written.
+    #[error("the map {map} {what}, which is not written")]
+    Map {
+        /// Its name.
+        map: String,
+        /// What it is that is not written, such as "is pinned by its name".
+        what: &'static str,
+    },
     /// There are programs in program arrays.
     #[error("the programs in its program arrays cannot be written")]
     TailCalls,
@@ -101,10 +109,27 @@ fn is_data(def: &MapDef) -> bool {
     def.kind == MapKind::Array && def.max_entries == 1 && def.key_size == 4 && def.flags == 0
 }
 
+/// What cannot be left out of a definition without a change of the map. The types of keys and values can be.
+fn not_written(def: &MapDef) -> Option<&'static str> {
+    let special = || def.btf.as_ref().is_some_and(|btf| !btf.special_fields().is_empty());
+    if def.kind.has_inner_maps() {
+        Some("has maps in it")
+    } else if def.pinned_by_name {
+        Some("is pinned by its name")
+    } else if def.map_extra != 0 {
+        Some("has a map_extra")
+    } else {
+        special().then_some("has values with fields that the kernel manages")
+    }
+}
+
 fn add_maps(file: &mut Object<'_>, program: &Program) -> Result<Vec<WrittenMap>, WriteError> {
     let mut definitions = None;
     let mut written = Vec::new();
     for def in &program.maps {
+        if let Some(what) = not_written(def) {
+            return Err(WriteError::Map { map: def.name.clone(), what });
+        }
         if is_data(def) {
             let symbol = add_data(file, def)?;
             written.push(WrittenMap { symbol, is_data: true });

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use knobgate_kernel::{BlockedSignals, Cgroup, CgroupError, Hierarchy, Signal};
+use knobgate_kernel::{BlockedSignals, Cgroup, CgroupError, Hierarchy, RunningKernel, Signal};
 use knobgate_scenario::{Details, Mismatch, Outcome, Play, Scenario};
 use rustix::fs::{Access, access};
 
@@ -55,7 +55,10 @@ impl Simulate {
         // Paths in it are relative to it.
         let directory = self.scenario.parent().unwrap_or(Path::new(""));
         let mut read = |file: &str| limited::read_file(&directory.join(file), Scenario::FILE_MAX);
-        let scenario = Scenario::parse(&text, &mut read);
+        let scenario = match self.on_kernel {
+            true => Scenario::parse_for(&text, &mut read, &RunningKernel::default()),
+            false => Scenario::parse(&text, &mut read),
+        };
         scenario.map_err(|errors| {
             for error in errors {
                 output.failure(&Failure::bad(format!("{name}: {error}")));

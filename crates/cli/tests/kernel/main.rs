@@ -118,6 +118,7 @@ fn main() -> ExitCode {
             &[learning::TESTS, drifting::TESTS, reviewing::TESTS].concat(),
         )
         .requiring(callbacks, objects::CALLBACKS)
+        .requiring(objects::btf, objects::RELOCATED)
         .requiring(machine::tokens, &[machine::TOKENS, bpf_tokens::TESTS].concat())
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())

@@ -2,11 +2,12 @@
 
 use std::process::Stdio;
 
+use knobgate_bpf::TargetKernel as _;
 use knobgate_bpf::{
     Function, Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, Width, write_object,
 };
-use knobgate_kernel::Cgroup;
-use knobgate_testing::{Test, scratch, shell};
+use knobgate_kernel::{Cgroup, RunningKernel};
+use knobgate_testing::{Profile, Test, scratch, shell};
 use libtest_mimic::Failed;
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -15,6 +16,7 @@ use crate::setting::{DetachOnDrop, attach, expect, knobgate, policy, stderr, std
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_command_runs_under_a_program_from_an_object", run),
+    ("variables_are_set_on_the_command_line", set),
     ("an_attached_program_keeps_its_tail_calls", tail_calls),
     ("a_program_replaces_a_policy_and_the_other_way_round", replaced),
     ("a_compiled_policy_is_shown_as_a_policy_and_decides_the_same", compiled),
@@ -25,8 +27,51 @@ pub(crate) const TESTS: &[Test] = &[
 /// With `watch.bpf.o`, which calls `bpf_for_each_map_elem` with a callback.
 pub(crate) const CALLBACKS: &[Test] = &[("a_program_from_an_object_is_listed_with_its_file", listed)];
 
+/// With relocations (CO-RE).
+pub(crate) const RELOCATED: &[Test] = &[("what_the_kernel_lacks_is_the_reason", lacking)];
+
+/// Why objects cannot be linked for this kernel.
+pub(crate) fn btf(_: &Profile) -> Option<String> {
+    RunningKernel::default().btf().err()
+}
+
 fn object(name: &str) -> String {
     format!("{}/../../examples/objects/{name}.bpf.o", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn set() -> Result<(), Failed> {
+    let parent = scratch();
+    let place = parent.path().to_str().ok_or("a path")?;
+    let object = object("settings");
+    let script = "echo x >/proc/sys/kernel/domainname";
+    let run = |set: &[&str]| {
+        let set = set.iter().flat_map(|set| ["--set", set]);
+        let arguments = ["run", "--object", &object, "--cgroup", place].into_iter().chain(set);
+        knobgate(arguments.chain(["--", "unshare", "--uts", "sh", "-c", script])).output()
+    };
+    assert_eq!(run(&[])?.status.code(), Some(0));
+    assert_ne!(run(&["enabled=true", "mode=ENFORCE", "knob=kernel/domainname"])?.status.code(), Some(0));
+    assert_eq!(run(&["enabled=true", "mode=ENFORCE", "knob=kernel/ostype"])?.status.code(), Some(0));
+    for (set, expected) in [
+        ("enable=1", "the object has no variable \"enable\", did you mean \"enabled\"?"),
+        ("small=70000", "the variable \"small\" (short, 2 bytes) cannot be set to \"70000\""),
+        ("enabled", "write the name of a variable, =, and its value"),
+    ] {
+        let output = run(&[set])?;
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(stderr(&output).contains(expected), "{output:?}");
+    }
+    Ok(())
+}
+
+fn lacking() -> Result<(), Failed> {
+    let object = object("missing");
+    let output = expect(1, ["verify", "--object", &object, "--program", "member"]);
+    let reason = "CO-RE relocation of struct task_struct___other.no_such_member: Linux ";
+    assert!(stdout(&output).contains(reason), "{output:?}");
+    let output = expect(1, ["verify", "--object", &object, "--program", "function"]);
+    assert!(stderr(&output).contains("no_such_function is a function of the kernel (kfunc)"), "{output:?}");
+    Ok(())
 }
 
 /// `knobgate attach` of a program.
@@ -210,7 +255,7 @@ fn with_storage() -> NamedTempFile {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     let refers = Insn::load_imm64(Reg::R1, Imm64::Map { fd: 0 });
     let program = Program {

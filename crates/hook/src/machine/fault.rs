@@ -49,6 +49,9 @@ pub enum Reason {
     /// Memory is accessed through a value that is not a pointer to memory.
     #[error("memory is accessed through {region}")]
     NotMemory { region: Region },
+    /// A struct of the kernel has no member there.
+    #[error("{size} bytes at offset {offset} of struct {name} are not one of its members")]
+    StructMember { name: &'static str, offset: i64, size: usize },
     /// A null pointer is dereferenced.
     #[error("memory is accessed through a null pointer")]
     Null,
@@ -79,9 +82,24 @@ pub enum Reason {
     /// A ring buffer record was reserved and neither submitted nor discarded.
     #[error("a ring buffer record is reserved and neither submitted nor discarded")]
     Unreleased,
+    /// A lock is not used as the kernel wants it.
+    #[error("{what}")]
+    Lock { what: &'static str },
     /// The ring buffer record is already submitted or discarded.
     #[error("the ring buffer record has been submitted or discarded")]
     Released,
+    /// There is no dynptr where a helper wants one.
+    #[error("there is no initialized dynptr on the stack at offset {offset}")]
+    NotDynptr { offset: i64 },
+    /// A dynptr of another type is wanted.
+    #[error("only a dynptr of a ring buffer can be submitted or discarded")]
+    DynptrType,
+    /// A dynptr is overwritten that must be submitted or discarded.
+    #[error("cannot overwrite a dynptr that is neither submitted nor discarded")]
+    OverwrittenDynptr,
+    /// A helper writes to memory of which a part is a dynptr.
+    #[error("{len} bytes are written at stack offset {offset}, where there is a dynptr")]
+    WrittenDynptr { offset: i64, len: usize },
     /// The program or a callback returns something other than 0 or 1.
     #[error("At {at} the register R0 has value {value} and should have been in [0, 1]")]
     ReturnValue { at: &'static str, value: i64 },

@@ -6,8 +6,12 @@
 
 mod arguments;
 mod bprintf;
+mod bstr_printf;
+mod dynptr;
 mod maps;
+mod probe_read;
 mod ring;
+mod spin_lock;
 mod strtol;
 mod sysctl;
 mod task;
@@ -23,6 +27,7 @@ use super::trace::Tracer;
 use super::value::Value;
 use crate::{Errno, Invocation};
 pub(super) use arguments::Arguments;
+pub(super) use spin_lock::check_call;
 
 /// What a helper returns, or why the run ends.
 type HelperResult<T = Value> = Result<T, Reason>;
@@ -90,7 +95,21 @@ pub(super) fn implementation(helper: u32) -> Option<Implementation> {
         id::GET_CURRENT_ANCESTOR_CGROUP_ID => Function(task::get_current_ancestor_cgroup_id),
         id::CURRENT_TASK_UNDER_CGROUP => Function(task::current_task_under_cgroup),
         id::GET_CGROUP_CLASSID => Number(|env| env.invocation.task.classid.into()),
+        id::GET_CURRENT_TASK => Number(task::get_current_task),
+        id::GET_CURRENT_TASK_BTF => Function(task::get_current_task_btf),
+        id::GET_NS_CURRENT_PID_TGID => Function(task::get_ns_current_pid_tgid),
+        id::PROBE_READ_KERNEL => Function(probe_read::kernel),
+        id::PROBE_READ_KERNEL_STR => Function(probe_read::kernel_str),
+        id::PROBE_READ_USER | id::PROBE_READ_USER_STR => Function(probe_read::user),
+        id::DYNPTR_FROM_MEM => Function(dynptr::from_mem),
+        id::RINGBUF_RESERVE_DYNPTR => Function(dynptr::reserve),
+        id::RINGBUF_SUBMIT_DYNPTR | id::RINGBUF_DISCARD_DYNPTR => Function(dynptr::commit),
+        id::DYNPTR_READ => Function(dynptr::read),
+        id::DYNPTR_WRITE => Function(dynptr::write),
+        id::DYNPTR_DATA => Function(dynptr::data),
         id::SEND_SIGNAL | id::SEND_SIGNAL_THREAD => Function(task::send_signal),
+        id::SPIN_LOCK => Function(spin_lock::lock),
+        id::SPIN_UNLOCK => Function(spin_lock::unlock),
         id::STRNCMP => Function(text::strncmp),
         id::SNPRINTF => Function(text::snprintf),
         id::TRACE_PRINTK => Function(text::trace_printk),
@@ -112,17 +131,25 @@ fn tail_call(_: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Control {
 }
 
 /// `bpf_loop(count, callback, context, flags)`
-fn bpf_loop(_: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Control {
-    let count = arguments.number(1) as u32;
+fn bpf_loop(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Control {
+    let (mut count, mut too_many) = (arguments.number(1), errno(Errno::E2BIG));
     if arguments.number(4) != 0 {
-        Control::Return(errno(Errno::EINVAL))
-    } else if count > BPF_MAX_LOOPS {
-        Control::Return(errno(Errno::E2BIG))
+        return Control::Return(errno(Errno::EINVAL));
+    }
+    // Since 5.19 the verifier replaces the call by a loop (`inline_bpf_loop()` in kernel/bpf/verifier.c) if it knows that the
+    // flags are 0, as they always are in practice. That looks at all 64 bits, and moves the error into r0 as 32.
+    if env.invocation.profile.version >= (5, 19) {
+        too_many = Value::number((Errno::E2BIG.returned() as u32).into());
+    } else {
+        count &= u64::from(u32::MAX);
+    }
+    if count > BPF_MAX_LOOPS.into() {
+        Control::Return(too_many)
     } else if count == 0 {
         Control::Return(Value::number(0))
     } else {
         let (callback, context) = (arguments.function(2), arguments.pointer(3));
-        Control::Loop { callback, count: count.into(), context }
+        Control::Loop { callback, count, context }
     }
 }
 

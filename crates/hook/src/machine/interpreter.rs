@@ -9,6 +9,7 @@ use knobgate_bpf::{AtomicOp, Operand, Operation, Reg, Size, Width};
 
 use super::fault::{Fault, Reason};
 use super::helpers::HelperEnv;
+use super::kernel_memory::KernelMemory;
 use super::loaded_program::{Loaded, LoadedProgram};
 use super::memory::Memory;
 use super::run_env::RunEnv;
@@ -33,8 +34,8 @@ pub(super) struct Interpreter<'r, 'i> {
     frames: Vec<Frame>,
     may_goto_left: u32,
     tail_calls: u32,
-    /// How many callbacks helpers have called.
-    callbacks: u64,
+    /// How often a loop went on whose end the verifier need not know: callbacks of helpers, and `may_goto`.
+    rounds: u64,
     env: HelperEnv<'r, 'i>,
 }
 type RunResult<T = ()> = Result<T, Reason>;
@@ -47,7 +48,16 @@ impl<'r, 'i> Interpreter<'r, 'i> {
         tracer: Option<&'r mut dyn Tracer>,
     ) -> Self {
         let stack = Stack::new(invocation.profile);
-        let memory = Memory { stack, maps: program.0.maps.clone(), records: Vec::new(), keys: Vec::new() };
+        let memory = Memory {
+            stack,
+            maps: program.0.maps.clone(),
+            records: Vec::new(),
+            keys: Vec::new(),
+            kernel: KernelMemory::default(),
+            dynptrs: Vec::new(),
+            slices: Vec::new(),
+            held_lock: None,
+        };
         let mut interpreter = Self {
             program: program.clone(),
             first_map: 0,
@@ -56,7 +66,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
             frames: Vec::new(),
             may_goto_left: BPF_MAX_LOOPS,
             tail_calls: 0,
-            callbacks: 0,
+            rounds: 0,
             env: HelperEnv { memory, invocation, run_env, tracer },
         };
         interpreter.registers[Reg::R10 as usize] = interpreter.env.memory.stack.frame_pointer();
@@ -67,13 +77,13 @@ impl<'r, 'i> Interpreter<'r, 'i> {
     /// See [`RunOptions::budget`](super::RunOptions::budget).
     pub(super) fn run(mut self, budget: Option<u64>) -> Result<u64, Fault> {
         let total = budget.unwrap_or(BPF_COMPLEXITY_LIMIT_INSNS as u64);
-        let (mut left, mut callbacks_before) = (total, 0);
+        let (mut left, mut rounds_before) = (total, 0);
         loop {
             if left == 0 {
-                if budget.is_some() || self.callbacks == callbacks_before {
+                if budget.is_some() || self.rounds == rounds_before {
                     return Err(self.fault(Reason::Budget { budget: total }));
                 }
-                (left, callbacks_before) = (total, self.callbacks);
+                (left, rounds_before) = (total, self.rounds);
             }
             left -= 1;
             if self.env.tracer.is_some() {
@@ -137,7 +147,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
             Step::Load { size, signed, dst, base, off } => {
                 let pointer = self.read(base)?;
                 let value = if pointer.region == Region::Context {
-                    Value::number(self.load_context(off, size)?)
+                    Value::number(self.load_context(unmoved(pointer, off, size)?, size)?)
                 } else {
                     self.env.memory.load(displaced(pointer, off), size)?
                 };
@@ -150,7 +160,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
             Step::Store { size, base, off, operand } => {
                 let (pointer, value) = (self.read(base)?, self.operand(operand)?);
                 if pointer.region == Region::Context {
-                    self.store_context(off, size, number(value)?)?;
+                    self.store_context(unmoved(pointer, off, size)?, size, number(value)?)?;
                 } else {
                     self.env.memory.store(displaced(pointer, off), size, value)?;
                 }
@@ -211,6 +221,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
                     return Ok(None);
                 }
                 self.may_goto_left -= 1;
+                self.rounds += 1;
             }
             Step::Helper { helper } => {
                 self.call_helper(helper)?;
@@ -221,7 +232,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
                 return Ok(None);
             }
             Step::Exit => return self.leave(),
-            Step::SecondHalf => return Err(Reason::NoInstruction),
+            Step::Unresolved | Step::SecondHalf => return Err(Reason::NoInstruction),
         }
         self.pc += 1;
         Ok(None)
@@ -289,12 +300,18 @@ impl<'r, 'i> Interpreter<'r, 'i> {
 
 /// The number that the value must be.
 fn number(value: Value) -> RunResult<u64> {
-    if value.is_number() {
-        Ok(value.bits)
-    } else {
-        Err(Reason::DependsOnAddress { left: value.region, right: Region::Number })
-    }
+    value.as_number().ok_or(Reason::DependsOnAddress { left: value.region, right: Region::Number })
 }
+
+/// The offset of an access through the context, which must not have been moved: `__check_ptr_off_reg()`.
+fn unmoved(context: Value, off: i16, size: Size) -> RunResult<i16> {
+    if context.bits == 0 {
+        return Ok(off);
+    }
+    let offset = (context.bits as i64).saturating_add(off.into());
+    Err(Reason::Context { offset, size: size.bytes() as usize })
+}
+
 #[inline]
 fn displaced(pointer: Value, off: i16) -> Value {
     if pointer.is_number() {

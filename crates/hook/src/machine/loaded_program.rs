@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
-use knobgate_bpf::{Function, Insn, LineTable, MapDef, MapKind, Program, TailCall};
+use knobgate_bpf::{Function, InnerMap, Insn, LineTable, MapDef, MapKind, Program, TailCall};
 
 use super::coverage::Counters;
 use crate::maps::{ArrayProgram, MapState};
@@ -65,7 +65,7 @@ impl LoadedProgram {
     }
 
     /// Loads `program` with these maps instead of the ones it defines, in the same order, like a loader that finds pinned
-    /// maps.
+    /// maps. The arrays and hashes of maps among them get their initial contents.
     ///
     /// # Errors
     ///
@@ -93,6 +93,15 @@ impl LoadedProgram {
             return Err(Rejection::ForeignStorage { map: map.name.clone() });
         }
         let loaded = Self::load_code(program, maps, profile, options)?;
+        for &InnerMap { outer, key, map } in &program.inner_maps {
+            let at = |index| loaded.0.maps.get(index).ok_or(Rejection::OtherMaps);
+            let (outer, inner) = (at(outer)?, at(map)?);
+            outer.put_map(&key.to_le_bytes(), inner).map_err(|error| Rejection::InnerMap {
+                outer: outer.def().name.as_str().into(),
+                inner: inner.def().name.as_str().into(),
+                error,
+            })?;
+        }
         for TailCall { map, index, program: callee } in &program.tail_calls {
             // The relocations of the callee count the maps of its caller.
             let callee = Program { maps: program.maps.clone(), ..callee.clone() };

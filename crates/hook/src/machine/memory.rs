@@ -5,6 +5,7 @@ use std::sync::MutexGuard;
 use knobgate_bpf::{MapDef, Size};
 
 use super::fault::Reason;
+use super::kernel_memory::KernelMemory;
 use super::stack::Stack;
 use super::value::{Region, Value};
 use crate::Map;
@@ -17,6 +18,22 @@ pub(crate) struct Memory {
     pub(crate) maps: Vec<Map>,
     pub(crate) records: Vec<Reservation>,
     pub(crate) keys: Vec<Vec<u8>>,
+    /// The lock in a value of a map that the program holds.
+    pub(crate) held_lock: Option<Value>,
+    pub(crate) kernel: KernelMemory,
+    pub(crate) dynptrs: Vec<Dynptr>,
+    /// What `bpf_dynptr_data` has returned: where it starts, and how many bytes it has.
+    pub(crate) slices: Vec<(Value, u32)>,
+}
+
+/// A `struct bpf_dynptr_kern`. The program has it on the stack, as [`Region::Dynptr`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dynptr {
+    /// `None`: it is null.
+    pub(crate) data: Option<Value>,
+    pub(crate) size: u32,
+    /// Whether it must be submitted or discarded.
+    pub(crate) referenced: bool,
 }
 
 /// A reserved ring buffer record.
@@ -27,7 +44,20 @@ pub(crate) struct Reservation {
     pub(crate) open: bool,
 }
 
+/// `check_map_access()` in kernel/bpf/verifier.c.
+const LOCK_ACCESS: &str = "bpf_spin_lock cannot be accessed directly by load/store";
+
 impl Memory {
+    /// The index of a map in the run, which it joins if it was not in it.
+    pub(crate) fn join(&mut self, map: &Map) -> u16 {
+        let known = self.maps.iter().position(|known| known.is_same_as(map));
+        let index = known.unwrap_or(self.maps.len());
+        if known.is_none() {
+            self.maps.push(map.clone());
+        }
+        index as u16
+    }
+
     /// The state of a map, by its index in the run. The lock must not outlive the instruction.
     pub(crate) fn map(&self, map: u16) -> MutexGuard<'_, MapState> {
         self.maps[usize::from(map)].state()
@@ -37,6 +67,56 @@ impl Memory {
     #[inline]
     pub(crate) fn map_def(&self, map: u16) -> &MapDef {
         self.maps[usize::from(map)].def()
+    }
+
+    /// Submits or discards a record.
+    pub(crate) fn commit(&mut self, record: u32, discard: bool) -> Result<(), Reason> {
+        let record = self.records.get_mut(record as usize).filter(|record| record.open);
+        let record = record.ok_or(Reason::Released)?;
+        record.open = false;
+        let (map, number) = (record.map, record.number);
+        if let Some(ring) = self.map(map).ring_mut() {
+            ring.commit(number, discard);
+        }
+        Ok(())
+    }
+
+    /// Whether something must still be submitted or discarded.
+    pub(crate) fn has_references(&self) -> bool {
+        self.records.iter().any(|record| record.open) || self.dynptrs.iter().any(|dynptr| dynptr.referenced)
+    }
+
+    /// Makes a dynptr on the stack.
+    pub(crate) fn init_dynptr(&mut self, place: Value, dynptr: Dynptr) -> Result<(), Reason> {
+        let index = self.dynptrs.len() as u32;
+        self.stack.store_dynptr(place.bits, Region::Dynptr { index, referenced: dynptr.referenced })?;
+        self.dynptrs.push(dynptr);
+        Ok(())
+    }
+
+    /// The dynptr on the stack.
+    pub(crate) fn dynptr(&mut self, place: Value) -> Result<Dynptr, Reason> {
+        let index = self.stack.dynptr(place.bits)?;
+        Ok(self.dynptrs[index as usize])
+    }
+
+    /// Removes the dynptr of a ring buffer from the stack.
+    pub(crate) fn release_dynptr(&mut self, place: Value) -> Result<Dynptr, Reason> {
+        let index = self.stack.dynptr(place.bits)?;
+        let dynptr = &mut self.dynptrs[index as usize];
+        if !dynptr.referenced {
+            return Err(Reason::DynptrType);
+        }
+        dynptr.referenced = false;
+        let released = *dynptr;
+        self.stack.clear_dynptr(place.bits)?;
+        Ok(released)
+    }
+
+    /// A pointer to `len` bytes at `start`, and no more.
+    pub(crate) fn slice(&mut self, start: Value, len: u32) -> Value {
+        self.slices.push((start, len));
+        Value::start_of(Region::DynptrMem(self.slices.len() as u32 - 1))
     }
 
     /// A copy of the `len` bytes at `pointer`.
@@ -49,8 +129,10 @@ impl Memory {
 
     #[inline]
     pub(crate) fn load(&mut self, pointer: Value, size: Size) -> Result<Value, Reason> {
-        if let Region::Stack = pointer.region {
-            return self.stack.load(pointer.bits, size);
+        match pointer.region {
+            Region::Stack => return self.stack.load(pointer.bits, size),
+            Region::BtfId(_) => return self.kernel.load(pointer, size),
+            _ => {}
         }
         let bits = self.read(pointer, size.bytes() as usize, |bytes| match *bytes {
             [a] => u64::from(a),
@@ -66,7 +148,7 @@ impl Memory {
         if let Region::Stack = pointer.region {
             return self.stack.store(pointer.bits, size, value);
         }
-        if !value.is_number() {
+        if value.as_number().is_none() {
             return Err(Reason::PointerLeak { region: pointer.region });
         }
         let bytes = value.bits.to_le_bytes();
@@ -86,6 +168,9 @@ impl Memory {
             Region::Stack => self.stack.read(offset, len).map(use_bytes),
             Region::MapValue { map, slot } => {
                 let state = self.map(map);
+                if state.is_lock(offset, len) {
+                    return Err(Reason::Lock { what: LOCK_ACCESS });
+                }
                 let value = state.value(slot).unwrap_or_default();
                 within(region, offset, len, value.len()).map(|range| use_bytes(&value[range]))
             }
@@ -99,6 +184,12 @@ impl Memory {
                 let key = &self.keys[key as usize];
                 within(region, offset, len, key.len()).map(|range| use_bytes(&key[range]))
             }
+            Region::DynptrMem(slice) => {
+                let (start, size) = self.slices[slice as usize];
+                within(region, offset, len, size as usize)?;
+                self.read(start.add(offset), len, use_bytes)
+            }
+            Region::BtfId(_) => self.kernel.bytes(offset, len).map(use_bytes).ok_or(Reason::Null),
             _ => Err(not_memory(pointer)),
         }
     }
@@ -118,6 +209,9 @@ impl Memory {
                     return Err(Reason::ReadOnly { region });
                 }
                 let mut state = self.map(map);
+                if state.is_lock(offset, len) {
+                    return Err(Reason::Lock { what: LOCK_ACCESS });
+                }
                 let value = state.value_mut(slot).unwrap_or_default();
                 within(region, offset, len, value.len()).map(|range| use_bytes(&mut value[range]))
             }
@@ -128,9 +222,24 @@ impl Memory {
                     state.ring_mut().and_then(|ring| ring.record_mut(*number)).ok_or(Reason::Released)?;
                 within(region, offset, len, data.len()).map(|range| use_bytes(&mut data[range]))
             }
-            Region::Key(_) => Err(Reason::ReadOnly { region }),
+            Region::DynptrMem(slice) => {
+                let (start, size) = self.slices[slice as usize];
+                within(region, offset, len, size as usize)?;
+                self.write(start.add(offset), len, use_bytes)
+            }
+            Region::Key(_) | Region::BtfId(_) => Err(Reason::ReadOnly { region }),
             _ => Err(not_memory(pointer)),
         }
+    }
+
+    /// The same, if there are any bytes to write.
+    pub(crate) fn write_some(
+        &mut self,
+        pointer: Value,
+        len: usize,
+        use_bytes: impl FnOnce(&mut [u8]),
+    ) -> Result<(), Reason> {
+        if len == 0 { Ok(()) } else { self.write(pointer, len, use_bytes) }
     }
 
     fn open_record(&self, record: u32) -> Result<&Reservation, Reason> {

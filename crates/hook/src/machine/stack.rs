@@ -127,7 +127,8 @@ impl Stack {
             return Err(Reason::UninitStack { offset: offset as i64 - STACK_BYTES as i64, len });
         }
         let region = self.regions[slot];
-        if region != Region::Number && len != SLOT_BYTES {
+        let is_dynptr = matches!(region, Region::Dynptr { .. });
+        if is_dynptr || region != Region::Number && len != SLOT_BYTES {
             return Err(Reason::PartialPointer);
         }
         let bytes = &self.bytes[start..start + len];
@@ -152,6 +153,7 @@ impl Stack {
             return Err(Reason::PartialPointer);
         }
         if self.regions[slot] != Region::Number {
+            overwritable(self.regions[slot])?;
             // The rest of an overwritten pointer becomes uninitialized.
             self.init[slot] = 0;
         }
@@ -166,7 +168,7 @@ impl Stack {
     pub(crate) fn read(&mut self, offset: u64, len: usize) -> Result<&[u8], Reason> {
         let start = self.range(offset, len)?;
         for (slot, mask) in slots(start, len) {
-            if self.regions[slot] != Region::Number {
+            if !matches!(self.regions[slot], Region::Number | Region::BtfId(_)) {
                 return Err(Reason::PartialPointer);
             }
             let uninit = mask & !self.init[slot];
@@ -186,6 +188,10 @@ impl Stack {
         let start = self.range(offset, len)?;
         self.note_stored(start);
         for (slot, mask) in slots(start, len) {
+            if let Region::Dynptr { .. } = self.regions[slot] {
+                let offset = offset as i64 - STACK_BYTES as i64;
+                return Err(Reason::WrittenDynptr { offset, len });
+            }
             if self.regions[slot] != Region::Number {
                 self.regions[slot] = Region::Number;
                 self.init[slot] = 0;
@@ -194,6 +200,46 @@ impl Stack {
             self.init[slot] |= mask;
         }
         Ok(&mut self.bytes[start..start + len])
+    }
+
+    /// Stores a dynptr: `mark_stack_slots_dynptr()`.
+    pub(crate) fn store_dynptr(&mut self, offset: u64, region: Region) -> Result<(), Reason> {
+        for half in [0, 8] {
+            self.store(offset.wrapping_add(half), Size::U64, Value { bits: half, region })?;
+        }
+        Ok(())
+    }
+
+    /// The dynptr at an offset, both halves of it.
+    pub(crate) fn dynptr(&mut self, offset: u64) -> Result<u32, Reason> {
+        let start = self.range(offset, 2 * SLOT_BYTES)?;
+        let slot = start / SLOT_BYTES;
+        let halves = [slot, slot + 1].map(|slot| (self.regions[slot], self.bytes[slot * SLOT_BYTES]));
+        match halves {
+            [(Region::Dynptr { index, .. }, 0), (Region::Dynptr { index: other, .. }, 8)]
+                if index == other && start % SLOT_BYTES == 0 =>
+            {
+                Ok(index)
+            }
+            _ => Err(Reason::NotDynptr { offset: offset as i64 - STACK_BYTES as i64 }),
+        }
+    }
+
+    /// Removes the dynptr at an offset: `unmark_stack_slots_dynptr()`.
+    pub(crate) fn clear_dynptr(&mut self, offset: u64) -> Result<(), Reason> {
+        let slot = self.range(offset, 2 * SLOT_BYTES)? / SLOT_BYTES;
+        self.regions[slot..slot + 2].fill(Region::Number);
+        self.init[slot..slot + 2].fill(0);
+        self.bytes[slot * SLOT_BYTES..][..2 * SLOT_BYTES].fill(POISON);
+        Ok(())
+    }
+}
+
+/// `destroy_if_dynptr_stack_slot()`: only dynptrs that need not be released can be overwritten.
+fn overwritable(region: Region) -> Result<(), Reason> {
+    match region {
+        Region::Dynptr { referenced: true, .. } => Err(Reason::OverwrittenDynptr),
+        _ => Ok(()),
     }
 }
 

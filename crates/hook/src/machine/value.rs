@@ -46,6 +46,17 @@ pub enum Region {
     Key(u32),
     /// A function of the program, as a callback.
     Function(u32),
+    /// What `bpf_dynptr_data` has returned.
+    DynptrMem(u32),
+    /// Eight of the 16 bytes on the stack that are a dynptr.
+    Dynptr {
+        /// Which one.
+        index: u32,
+        /// Whether it must be submitted or discarded.
+        referenced: bool,
+    },
+    /// A struct of the kernel, `PTR_TO_BTF_ID`: not an offset, but an address, which may be null. Read only.
+    BtfId(u32),
 }
 
 impl Value {
@@ -67,6 +78,11 @@ impl Value {
         Self { bits: self.bits.wrapping_add(bytes), region: self.region }
     }
 
+    /// The number, or the address of a struct of the kernel; `None` for pointers that have no address here.
+    pub(crate) const fn as_number(self) -> Option<u64> {
+        if matches!(self.region, Region::Number | Region::BtfId(_)) { Some(self.bits) } else { None }
+    }
+
     /// Whether it is a number.
     pub(crate) const fn is_number(self) -> bool {
         matches!(self.region, Region::Number)
@@ -74,9 +90,22 @@ impl Value {
 }
 
 impl Region {
-    /// Whether it can be accessed at offsets, so that pointer arithmetic is valid.
+    /// Whether numbers can be added to pointers to it. That of the context then only serves as an address.
+    pub(crate) const fn is_movable(self) -> bool {
+        self.has_offsets() || matches!(self, Self::Context)
+    }
+
+    /// Whether it can be accessed at offsets, like memory.
     pub(crate) const fn has_offsets(self) -> bool {
-        matches!(self, Self::Stack | Self::MapValue { .. } | Self::Record(_) | Self::Key(_))
+        matches!(
+            self,
+            Self::Stack
+                | Self::MapValue { .. }
+                | Self::Record(_)
+                | Self::DynptrMem(_)
+                | Self::Key(_)
+                | Self::BtfId(_)
+        )
     }
 }
 
@@ -92,6 +121,9 @@ impl fmt::Display for Region {
             Self::Record(_) => "a ring buffer record",
             Self::Key(_) => "the key of a map entry",
             Self::Function(_) => "a function",
+            Self::BtfId(_) => "a struct of the kernel",
+            Self::DynptrMem(_) => "the data of a dynptr",
+            Self::Dynptr { .. } => "a dynptr",
         })
     }
 }
@@ -109,6 +141,9 @@ impl fmt::Display for Value {
             Region::Record(record) => write!(f, "record[{record}]{signed:+}"),
             Region::Key(key) => write!(f, "key[{key}]{signed:+}"),
             Region::Function(start) => write!(f, "function@{start}"),
+            Region::DynptrMem(slice) => write!(f, "dynptr_data[{slice}]{signed:+}"),
+            Region::Dynptr { index, .. } => write!(f, "dynptr[{index}]"),
+            Region::BtfId(_) => write!(f, "kernel@{:#x}", self.bits),
         }
     }
 }

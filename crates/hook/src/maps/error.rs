@@ -38,6 +38,30 @@ pub enum MapError {
     /// `EPERM`: the map is frozen.
     #[error("the map is frozen")]
     Frozen,
+    /// `EOPNOTSUPP`: values of this kind of map cannot have such a field.
+    #[error("values of this kind of map cannot have a {field}")]
+    Field {
+        /// The name of its type, such as `bpf_spin_lock`.
+        field: &'static str,
+    },
+    /// The kernel may have it, but this model does not.
+    #[error(transparent)]
+    NotModelled(#[from] NotModelled),
+}
+
+/// What the model lacks of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotModelled {
+    /// Maps of this type.
+    #[error("maps of type {0} are not modelled")]
+    Kind(&'static str),
+    /// Values with a field of this type, which the kernel manages.
+    #[error("values with a {0} are not modelled")]
+    Field(&'static str),
+    /// This flag.
+    #[error("the flag {0} is not modelled")]
+    Flag(&'static str),
 }
 
 impl MapError {
@@ -50,7 +74,8 @@ impl MapError {
             Self::Again => Errno::EAGAIN,
             Self::NoMemory | Self::Together { .. } => Errno::ENOMEM,
             Self::Exists => Errno::EEXIST,
-            Self::Invalid => Errno::EINVAL,
+            Self::Field { .. } => Errno::EOPNOTSUPP,
+            Self::Invalid | Self::NotModelled(_) => Errno::EINVAL,
             Self::NoSpace => Errno::ENOSPC,
         }
     }
@@ -62,6 +87,8 @@ pub const ANY: u64 = uapi::BPF_ANY;
 pub const NOEXIST: u64 = uapi::BPF_NOEXIST;
 /// `BPF_EXIST`: replace the entry.
 pub const EXIST: u64 = uapi::BPF_EXIST;
+/// `BPF_F_LOCK`: hold the lock in the value. It is combined with one of the others.
+pub const LOCK: u64 = uapi::BPF_F_LOCK;
 
 /// Checks the flags of an update against whether the entry exists.
 pub(super) fn check_flags(flags: u64, exists: bool) -> Result<(), MapError> {

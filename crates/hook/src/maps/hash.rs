@@ -77,6 +77,15 @@ impl Hash {
         Ok(number)
     }
 
+    /// The same for an update that holds the lock in the value: of an entry that exists, it changes the value itself.
+    pub(super) fn entry_in_place(&mut self, key: &[u8], flags: u64) -> Result<u32, MapError> {
+        check_flags(flags, self.find(key).is_some())?;
+        match self.lookup(key) {
+            Some(entry) => Ok(entry),
+            None => self.entry(key, flags),
+        }
+    }
+
     pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), MapError> {
         let entry = self.entries.remove(key).ok_or(MapError::NoEntry)?;
         self.values.remove(entry.number);

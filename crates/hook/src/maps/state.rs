@@ -5,10 +5,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
-use knobgate_bpf::{MapDef, MapKind};
+use knobgate_bpf::{MapBtf, MapDef, MapKind};
 
-use super::error::{ANY, EXIST, MapError, NOEXIST};
+use super::Map;
+use super::error::{ANY, EXIST, LOCK, MapError, NOEXIST, NotModelled};
 use super::hash::Hash;
+use super::inner_maps::InnerMaps;
 use super::memory::{MapMemory, Share};
 use super::queue::Queue;
 use super::ring::Ring;
@@ -27,6 +29,8 @@ pub(crate) struct MapState {
     cpus: u32,
     storage: Storage,
     share: Share,
+    /// The offset of the `bpf_spin_lock` in values. It is 0 between the instructions of a program.
+    lock: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -46,7 +50,11 @@ enum Storage {
     Programs(Vec<Option<Arc<dyn ArrayProgram>>>),
     /// Ids of cgroups.
     Cgroups(Vec<Option<u64>>),
+    Maps(InnerMaps),
 }
+
+/// Bytes of a `struct bpf_spin_lock`.
+const LOCK_BYTES: usize = 4;
 
 impl MapState {
     /// A map as `def` describes it, without its contents, on a machine with `cpus` processors.
@@ -55,6 +63,8 @@ impl MapState {
         if def.kind == MapKind::PerfEventArray && def.max_entries == 0 {
             def.max_entries = cpus;
         }
+        check_modelled(&def)?;
+        let lock = lock_of(&def)?;
         if !sizes_fit(&def) {
             return Err(MapError::Invalid);
         }
@@ -80,11 +90,10 @@ impl MapState {
             MapKind::PerfEventArray => Storage::Events { sent: Vec::new(), bytes: 0 },
             MapKind::ProgArray => Storage::Programs(vec![None; count]),
             MapKind::CgroupArray => Storage::Cgroups(vec![None; count]),
-            // Its sizes never fit.
-            MapKind::ArrayOfMaps => return Err(MapError::Invalid),
-            _ => return Err(MapError::Invalid),
+            MapKind::ArrayOfMaps | MapKind::HashOfMaps => Storage::Maps(InnerMaps::new(&def)?),
+            kind => return Err(NotModelled::Kind(kind.name()).into()),
         };
-        let mut state = Self { def: Arc::new(def), cpus, storage, share };
+        let mut state = Self { def: Arc::new(def), cpus, storage, share, lock };
         state.adjust_memory()?;
         Ok(state)
     }
@@ -117,6 +126,7 @@ impl MapState {
             Storage::Queue(queue) => self.entry_bytes() * queue.len() as u64,
             Storage::Ring(ring) => ring.held(),
             Storage::Events { bytes, .. } => *bytes,
+            Storage::Maps(maps) => inner_map_bytes(&self.def).saturating_mul(maps.len() as u64),
         }
     }
 
@@ -226,6 +236,7 @@ impl MapState {
         };
         self.make_room(if adds { self.entry_bytes() } else { 0 })?;
         let entry = self.entry_for(key, index, flags);
+        let lock = self.lock;
         self.adjust_memory()?;
         let entry = entry?;
         let values: Vec<(u32, &[u8])> = match cpu {
@@ -233,8 +244,10 @@ impl MapState {
             _ => value.chunks(wanted / self.cpus as usize).zip(0..).map(|(part, cpu)| (cpu, part)).collect(),
         };
         for (cpu, part) in values {
-            if let Some(place) = self.value_mut(entry * self.cpus + cpu) {
-                place.copy_from_slice(&part[..size]);
+            let Some(place) = self.value_mut(entry * self.cpus + cpu) else { continue };
+            place.copy_from_slice(&part[..size]);
+            if let Some(at) = lock {
+                place[at..at + LOCK_BYTES].fill(0);
             }
         }
         Ok(())
@@ -244,19 +257,27 @@ impl MapState {
     fn entry_for(&mut self, key: &[u8], index: Option<u32>, flags: u64) -> Result<u32, MapError> {
         Ok(match &mut self.storage {
             Storage::Array(_) => {
-                if flags > EXIST {
+                let how = flags & !LOCK;
+                if how > EXIST {
                     return Err(MapError::Invalid);
                 }
                 let index = index.ok_or(MapError::TooBig)?;
-                if flags == NOEXIST {
+                if how == NOEXIST {
                     return Err(MapError::Exists);
                 }
+                if flags & LOCK != 0 && self.lock.is_none() {
+                    return Err(MapError::Invalid);
+                }
                 index
+            }
+            Storage::Hash(hash) if flags & LOCK != 0 && self.lock.is_some() => {
+                hash.entry_in_place(key, flags & !LOCK)?
             }
             Storage::Hash(hash) => hash.entry(key, flags)?,
             Storage::Trie(trie) => trie.entry(key, flags)?,
             // Entries are created by attaching, and can only be changed.
-            Storage::Local(_) if flags & !EXIST != ANY => return Err(MapError::Invalid),
+            Storage::Local(_) if flags & !(EXIST | LOCK) != ANY => return Err(MapError::Invalid),
+            Storage::Local(_) if flags & LOCK != 0 && self.lock.is_none() => return Err(MapError::Invalid),
             Storage::Local(hash) => hash.find(key).ok_or(MapError::NoEntry)?,
             _ => return Err(MapError::Invalid),
         })
@@ -269,8 +290,41 @@ impl MapState {
         match &mut self.storage {
             Storage::Hash(hash) => hash.delete(key),
             Storage::Trie(trie) => trie.delete(key),
+            Storage::Maps(maps) => maps.remove(key),
             _ => Err(MapError::Invalid),
         }
+    }
+
+    /// The map under `key`.
+    pub(crate) fn inner_map(&self, key: &[u8]) -> Option<Map> {
+        if let Storage::Maps(maps) = &self.storage { maps.get(key) } else { None }
+    }
+
+    pub(super) fn put_map(&mut self, key: &[u8], map: &Map) -> Result<(), MapError> {
+        if key.len() != self.def.key_size as usize {
+            return Err(MapError::Invalid);
+        }
+        let adds = self.def.kind == MapKind::HashOfMaps && self.inner_map(key).is_none();
+        self.make_room(if adds { inner_map_bytes(&self.def) } else { 0 })?;
+        let put = match &mut self.storage {
+            Storage::Maps(maps) => maps.put(key, map),
+            _ => Err(MapError::Invalid),
+        };
+        self.adjust_memory()?;
+        put
+    }
+
+    /// The offset of the lock in values, if they have one.
+    pub(crate) fn lock(&self) -> Option<u64> {
+        self.lock.map(|at| at as u64)
+    }
+
+    /// Whether these bytes of a value are a part of its lock.
+    #[inline]
+    pub(crate) fn is_lock(&self, offset: u64, len: usize) -> bool {
+        let overlaps =
+            |at: usize| offset < (at + LOCK_BYTES) as u64 && offset.saturating_add(len as u64) > at as u64;
+        self.lock.is_some_and(overlaps)
     }
 
     pub(crate) fn push(&mut self, value: &[u8], flags: u64) -> Result<(), MapError> {
@@ -463,7 +517,49 @@ fn check_memory(def: &MapDef, cpus: u32) -> Result<(), MapError> {
 }
 
 fn is_whole_from_the_start(kind: MapKind) -> bool {
-    matches!(kind, MapKind::Array | MapKind::PercpuArray | MapKind::ProgArray | MapKind::CgroupArray)
+    matches!(
+        kind,
+        MapKind::Array
+            | MapKind::PercpuArray
+            | MapKind::ProgArray
+            | MapKind::CgroupArray
+            | MapKind::ArrayOfMaps
+    )
+}
+
+/// The memory of a map in another one, without its contents.
+fn inner_map_bytes(def: &MapDef) -> u64 {
+    let of_key = u64::from(def.key_size) + MapMemory::ENTRY;
+    size_of::<Option<Map>>() as u64 + if def.kind == MapKind::HashOfMaps { of_key } else { 0 }
+}
+
+/// Checks that the model has all that the map has.
+fn check_modelled(def: &MapDef) -> Result<(), MapError> {
+    const BPF_F_WRONLY_PROG: u32 = 1 << 8;
+    if !def.kind.is_modelled() {
+        return Err(NotModelled::Kind(def.kind.name()).into());
+    }
+    if def.flags & BPF_F_WRONLY_PROG != 0 {
+        return Err(NotModelled::Flag("BPF_F_WRONLY_PROG").into());
+    }
+    Ok(())
+}
+
+/// The offset of the `bpf_spin_lock` in values: `map_check_btf` in kernel/bpf/syscall.c.
+fn lock_of(def: &MapDef) -> Result<Option<usize>, MapError> {
+    let fields = def.btf.as_ref().map(MapBtf::special_fields).unwrap_or_default();
+    let Some(first) = fields.first() else { return Ok(None) };
+    if let Some(other) = fields.iter().find(|field| field.type_name != "bpf_spin_lock") {
+        return Err(NotModelled::Field(other.type_name).into());
+    }
+    let at = first.offset as usize;
+    let fits = at.is_multiple_of(LOCK_BYTES) && at + LOCK_BYTES <= def.value_size as usize;
+    match def.kind {
+        MapKind::Hash | MapKind::Array | MapKind::CgroupStorage if fields.len() > 1 => Err(MapError::TooBig),
+        MapKind::Hash | MapKind::Array | MapKind::CgroupStorage if !fits => Err(MapError::Invalid),
+        MapKind::Hash | MapKind::Array | MapKind::CgroupStorage => Ok(Some(at)),
+        _ => Err(MapError::Field { field: first.type_name }),
+    }
 }
 
 /// How much memory a map takes before anything is in it, in bytes.
@@ -473,6 +569,7 @@ pub(super) fn from_the_start(def: &MapDef, cpus: u32) -> u64 {
         MapKind::PercpuArray => u64::from(def.value_size) * u64::from(cpus),
         MapKind::ProgArray => size_of::<Option<Arc<dyn ArrayProgram>>>() as u64,
         MapKind::CgroupArray => size_of::<Option<u64>>() as u64,
+        MapKind::ArrayOfMaps => inner_map_bytes(def),
         _ => 0,
     };
     entry.saturating_mul(def.max_entries.into())
@@ -491,8 +588,8 @@ fn sizes_fit(def: &MapDef) -> bool {
     match def.kind {
         MapKind::Ringbuf => key == 0 && value == 0 && entries.is_power_of_two() && entries % 4096 == 0,
         MapKind::Queue | MapKind::Stack => key == 0 && value > 0 && counted,
-        // Not modelled.
-        MapKind::ArrayOfMaps => false,
+        MapKind::ArrayOfMaps => key == 4 && value == 4 && counted,
+        MapKind::HashOfMaps => key > 0 && value == 4 && counted,
         MapKind::LpmTrie => (5..=260).contains(&key) && value > 0 && counted,
         MapKind::ProgArray | MapKind::PerfEventArray | MapKind::CgroupArray => {
             key == 4 && value == 4 && counted
@@ -520,7 +617,7 @@ mod tests {
             flags: 0,
             contents,
             frozen: false,
-            inner: None,
+            ..MapDef::default()
         }
     }
 

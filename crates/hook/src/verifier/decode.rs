@@ -32,6 +32,7 @@ pub(super) fn decode(
         }
     }
 
+    let unresolved: BTreeSet<usize> = program.unresolved.iter().map(|unresolved| unresolved.insn).collect();
     let mut steps = Vec::with_capacity(program.insns.len());
     let starts: BTreeSet<usize> = program.functions.iter().map(|function| function.start).collect();
     while steps.len() < program.insns.len() {
@@ -90,6 +91,7 @@ pub(super) fn decode(
                 Step::JumpIf { width, cond, dst, operand, target: target(i32::from(off))? }
             }
             Operation::MayGoto { off } => Step::MayGoto { target: target(i32::from(off))? },
+            Operation::Call { callee: Callee::Helper(_) } if unresolved.contains(&insn) => Step::Unresolved,
             Operation::Call { callee: Callee::Helper(id) } => {
                 Step::Helper { helper: helper(id, insn, program, profile, expected_attach_type)? }
             }

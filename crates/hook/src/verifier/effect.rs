@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use knobgate_bpf::{
-    AluOp, ArgType, AtomicOp, Helper, MapDef, MapKind, Operand, Reg, ReturnType, Size, Width, helper_ids,
+    AluOp, ArgType, AtomicOp, Helper, MapDef, MapKind, Operand, Program, Reg, ReturnType, Size, Unresolved,
+    Width, helper_ids,
 };
 
 use super::Rejection;
@@ -23,6 +24,13 @@ pub(super) type Returns = BTreeMap<usize, Abstract>;
 pub(super) struct VerifierEnv<'a> {
     pub(super) profile: &'a Profile,
     pub(super) maps: &'a [MapDef],
+    pub(super) unresolved: &'a [Unresolved],
+}
+
+impl<'a> VerifierEnv<'a> {
+    pub(super) fn of(program: &'a Program, profile: &'a Profile) -> Self {
+        Self { profile, maps: &program.maps, unresolved: &program.unresolved }
+    }
 }
 
 impl VerifierEnv<'_> {
@@ -38,6 +46,12 @@ impl VerifierEnv<'_> {
                 matches!(map.kind, MapKind::Array | MapKind::PercpuArray)
                     && index.known().is_some_and(|index| index < u64::from(map.max_entries))
             })
+    }
+
+    /// Whether the map in r1 has maps in it.
+    fn looks_up_map(&self, state: &FuncState) -> bool {
+        let Abstract::Map(map) = state.get(Reg::R1) else { return false };
+        self.maps.get(usize::from(map)).is_some_and(|map| map.kind.has_inner_maps())
     }
 
     /// The rejection of a write to the kernel's `struct bpf_map`, which root may read.
@@ -189,6 +203,7 @@ pub(super) fn apply(
             read_operand(operand)?;
             return Ok(());
         }
+        Step::Unresolved => return Err(Rejection::unresolved(insn, env.unresolved)),
         Step::Helper { helper } => {
             let arguments = Reg::ALL[1..].iter().zip(helper.args());
             for (register, _) in arguments.clone() {
@@ -287,6 +302,7 @@ fn invalidate_written(helper: &Helper, state: &mut FuncState) {
                 state.get(Reg::ALL[number + 1])
             }
             ArgType::UninitLong => Abstract::constant(8),
+            ArgType::UninitDynptr => Abstract::constant(16),
             ArgType::UninitMapValue => Abstract::Any,
             // The callback can reach all of the stack from a pointer to any of it.
             ArgType::StackOrNull if !matches!(pointer, Abstract::Number(..)) => {
@@ -308,12 +324,18 @@ fn invalidate_written(helper: &Helper, state: &mut FuncState) {
 
 fn returned_by(helper: &Helper, fresh: u32, state: &FuncState, env: &VerifierEnv<'_>) -> Abstract {
     match helper.proto.as_ref().map(|proto| proto.ret) {
+        // A map, or null.
+        Some(ReturnType::MapValueOrNull) if env.looks_up_map(state) => Abstract::Any,
         Some(ReturnType::MapValueOrNull)
             if helper.id == helper_ids::MAP_LOOKUP_ELEM && env.never_null(state) =>
         {
             Abstract::Memory
         }
-        Some(ReturnType::MapValueOrNull | ReturnType::RingbufMemOrNull) => Abstract::MemoryOrNull(fresh),
+        Some(ReturnType::MapValueOrNull | ReturnType::RingbufMemOrNull | ReturnType::DynptrMemOrNull) => {
+            Abstract::MemoryOrNull(fresh)
+        }
+        // Loads through it give pointers.
+        Some(ReturnType::Task) => Abstract::Any,
         Some(ReturnType::MapValue) => Abstract::Memory,
         Some(ReturnType::Void) => Abstract::Uninit,
         _ if helper.id == helper_ids::GET_PRANDOM_U32 => Abstract::of_size(Size::U32),

@@ -1,6 +1,7 @@
 //! Why a program is rejected.
 
 use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
+use knobgate_bpf::{Unresolved, UnresolvedReason};
 
 use crate::{Errno, MapError};
 
@@ -27,6 +28,12 @@ pub enum Rejection {
     /// The given maps are not those of the program.
     #[error("the maps given are not of the kinds and sizes that the program's are")]
     OtherMaps,
+    /// A map that is pinned by its name differs from the program's.
+    #[error("the map pinned as {name} cannot be used: {differences}")]
+    PinnedMap { name: String, differences: String },
+    /// A map cannot be put into an array or a hash of maps.
+    #[error("the map {inner} cannot be put into the map {outer}: {error}")]
+    InnerMap { outer: Box<str>, inner: Box<str>, error: MapError },
     /// A program is for an array that the program does not have, or for an index beyond its end.
     #[error("map {map} is no program array with room for a program at index {index}")]
     TailCall { map: usize, index: u32 },
@@ -49,6 +56,12 @@ pub enum Rejection {
     /// A kernel function is called; none is modelled.
     #[error("instruction {insn}: kernel function {btf_id} is not modelled")]
     KernelFunction { insn: usize, btf_id: u32 },
+    /// An instruction needs something that the kernel lacks: a field that is relocated (CO-RE), or a weak function.
+    #[error("instruction {insn}: {what}")]
+    Unresolved { insn: usize, what: String },
+    /// A kernel function is called by name; none is modelled.
+    #[error("instruction {insn}: {what}")]
+    NotModelledFunction { insn: usize, what: String },
     /// No helper has this number.
     #[error("instruction {insn}: invalid func unknown#{id}")]
     UnknownHelper { insn: usize, id: u32 },
@@ -132,6 +145,17 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The rejection of a program that gets to an instruction that is not resolved.
+    pub(super) fn unresolved(insn: usize, unresolved: &[Unresolved]) -> Self {
+        match unresolved.iter().find(|unresolved| unresolved.insn == insn) {
+            Some(Unresolved { what, reason: UnresolvedReason::NotModelled, .. }) => {
+                Self::NotModelledFunction { insn, what: what.clone() }
+            }
+            Some(Unresolved { what, .. }) => Self::Unresolved { insn, what: what.clone() },
+            None => Self::Relocation { insn },
+        }
+    }
+
     /// The index of the instruction at fault, if it is one.
     pub const fn insn(&self) -> Option<usize> {
         match *self {
@@ -140,6 +164,8 @@ impl Rejection {
             | Self::FunctionAddress { insn, .. }
             | Self::PacketLoad { insn, .. }
             | Self::KernelFunction { insn, .. }
+            | Self::Unresolved { insn, .. }
+            | Self::NotModelledFunction { insn, .. }
             | Self::UnknownHelper { insn, .. }
             | Self::UnavailableHelper { insn, .. }
             | Self::Gpl { insn, .. }
@@ -169,6 +195,8 @@ impl Rejection {
             | Self::Decode(_)
             | Self::Map { .. }
             | Self::OtherMaps
+            | Self::PinnedMap { .. }
+            | Self::InnerMap { .. }
             | Self::TailCall { .. }
             | Self::ForeignStorage { .. }
             | Self::TooDeep { .. }
@@ -180,7 +208,7 @@ impl Rejection {
     pub const fn errno(&self) -> Errno {
         match self {
             Self::Empty | Self::TooLarge { .. } | Self::TooDeep { .. } => Errno::E2BIG,
-            Self::Map { error, .. } => error.errno(),
+            Self::Map { error, .. } | Self::InnerMap { error, .. } => error.errno(),
             Self::FramePointer { .. }
             | Self::StackTotal { .. }
             | Self::StackAccess { .. }
@@ -193,10 +221,13 @@ impl Rejection {
             Self::Decode(_)
             | Self::UnknownInstruction { .. }
             | Self::OtherMaps
+            | Self::PinnedMap { .. }
             | Self::Relocation { .. }
             | Self::FunctionAddress { .. }
             | Self::PacketLoad { .. }
             | Self::KernelFunction { .. }
+            | Self::Unresolved { .. }
+            | Self::NotModelledFunction { .. }
             | Self::UnknownHelper { .. }
             | Self::UnavailableHelper { .. }
             | Self::NotModelled { .. }

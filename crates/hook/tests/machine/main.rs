@@ -1,8 +1,11 @@
 //! The machine, instruction by instruction and helper by helper, compared with the kernel's documentation and sources.
 
+mod dynptrs;
+mod formats;
 mod functions;
 mod hook_helpers;
 mod instructions;
+mod kernel_reads;
 mod link_storage;
 mod maps;
 mod memory;
@@ -40,7 +43,7 @@ fn map(name: &str, kind: MapKind, key_size: u32, value_size: u32, max_entries: u
         flags: 0,
         contents,
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Maps as user space sees them: kernel/bpf/arraymap.c, hashtab.c, lpm_trie.c, queue_stack_maps.c, ringbuf.c.
 
 use knobgate_bpf::{AluOp, Assembler, MapKind, Reg, Size, helper_ids};
-use knobgate_hook::maps::{ANY, EXIST, Map, MapError, MapMemory, NOEXIST};
+use knobgate_hook::maps::{ANY, EXIST, LOCK, Map, MapError, MapMemory, NOEXIST};
 use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
 
 use super::{allow, map, on_write, program};
@@ -21,7 +21,9 @@ fn updates_respect_their_flags() {
         (2, ANY, Err(TooBig)),
         (2, NOEXIST, Err(TooBig)),
         (0, 3, Err(Invalid)),
-        (2, 4, Err(Invalid)),
+        (0, LOCK, Err(Invalid)),
+        (2, LOCK, Err(TooBig)),
+        (2, 8, Err(Invalid)),
     ] {
         assert_eq!(array.update(&key.to_le_bytes(), b"x", flags), expected, "{key} {flags}");
     }

@@ -57,7 +57,7 @@ fn bad_programs_are_rejected_with_the_reason() {
         ),
         (&[one, Insn::store(Size::U8, Reg::R0, 0, Reg::R0), exit], "R0 invalid mem access 'scalar'"),
         (&[Insn::call_helper(4), one, exit], "invalid func unknown#4"),
-        (&[Insn::call_helper(helper_ids::SPIN_LOCK), one, exit], "bpf_spin_lock#93 is not modelled"),
+        (&[Insn::call_helper(helper_ids::TIMER_INIT), one, exit], "bpf_timer_init#169 is not modelled"),
         (&[Insn::call_function(-1), one, exit], "recursive call"),
         (&[Insn::call_kfunc(12, 0), one, exit], "kernel function 12"),
     ] {

@@ -105,7 +105,7 @@ pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
         max_entries: u32::try_from(rustix::param::page_size()).unwrap_or(4096),
         flags: 0,
         name: kernel_name("knobgate_probe"),
-        inner: None,
+        ..MapSpec::default()
     };
     let map = with_raised_limit(|| bpf::map_create(&spec))?;
     let [first, second] = Insn::load_imm64(Reg::R1, Imm64::Map { fd: map.as_raw_fd() });
@@ -138,6 +138,7 @@ pub(super) fn readers() -> rustix::io::Result<(Vec<OwnedFd>, Vec<Insn>)> {
             flags: 0,
             name: kernel_name("knobgate_probe"),
             inner,
+            ..MapSpec::default()
         };
         with_raised_limit(|| bpf::map_create(&spec))
     };

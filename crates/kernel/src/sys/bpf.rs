@@ -107,6 +107,7 @@ fn length(bytes: usize) -> Result<u32> {
 }
 
 /// The attributes of a new map.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct MapSpec<'a> {
     pub(crate) kind: u32,
     pub(crate) key_size: u32,
@@ -114,8 +115,18 @@ pub(crate) struct MapSpec<'a> {
     pub(crate) max_entries: u32,
     pub(crate) flags: u32,
     pub(crate) name: [u8; BPF_OBJ_NAME_LEN],
-    /// A map like those that may be in an array of maps.
+    /// A map like those that may be in an array or a hash of maps.
     pub(crate) inner: Option<BorrowedFd<'a>>,
+    pub(crate) types: Option<TypesSpec<'a>>,
+    pub(crate) map_extra: u64,
+}
+
+/// The types of keys and values.
+#[derive(Clone, Copy)]
+pub(crate) struct TypesSpec<'a> {
+    pub(crate) btf: BorrowedFd<'a>,
+    pub(crate) key_type_id: u32,
+    pub(crate) value_type_id: u32,
 }
 
 /// The attributes of a new program.
@@ -181,8 +192,14 @@ pub(crate) fn map_create(spec: &MapSpec<'_>) -> Result<OwnedFd> {
         token_fd,
         name: spec.name,
         inner_map_fd: spec.inner.map_or(0, raw),
+        map_extra: spec.map_extra,
         ..MapCreateAttr::default()
     };
+    if let Some(types) = spec.types {
+        attr.btf_fd = raw(types.btf);
+        attr.btf_key_type_id = types.key_type_id;
+        attr.btf_value_type_id = types.value_type_id;
+    }
     // SAFETY: the attr holds no address.
     unsafe { bpf(MAP_CREATE, &mut attr) }.map(owned)
 }
@@ -218,10 +235,10 @@ impl MapFd {
     }
 
     /// Fails with `EINVAL` if the sizes are not those of this map, and with `EOPNOTSUPP` if values in user space do not
-    /// have the declared size. They do in hashes, arrays, the per-CPU and LRU variants, LPM tries, and arrays of programs,
-    /// of maps and of cgroups (4 bytes: descriptors to store, ids to look up).
+    /// have the declared size. They do in hashes, arrays, the per-CPU and LRU variants, LPM tries, arrays of programs, of
+    /// maps and of cgroups, hashes of maps (4 bytes: descriptors to store, ids to look up), and the storage of tasks and cgroups.
     fn check(&self, key: &[u8], value: usize) -> Result<()> {
-        const ELEMENTS_AS_DECLARED: [u32; 10] = [1, 2, 3, 5, 6, 8, 9, 10, 11, 12];
+        const ELEMENTS_AS_DECLARED: [u32; 13] = [1, 2, 3, 5, 6, 8, 9, 10, 11, 12, 13, 29, 32];
         if !ELEMENTS_AS_DECLARED.contains(&self.info.kind) {
             return Err(Errno::OPNOTSUPP);
         }

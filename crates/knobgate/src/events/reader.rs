@@ -133,7 +133,7 @@ fn ring(bytes: u32) -> Result<Map, EventReaderError> {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     create_map("reader", &def).map_err(|error| EventReaderError::Buffer { bytes, source: Box::new(error) })
 }

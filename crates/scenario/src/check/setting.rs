@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
-use knobgate_bpf::{MapDef, MapKind, Object};
-use knobgate_hook::{Map, Profile};
+use knobgate_bpf::{MapDef, MapKind, Object, TargetKernel};
+use knobgate_hook::{Map, ModelKernel, Profile};
 use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
 
 use crate::bytes::Hex;
@@ -15,6 +15,7 @@ use crate::insns;
 use crate::knob::Knob;
 use crate::path::Path;
 use crate::scenario::{Cgroup, Program, Scenario, Source};
+use crate::variable_value::VariableValue;
 
 /// The path below `/proc/sys` of a name in either notation.
 pub(super) fn knob_name(name: &str) -> Result<String, String> {
@@ -88,7 +89,7 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
             flags: 0,
             contents: map.entries.iter().map(|(Hex(key), Hex(value))| (key.clone(), value.clone())).collect(),
             frozen: map.frozen,
-            inner: None,
+            ..MapDef::default()
         });
     }
     maps
@@ -109,7 +110,7 @@ pub(super) fn check_memory(maps: &[MapDef], findings: &mut Findings) {
 
 /// The kinds that the maps of a scenario can have.
 fn kinds() -> impl Iterator<Item = MapKind> {
-    MapKind::ALL.into_iter().filter(|&kind| kind != MapKind::ArrayOfMaps)
+    MapKind::ALL.iter().copied().filter(|kind| kind.is_modelled() && !kind.has_inner_maps())
 }
 
 /// Whether the contents of a map of this kind can be shown: no cgroups, programs or events.
@@ -120,6 +121,7 @@ pub(super) fn can_list(kind: MapKind) -> bool {
             | MapKind::PerfEventArray
             | MapKind::CgroupArray
             | MapKind::ArrayOfMaps
+            | MapKind::HashOfMaps
             | MapKind::CgroupStorage
             | MapKind::PercpuCgroupStorage
     )
@@ -145,17 +147,34 @@ fn entries(map: &MapDocument, kind: MapKind, path: &Path, findings: &mut Finding
     }
 }
 
+/// The values of variables, by name.
+type Values = BTreeMap<String, VariableValue>;
+
+/// What the programs of objects are linked for, on the model.
+pub(super) fn kernel(document: &Document, profile: Profile, findings: &mut Findings) -> ModelKernel {
+    let mut kernel = ModelKernel::new(profile);
+    for (option, value) in &document.kconfig {
+        if !option.starts_with("CONFIG_") {
+            let message = format!("`{option}` is not the name of an option, such as CONFIG_HZ");
+            findings.add(&Path::of("kconfig").key(option), message);
+        }
+        kernel = kernel.option(option, value);
+    }
+    kernel
+}
+
 /// The programs. The maps of objects are added after the scenario's own; programs of one object share them.
 pub(super) fn programs(
     document: &Document,
     maps: &mut Vec<MapDef>,
     read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+    kernel: &dyn TargetKernel,
     findings: &mut Findings,
 ) -> Vec<Program> {
     let mut programs = Vec::new();
     let given = maps.len();
-    let mut of_objects: BTreeMap<(&str, String), usize> = BTreeMap::new();
-    let mut objects: BTreeMap<&str, Option<Object>> = BTreeMap::new();
+    let mut of_objects: BTreeMap<(Option<(&str, &Values)>, String), usize> = BTreeMap::new();
+    let mut objects: BTreeMap<(&str, &Values), Option<Object>> = BTreeMap::new();
     let (mut file_bytes, mut program_bytes) = (0, 0);
     for (name, program) in &document.programs {
         let path = Path::of("programs").key(name);
@@ -184,15 +203,23 @@ pub(super) fn programs(
                     })
                 }
             }
-            ProgramDocument::Object { object: path, program } => {
+            ProgramDocument::Object { object: path, program, set } => {
                 let place = Path::of("programs").key(name);
-                let object = objects.entry(path).or_insert_with(|| {
+                let object = objects.entry((path, set)).or_insert_with(|| {
                     let bytes = file("object", path, findings)?;
                     let object = Object::read(&bytes).map_err(|error| format!("{path}: {error}"));
-                    findings.ok(&place.key("object"), object)
+                    let mut object = findings.ok(&place.key("object"), object)?;
+                    for (name, value) in set {
+                        let done = object.set(name, &value.to_string());
+                        findings.ok(
+                            &place.key("set").key(name),
+                            done.map_err(|error| format!("{path}: {error}")),
+                        );
+                    }
+                    Some(object)
                 });
                 object.as_ref().filter(|_| program_bytes <= Scenario::PROGRAMS_MAX).and_then(|object| {
-                    let program = object.program(program.as_deref());
+                    let program = object.program_for(program.as_deref(), kernel);
                     let mut program =
                         findings.ok(&place, program.map_err(|error| format!("{path}: {error}")))?;
                     let bytes = program.bytes();
@@ -200,7 +227,9 @@ pub(super) fn programs(
                         take(&mut program_bytes, bytes, Scenario::PROGRAMS_MAX, "programs of objects");
                     findings.ok(&place, within)?;
                     let shared = program.maps.iter().map(|def| {
-                        *of_objects.entry((path, def.name.clone())).or_insert_with(|| {
+                        // Objects share the maps that are pinned by name.
+                        let place = (!def.pinned_by_name).then_some((path.as_str(), set));
+                        *of_objects.entry((place, def.name.clone())).or_insert_with(|| {
                             maps.push(def.clone());
                             maps.len() - 1
                         })

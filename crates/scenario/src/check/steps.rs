@@ -55,7 +55,7 @@ impl<'a> Names<'a> {
             // The scenario's own come first.
             let place = MapRef::Shared(index);
             maps.insert(map.name.clone(), [place].into());
-            let kind = MapKind::ALL.into_iter().find(|kind| kind.name() == map.kind);
+            let kind = MapKind::ALL.iter().copied().find(|kind| kind.name() == map.kind);
             kinds.extend(kind.map(|kind| (place, (kind, map.max_entries))));
         }
         Self {

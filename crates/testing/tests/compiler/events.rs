@@ -149,7 +149,7 @@ fn ring() -> MapDef {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

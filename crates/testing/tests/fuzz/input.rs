@@ -84,7 +84,7 @@ impl Input {
 
 /// The kinds that the model has.
 fn kinds() -> impl Iterator<Item = MapKind> + Clone {
-    MapKind::ALL.into_iter().filter(|&kind| kind != MapKind::ArrayOfMaps)
+    MapKind::ALL.iter().copied().filter(|kind| kind.is_modelled() && !kind.has_inner_maps())
 }
 
 fn map(bytes: &[u8; MAP_BYTES]) -> MapDef {
@@ -98,7 +98,7 @@ fn map(bytes: &[u8; MAP_BYTES]) -> MapDef {
         flags: u32::from(flags & !1),
         contents: Vec::new(),
         frozen: flags & 1 == 1,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use knobgate_bpf::Object;
 use knobgate_compiler::compile;
-use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
+use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, ModelKernel, Profile, RunOptions, Task};
 use knobgate_policy::{CheckOptions, Source, parse};
 use knobgate_testing::Random;
 
@@ -45,7 +45,7 @@ fn no_program_panics_the_machine() {
     for bytes in objects() {
         let object = Object::read(&bytes).expect("an object");
         for program in object.programs() {
-            let taken = object.program(Some(&program.name));
+            let taken = object.program_for(Some(&program.name), &ModelKernel::new(Profile::default()));
             seeds.extend(taken.map(|program| Input::of(&program, &Profile::default()).to_bytes()));
         }
     }
@@ -63,10 +63,14 @@ fn no_object_panics_its_reader() {
     let mut seeds = corpus("objects");
     seeds.extend(objects());
     let mut loaded = 0;
+    let kernel = ModelKernel::new(Profile::default()).option("CONFIG_HZ", "250");
     fuzz("objects", &seeds, mutation::of_bytes, |bytes| {
-        let Ok(object) = Object::read(bytes) else { return };
+        let Ok(mut object) = Object::read(bytes) else { return };
+        for variable in object.variables().to_vec().iter().take(16) {
+            let _ = object.set(&variable.name, "1");
+        }
         for program in object.programs() {
-            let Ok(program) = object.program(Some(&program.name)) else { continue };
+            let Ok(program) = object.program_for(Some(&program.name), &kernel) else { continue };
             let mut input = Input::of(&program, &Profile::default());
             input.program = program;
             loaded += u64::from(run(&input));

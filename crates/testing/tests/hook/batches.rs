@@ -31,7 +31,7 @@ fn array(name: &str, value_size: usize, contents: Vec<Vec<u8>>) -> MapDef {
         flags: 0,
         contents: contents.collect(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

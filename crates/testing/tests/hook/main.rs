@@ -14,6 +14,7 @@ mod random_programs;
 mod semaphores;
 mod sequences;
 mod steps;
+mod tasks;
 mod verifier;
 mod without_programs;
 
@@ -64,6 +65,7 @@ const TESTS: &[Test] = &[
         check: |seed, numbers| sequences::attach_and_detach(seed, numbers[0]),
     },
     Test { name: "steps_that_fail_fail_with_the_same_errno", variables: &[], check: |_, _| steps::compare() },
+    Test { name: "a_task_is_what_it_is_in_the_kernel", variables: &[], check: |_, _| tasks::compare() },
     Test {
         name: "programs_do_as_they_do_in_the_kernel",
         // Sets of random programs, and accesses with each set.

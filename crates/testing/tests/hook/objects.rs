@@ -39,7 +39,12 @@ fn check(case: &Case) -> Result<(), String> {
         let def = both.kernel.map_def(map).map_err(|error| format!("{error:?}"))?.clone();
         if matches!(
             def.kind,
-            MapKind::Array | MapKind::Hash | MapKind::LpmTrie | MapKind::PercpuArray | MapKind::PercpuHash
+            MapKind::Array
+                | MapKind::Hash
+                | MapKind::LpmTrie
+                | MapKind::PercpuArray
+                | MapKind::PercpuHash
+                | MapKind::Ringbuf
         ) {
             both.must(|backend| backend.entries(map))
                 .map_err(|difference| format!("the map {} differs:\n{difference}", def.name))?;

@@ -2,8 +2,10 @@
 //! The pieces store what they find to the results, which are compared.
 
 mod arithmetic;
+mod dynptr;
 mod hook_helpers;
 mod maps;
+mod probe_read;
 pub(crate) mod return_values;
 mod text;
 
@@ -98,7 +100,9 @@ fn inputs(random: &mut Random, kind: Kind) -> Vec<u8> {
         bytes.extend(&text[..text.len().min(40)]);
         bytes.push(0);
     }
-    bytes.truncate(INPUT_BYTES as usize);
+    bytes.truncate(INPUT_BYTES as usize - 1);
+    // What is printed as a string ends.
+    bytes.push(0);
     bytes
 }
 
@@ -112,7 +116,7 @@ fn maps(inputs: Vec<u8>, strings: Vec<u8>) -> Vec<MapDef> {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     let filled = |name: &str, bytes: Vec<u8>| MapDef {
         contents: vec![(vec![0; 4], bytes.clone())],
@@ -148,7 +152,7 @@ fn map_of(kind: MapKind) -> usize {
 
 impl Sketch<'_> {
     fn piece(&mut self) {
-        match self.random.below(16) {
+        match self.random.below(20) {
             0..=2 => self.arithmetic(),
             3 => self.memory(),
             4 => self.call(),
@@ -159,6 +163,8 @@ impl Sketch<'_> {
             11 if self.has(helper_ids::GET_RETVAL) => self.retval(),
             12 => self.context(),
             13 | 14 => self.map(),
+            15 | 16 if self.has(helper_ids::DYNPTR_FROM_MEM) => self.dynptr(),
+            17 if self.has(helper_ids::PROBE_READ_KERNEL) => self.probe_read(),
             _ if self.has(helper_ids::SNPRINTF) => self.text(),
             _ => self.arithmetic(),
         }

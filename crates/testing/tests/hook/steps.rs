@@ -360,7 +360,7 @@ fn map(kind: MapKind, value_size: u32) -> MapDef {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

@@ -313,7 +313,7 @@ fn array(kind: MapKind, max_entries: u32, contents: &[(u32, u32)]) -> MapDef {
         flags: 0,
         contents: contents.iter().map(|&(key, value)| (bytes(key), bytes(value))).collect(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

@@ -156,7 +156,7 @@ fn array(name: &str, frozen: bool) -> MapDef {
         flags: 0,
         contents,
         frozen,
-        inner: None,
+        ..MapDef::default()
     }
 }
 
@@ -208,7 +208,7 @@ fn map() -> Result<(), Failed> {
         flags: 0,
         contents: contents.clone(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     let loaded = loaded(&Program { maps: vec![hash], ..allow() });
     let map = loaded.map("hash").ok_or("no map")?;

@@ -7,9 +7,11 @@ mod descendants;
 mod fixtures;
 mod guarded;
 mod guards;
+mod linked_objects;
 mod links;
 mod loads;
 mod machines;
+mod map_types;
 mod replacements;
 mod single_threaded;
 mod spawns;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         links::TESTS,
         loads::TESTS,
         machines::TESTS,
+        map_types::TESTS,
         single_threaded::TESTS,
         replacements::TESTS,
         spawns::TESTS,
@@ -55,6 +58,10 @@ fn main() -> ExitCode {
     Suite::new(&tests.concat())
         .requiring(knobgate_testing::process_tracking, descendants::TESTS)
         .requiring(descendants::version_one_too, descendants::VERSION_ONE)
+        .requiring(map_types::no_task_storage, map_types::TASK_STORAGE)
+        .requiring(map_types::no_timers, map_types::TIMER)
+        .requiring(map_types::no_bloom_filter, map_types::BLOOM_FILTER)
         .and(guarded::tests())
+        .and(linked_objects::tests())
         .run()
 }

@@ -32,7 +32,7 @@ fn storage(name: &str, kind: MapKind) -> MapDef {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
-        inner: None,
+        ..MapDef::default()
     }
 }
 

@@ -19,7 +19,8 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, program, maps) in OBJECTS {
         let object = format!("objects/{name}.bpf.o");
-        let program = ProgramDocument::Object { object, program: program.map(str::to_owned) };
+        let program =
+            ProgramDocument::Object { object, program: program.map(str::to_owned), set: Default::default() };
         let document =
             Document { programs: [("program".to_owned(), program)].into(), maps: Vec::new(), ..setting() };
         let mut steps =

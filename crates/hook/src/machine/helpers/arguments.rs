@@ -2,7 +2,7 @@
 
 use knobgate_bpf::{ArgType, Helper, MapKind, helper_ids};
 
-use super::{HelperEnv, HelperResult};
+use super::{HelperEnv, HelperResult, spin_lock};
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
@@ -31,18 +31,20 @@ impl<'r> Arguments<'r> {
 
     fn check_type(&self, env: &HelperEnv<'_, '_>, number: usize, arg_type: ArgType) -> HelperResult<()> {
         use ArgType::{
-            Anything, ConstAllocSizeOrZero, ConstMapPtr, ConstSize, ConstSizeOrZero, ConstStr, Ctx, Func,
-            MapKey, MapValue, Mem, MemOrNull, RingbufMem, StackOrNull, UninitLong, UninitMapValue, UninitMem,
-            WritableMem, WritableMemOrNull,
+            Anything, ConstAllocSizeOrZero, ConstMapPtr, ConstSize, ConstSizeOrZero, ConstStr, Ctx, Dynptr,
+            Func, MapKey, MapValue, Mem, MemOrNull, RingbufDynptr, RingbufMem, SpinLock, StackOrNull,
+            UninitDynptr, UninitLong, UninitMapValue, UninitMem, UnsafePtr, WritableMem, WritableMemOrNull,
         };
         let value = self.register(number)?;
         let is_null = value.is_number() && value.bits == 0;
         let region = value.region;
         let (wanted, fits) = match arg_type {
-            Anything | ConstAllocSizeOrZero | ConstSize | ConstSizeOrZero => {
-                ("a number", region == Region::Number)
-            }
-            Ctx => ("the context", region == Region::Context),
+            // What the address of a struct of the kernel is used for is up to the helper.
+            Anything => ("a number", value.as_number().is_some()),
+            ConstAllocSizeOrZero | ConstSize | ConstSizeOrZero => ("a number", region == Region::Number),
+            UnsafePtr => ("an address", true),
+            Dynptr | RingbufDynptr | UninitDynptr => ("the stack", region == Region::Stack),
+            Ctx => ("the context", region == Region::Context && value.bits == 0),
             ConstMapPtr => ("a map", matches!(region, Region::Map(_))),
             Func => ("a function", matches!(region, Region::Function(_))),
             StackOrNull => ("the stack or null", is_null || region == Region::Stack),
@@ -53,6 +55,7 @@ impl<'r> Arguments<'r> {
                 let is_start = matches!(region, Region::Record(_)) && value.bits == 0;
                 ("the start of a ring buffer record", is_start)
             }
+            SpinLock => ("the lock in a map value", spin_lock::is_lock(env, value)),
             MapKey | MapValue | UninitMapValue | Mem | WritableMem | UninitMem | UninitLong | ConstStr => {
                 ("memory", region.has_offsets())
             }
@@ -77,8 +80,9 @@ impl<'r> Arguments<'r> {
     /// Checks the kind of a map: `check_map_func_compatibility()`.
     fn check_map_kind(&self, kind: MapKind) -> HelperResult<()> {
         use MapKind::{
-            Array, CgroupArray, CgroupStorage, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray,
-            PercpuCgroupStorage, PercpuHash, PerfEventArray, ProgArray, Queue, Ringbuf, Stack,
+            Array, ArrayOfMaps, CgroupArray, CgroupStorage, Hash, HashOfMaps, LpmTrie, LruHash,
+            LruPercpuHash, PercpuArray, PercpuCgroupStorage, PercpuHash, PerfEventArray, ProgArray, Queue,
+            Ringbuf, Stack,
         };
         let fits = match self.helper.id {
             helper_ids::TAIL_CALL => kind == ProgArray,
@@ -87,6 +91,7 @@ impl<'r> Arguments<'r> {
             helper_ids::FOR_EACH_MAP_ELEM => {
                 matches!(kind, Array | PercpuArray | Hash | PercpuHash | LruHash | LruPercpuHash)
             }
+            helper_ids::MAP_LOOKUP_ELEM if matches!(kind, ArrayOfMaps | HashOfMaps) => true,
             helper_ids::MAP_LOOKUP_ELEM | helper_ids::MAP_UPDATE_ELEM | helper_ids::MAP_DELETE_ELEM => {
                 matches!(kind, Array | PercpuArray | Hash | PercpuHash | LruHash | LruPercpuHash | LpmTrie)
             }

@@ -61,6 +61,12 @@ pub(super) fn lookup(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> 
     let key = key(env, arguments)?;
     let is_percpu = arguments.helper.id == helper_ids::MAP_LOOKUP_PERCPU_ELEM;
     let cpu = if is_percpu { arguments.number(3) as u32 } else { env.run_env.processor };
+    if env.memory.map_def(map).kind.has_inner_maps() {
+        let found = env.memory.map(map).inner_map(&key);
+        return Ok(
+            found.map_or(Value::number(0), |inner| Value::start_of(Region::Map(env.memory.join(&inner))))
+        );
+    }
     let mut state = env.memory.map(map);
     if is_percpu && !state.has_cpu(cpu) {
         return number(0u64);
@@ -99,12 +105,7 @@ fn allocated(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperRe
     if found_size < size {
         return Err(Reason::ShortStorage { helper, found: found_size, size });
     }
-    let known = env.memory.maps.iter().position(|map| map.is_same_as(found));
-    let index = known.unwrap_or(env.memory.maps.len());
-    if known.is_none() {
-        env.memory.maps.push(found.clone());
-    }
-    Ok(index as u16)
+    Ok(env.memory.join(found))
 }
 
 /// `bpf_map_update_elem(map, key, value, flags)`

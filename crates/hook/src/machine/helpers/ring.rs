@@ -35,13 +35,7 @@ pub(super) fn reserve(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) ->
 /// `bpf_ringbuf_submit(data, flags)`, `bpf_ringbuf_discard(data, flags)`
 pub(super) fn commit(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let Region::Record(record) = arguments.pointer(1).region else { return Err(Reason::Released) };
-    let record = env.memory.records.get_mut(record as usize).filter(|record| record.open);
-    let record = record.ok_or(Reason::Released)?;
-    record.open = false;
-    let (map, number) = (record.map, record.number);
-    if let Some(ring) = env.memory.map(map).ring_mut() {
-        ring.commit(number, arguments.helper.id == helper_ids::RINGBUF_DISCARD);
-    }
+    env.memory.commit(record, arguments.helper.id == helper_ids::RINGBUF_DISCARD)?;
     // It returns nothing.
     Ok(Value::UNINIT)
 }

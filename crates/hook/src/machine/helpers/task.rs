@@ -5,12 +5,14 @@ use knobgate_bpf::uapi::TASK_COMM_LEN;
 
 use super::arguments::Arguments;
 use super::{HelperEnv, HelperResult, errno, number};
-use crate::Errno;
 use crate::invocation::SentSignal;
 use crate::machine::value::Value;
+use crate::{Errno, Task};
 
 /// The process that programs cannot send signals to.
 const INIT: u32 = 1;
+/// Bytes of `struct bpf_pidns_info`: `pid` and `tgid`.
+const PIDNS_INFO_BYTES: usize = 8;
 /// `_NSIG`
 const SIGNAL_MAX: u32 = 64;
 
@@ -18,6 +20,38 @@ const SIGNAL_MAX: u32 = 64;
 pub(super) fn get_current_pid_tgid(env: &mut HelperEnv<'_, '_>) -> u64 {
     let task = env.invocation.task;
     u64::from(task.tgid) << 32 | u64::from(task.pid)
+}
+
+/// `bpf_get_ns_current_pid_tgid(dev, ino, nsdata, size)`
+pub(super) fn get_ns_current_pid_tgid(
+    env: &mut HelperEnv<'_, '_>,
+    arguments: &Arguments<'_>,
+) -> HelperResult {
+    let (dev, ino) = (arguments.number(1), arguments.number(2));
+    let (pointer, size) = (arguments.pointer(3), arguments.size(4));
+    let Task { namespaces, tgid, pid, ns_ids, .. } = env.invocation.task;
+    let (tgid, pid) = ns_ids.unwrap_or((*tgid, *pid));
+    let matches = (dev, ino) == (namespaces.device.into(), namespaces.pid.into());
+    env.memory.write(pointer, size, |info| {
+        info.fill(0);
+        if !matches || info.len() != PIDNS_INFO_BYTES {
+            return errno(Errno::EINVAL);
+        }
+        info[..4].copy_from_slice(&pid.to_le_bytes());
+        info[4..].copy_from_slice(&tgid.to_le_bytes());
+        Value::number(0)
+    })
+}
+
+/// `bpf_get_current_task()`: the address, as a number.
+pub(super) fn get_current_task(env: &mut HelperEnv<'_, '_>) -> u64 {
+    env.memory.kernel.current_task(env.invocation)
+}
+
+/// `bpf_get_current_task_btf()`: the same as a pointer with a type.
+pub(super) fn get_current_task_btf(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> HelperResult {
+    let address = get_current_task(env);
+    Ok(env.memory.kernel.pointer_to(address, "task_struct"))
 }
 
 /// `bpf_get_current_uid_gid()`

@@ -3,7 +3,8 @@
 use knobgate_bpf::Size;
 
 use super::arguments::Arguments;
-use super::bprintf::bprintf;
+use super::bprintf::{Malformed, pieces, prepare};
+use super::bstr_printf::{Printed, bstr_printf};
 use super::{HelperEnv, HelperResult, errno, number};
 use crate::Errno;
 use crate::machine::fault::Reason;
@@ -11,6 +12,8 @@ use crate::machine::value::{Region, Value};
 
 /// `MAX_BPRINTF_VARARGS`
 const VARARGS_MAX: usize = 12;
+/// `MAX_BPRINTF_BUF`
+const BPRINTF_BUF_MAX: usize = 1024;
 
 /// `bpf_strncmp(s1, s1_sz, s2)`; `s2` is a string in read-only memory.
 pub(super) fn strncmp(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
@@ -47,17 +50,19 @@ pub(super) fn snprintf(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -
     let format = const_str(env, arguments, 3)?;
     let Some(values) = packed_values(env, arguments, 4)? else { return Ok(errno(Errno::EINVAL)) };
     // The kernel's verifier checks the format.
-    let malformed = |_| Reason::Format { helper: arguments.helper.name };
-    let text = bprintf(env, &format, &values)?.map_err(malformed)?;
-    if size > 0 {
-        let len = text.len().min(size - 1);
-        // The helper may write the whole buffer, so all of it counts as initialized.
-        env.memory.write(pointer, size, |buffer| {
-            buffer[..len].copy_from_slice(&text[..len]);
-            buffer[len] = 0;
-        })?;
-    }
-    number(text.len() as u64 + 1)
+    let malformed = |Malformed| Reason::Format { helper: arguments.helper.name };
+    let pieces = pieces(&format, values.len(), env.invocation.profile).map_err(malformed)?;
+    let stored = match prepare(env, &pieces, &values)? {
+        Ok(stored) => stored,
+        Err(failed) => return Ok(errno(failed)),
+    };
+    let Printed { text, len } = bstr_printf(size, &pieces, &stored);
+    // The helper may write the whole buffer, so all of it counts as initialized.
+    env.memory.write_some(pointer, size, |buffer| {
+        buffer[..text.len()].copy_from_slice(&text);
+        buffer[text.len()] = 0;
+    })?;
+    number(len + 1)
 }
 
 /// `bpf_trace_printk(fmt, fmt_size, …)`: to the tracer.
@@ -78,11 +83,17 @@ pub(super) fn trace_vprintk(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'
 }
 
 fn trace(env: &mut HelperEnv<'_, '_>, format: &[u8], values: &[Value]) -> HelperResult {
-    let Ok(text) = bprintf(env, format, values)? else { return Ok(errno(Errno::EINVAL)) };
+    let profile = env.invocation.profile;
+    let Ok(pieces) = pieces(format, values.len(), profile) else { return Ok(errno(Errno::EINVAL)) };
+    let stored = match prepare(env, &pieces, values)? {
+        Ok(stored) => stored,
+        Err(failed) => return Ok(errno(failed)),
+    };
+    let Printed { text, len } = bstr_printf(BPRINTF_BUF_MAX, &pieces, &stored);
     if let Some(tracer) = &mut env.tracer {
         tracer.print(&text);
     }
-    number(text.len() as u64)
+    number(len)
 }
 
 /// The format in r1, which must have a NUL within the size in r2.

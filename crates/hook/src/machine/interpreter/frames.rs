@@ -82,7 +82,10 @@ impl Interpreter<'_, '_> {
         if value > 1 {
             return Err(Reason::ReturnValue { at: "program exit", value: value as i64 });
         }
-        if self.env.memory.records.iter().any(|record| record.open) {
+        if self.env.memory.held_lock.is_some() {
+            return Err(Reason::Lock { what: "bpf_spin_unlock is missing" });
+        }
+        if self.env.memory.has_references() {
             return Err(Reason::Unreleased);
         }
         Ok(value)
@@ -120,6 +123,9 @@ impl Interpreter<'_, '_> {
         let Some(implementation) = helpers::implementation(helper.id) else {
             return Err(Reason::NoInstruction);
         };
+        if self.env.memory.held_lock.is_some() {
+            helpers::check_call(&self.env, helper.id)?;
+        }
         // A `Result` that is put into another one is copied so soon after it is written that the processor has to wait.
         match implementation {
             Implementation::Number(function) => {
@@ -150,7 +156,7 @@ impl Interpreter<'_, '_> {
 
     /// Calls the callback of a continuation with its arguments.
     fn call_back(&mut self, continuation: Continuation) -> RunResult {
-        self.callbacks += 1;
+        self.rounds += 1;
         let (callback, arguments) = match &continuation {
             Continuation::Loop { callback, index, context, .. } => {
                 (*callback, [Value::number(*index), *context, Value::UNINIT, Value::UNINIT, Value::UNINIT])

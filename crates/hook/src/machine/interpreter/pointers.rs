@@ -13,13 +13,13 @@ use crate::machine::value::Value;
 pub(super) fn pointer_arithmetic(width: Width, op: AluOp, left: Value, right: Value) -> RunResult<Value> {
     let moved = |pointer: Value, bits| Ok(Value { bits, region: pointer.region });
     match (width, op) {
-        (Width::W64, AluOp::Add) if left.region.has_offsets() && right.is_number() => {
+        (Width::W64, AluOp::Add) if left.region.is_movable() && right.is_number() => {
             moved(left, left.bits.wrapping_add(right.bits))
         }
-        (Width::W64, AluOp::Add) if right.region.has_offsets() && left.is_number() => {
+        (Width::W64, AluOp::Add) if right.region.is_movable() && left.is_number() => {
             moved(right, right.bits.wrapping_add(left.bits))
         }
-        (Width::W64, AluOp::Sub) if left.region.has_offsets() && right.is_number() => {
+        (Width::W64, AluOp::Sub) if left.region.is_movable() && right.is_number() => {
             moved(left, left.bits.wrapping_sub(right.bits))
         }
         (Width::W64, AluOp::Sub) if left.region == right.region && left.region.has_offsets() => {
@@ -29,9 +29,13 @@ pub(super) fn pointer_arithmetic(width: Width, op: AluOp, left: Value, right: Va
     }
 }
 
-/// Compares pointers, if the result does not depend on addresses. Pointers are not null.
+/// Compares pointers, if the result does not depend on addresses. Pointers are not null, except those to structs of the
+/// kernel, which have addresses.
 #[cold]
 pub(super) fn compare_pointers(width: Width, cond: Cond, left: Value, right: Value) -> RunResult<bool> {
+    if let (Some(left), Some(right)) = (left.as_number(), right.as_number()) {
+        return Ok(arithmetic::holds(width, cond, left, right));
+    }
     let is_null = |value: Value| value.is_number() && value.bits == 0;
     let differ = is_null(left) || is_null(right) || !(left.is_number() || right.is_number());
     match (width, cond) {

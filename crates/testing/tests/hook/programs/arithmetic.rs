@@ -166,7 +166,7 @@ impl Sketch<'_> {
         } else {
             // 6.18.44 has a bug where the number of turns is known to be 0: it throws the function away and looks for it
             // later ("verifier bug: No program to jit").
-            let turns = self.random.pick(&[1, 3, 9, -1]);
+            let turns = self.random.pick(&[1, 3, 9, 0x80_0001, -1]);
             let stop_at = self.random.below(12) as u32;
             let flags = i32::from(self.random.one_in(8));
             self.asm.store_imm(Size::U64, Reg::R10, -8, 5);

@@ -1,0 +1,185 @@
+//! Options of the kernel's configuration, as programs see them (kconfig): a read-only map with a value for each.
+
+use super::externs::Extern;
+use super::target_kernel::TargetKernel;
+use crate::MapDef;
+use crate::btf_types::{INT, INT_IS_BOOL, INT_IS_SIGNED, Type, Types};
+
+/// The name of the map, and of the section that declares its variables.
+pub(super) const KCONFIG: &str = ".kconfig";
+
+/// How a program wants to see an option.
+enum OptionType {
+    Bool,
+    /// `enum libbpf_tristate`: 0 for no, 1 for yes, 2 for a module.
+    Tristate {
+        size: usize,
+    },
+    /// One character: the letter of a tristate, or a number.
+    Char {
+        signed: bool,
+    },
+    Integer {
+        size: usize,
+        signed: bool,
+    },
+    /// A text of at most this many bytes, with its NUL.
+    Text {
+        size: usize,
+    },
+}
+
+/// The map with the values of all options that an object declares, and where each is. It is the same for all its programs.
+///
+/// # Errors
+///
+/// What is wrong with one of them.
+pub(super) fn kconfig(
+    externs: &[Extern],
+    types: &Types<'_>,
+    kernel: &dyn TargetKernel,
+) -> Result<(MapDef, Vec<Option<u32>>), String> {
+    let mut value = Vec::new();
+    let mut places = Vec::new();
+    for option in externs {
+        places.push(if option.is_option {
+            let bytes = bytes_of(option, types, kernel)
+                .map_err(|why| format!("the option {} (kconfig): {why}", option.name))?;
+            let align = bytes.1;
+            value.resize(value.len().next_multiple_of(align), 0);
+            let place = value.len() as u32;
+            value.extend(bytes.0);
+            Some(place)
+        } else {
+            None
+        });
+    }
+    Ok((MapDef::frozen_value(KCONFIG, value), places))
+}
+
+/// The value of an option in memory, and its alignment.
+fn bytes_of(
+    option: &Extern,
+    types: &Types<'_>,
+    kernel: &dyn TargetKernel,
+) -> Result<(Vec<u8>, usize), String> {
+    let wanted = OptionType::of(types, option.of_type).ok_or_else(|| {
+        let name = types.describe(option.of_type);
+        format!("it is declared as {name}; what can hold an option is bool, char, enum libbpf_tristate, an integer, or an array of char")
+    })?;
+    let (size, align) = wanted.size_and_align();
+    let mut bytes = match value_of(option, kernel)? {
+        Some(value) => wanted.bytes(&value)?,
+        None if option.is_weak => Vec::new(),
+        None => {
+            return Err(format!(
+                "{kernel} does not have it set; if the program works without, declare it __weak"
+            ));
+        }
+    };
+    bytes.resize(size, 0);
+    Ok((bytes, align))
+}
+
+/// The value of an option, as `.config` has it.
+fn value_of(option: &Extern, kernel: &dyn TargetKernel) -> Result<Option<String>, String> {
+    let yes = |is: bool| Some(if is { "y" } else { "n" }.to_owned());
+    Ok(match &*option.name {
+        "LINUX_KERNEL_VERSION" => Some(kernel.version_code()?.to_string()),
+        // Kernel functions for system calls take a struct pt_regs: since 4.17 on x86-64.
+        "LINUX_HAS_SYSCALL_WRAPPER" => yes(kernel.version_code()? >= 4 << 16 | 17 << 8),
+        // bpf_get_attach_cookie()
+        "LINUX_HAS_BPF_COOKIE" => yes(kernel.version_code()? >= 5 << 16 | 15 << 8),
+        name if name.starts_with("CONFIG_") => kernel.config(name)?,
+        _ => None,
+    })
+}
+
+impl OptionType {
+    fn of(types: &Types<'_>, id: u32) -> Option<Self> {
+        let (_, of) = types.stripped(id)?;
+        let size = types.size(id)? as usize;
+        if let Some((element, _)) = of.array() {
+            let (_, element) = types.stripped(element)?;
+            return (is_char(element) && size > 0).then_some(Self::Text { size });
+        }
+        let signed = of.int_encoding() & INT_IS_SIGNED != 0;
+        match of.kind {
+            INT if of.int_encoding() & INT_IS_BOOL != 0 => (size == 1).then_some(Self::Bool),
+            INT if size == 1 => Some(Self::Char { signed }),
+            INT if matches!(size, 2 | 4 | 8) => Some(Self::Integer { size, signed }),
+            _ if of.is_enum() && types.name(of) == "libbpf_tristate" => Some(Self::Tristate { size }),
+            _ => None,
+        }
+    }
+
+    fn size_and_align(&self) -> (usize, usize) {
+        match *self {
+            Self::Bool | Self::Char { .. } => (1, 1),
+            Self::Tristate { size } | Self::Integer { size, .. } => (size, size.max(1)),
+            Self::Text { size } => (size, 1),
+        }
+    }
+
+    /// A value of `.config` as bytes; those that are left out are zeros.
+    fn bytes(&self, value: &str) -> Result<Vec<u8>, String> {
+        let unfit = |what: &str| format!("it is {value}, which does not fit {what}");
+        let text = value.strip_prefix('"').map(|rest| rest.strip_suffix('"').unwrap_or(rest));
+        match (self, value, text) {
+            (Self::Text { size }, _, Some(text)) => {
+                let kept = text.len().min(size - 1);
+                Ok(text.as_bytes()[..kept].to_vec())
+            }
+            (Self::Text { .. }, ..) => Err(unfit("an array of char")),
+            (_, _, Some(_)) => Err(unfit("anything but an array of char")),
+            (Self::Bool, "y", _) => Ok(vec![1]),
+            (Self::Bool, "n", _) => Ok(vec![0]),
+            (Self::Bool, ..) => Err(unfit("a bool; a module is seen by an enum libbpf_tristate or a char")),
+            (Self::Tristate { .. }, letter @ ("y" | "m" | "n"), _) => Ok(vec![match letter {
+                "y" => 1,
+                "m" => 2,
+                _ => 0,
+            }]),
+            (Self::Tristate { .. }, ..) => Err(unfit("an enum libbpf_tristate")),
+            (Self::Char { .. }, letter @ ("y" | "m" | "n"), _) => Ok(letter.as_bytes().to_vec()),
+            (Self::Integer { .. }, "y" | "m" | "n", _) => Err(unfit("an integer")),
+            (Self::Char { signed }, ..) => integer(value, 1, *signed).ok_or_else(|| unfit("a char")),
+            (Self::Integer { size, signed }, ..) => integer(value, *size, *signed)
+                .ok_or_else(|| unfit(&format!("an integer of {size} bytes{}", sign(*signed)))),
+        }
+    }
+}
+
+fn sign(signed: bool) -> &'static str {
+    if signed { " with a sign" } else { " without a sign" }
+}
+
+/// Whether this is the type of characters.
+pub(super) fn is_char(of: Type<'_>) -> bool {
+    of.kind == INT && of.payload == 1 && of.int_encoding() & INT_IS_BOOL == 0
+}
+
+/// A number, in decimal or with `0x`, as the bytes of an integer. `None`: it is no number, or does not fit.
+pub(super) fn integer(text: &str, size: usize, signed: bool) -> Option<Vec<u8>> {
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
+    if digits.starts_with(['-', '+']) {
+        return None;
+    }
+    let number = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) if !digits.starts_with(['-', '+']) => u64::from_str_radix(digits, 16).ok()?,
+        Some(_) => return None,
+        None => digits.parse().ok()?,
+    };
+    let number = if negative { -i128::from(number) } else { i128::from(number) };
+    integer_bytes(number, size, signed)
+}
+
+/// The bytes of an integer. `None`: it does not fit.
+pub(super) fn integer_bytes(number: i128, size: usize, signed: bool) -> Option<Vec<u8>> {
+    let bits = size as u32 * 8;
+    let (low, high) = match signed {
+        true => (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1),
+        false => (0, (1i128 << bits) - 1),
+    };
+    (low..=high).contains(&number).then(|| number.to_le_bytes()[..size].to_vec())
+}

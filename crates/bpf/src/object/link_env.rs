@@ -1,0 +1,65 @@
+//! What linking a program takes from the kernel that it is for.
+
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
+
+use super::core_compat::essential_name;
+use super::target_kernel::TargetKernel;
+use crate::btf_types::{Type, Types};
+
+/// The kernel that a program is linked for, with its types, which are read when the first of them is needed.
+pub(super) struct LinkEnv<'k> {
+    pub(super) kernel: &'k dyn TargetKernel,
+    types: OnceCell<Result<KernelTypes<'k>, String>>,
+    /// How many more types and members may be looked at for the program.
+    pub(super) budget: Cell<u64>,
+}
+
+/// Each relocation takes at most some thousands.
+const BUDGET: u64 = 5_000_000;
+
+impl<'k> LinkEnv<'k> {
+    pub(super) fn new(kernel: &'k dyn TargetKernel) -> Self {
+        Self { kernel, types: OnceCell::new(), budget: Cell::new(BUDGET) }
+    }
+
+    /// The kernel's types; otherwise, why they are not known.
+    pub(super) fn types(&self) -> Result<&KernelTypes<'k>, String> {
+        let read = || {
+            let btf = self.kernel.btf()?;
+            KernelTypes::read(btf).ok_or_else(|| {
+                format!("the BTF of {} is cut short, or of a version that is not known", self.kernel)
+            })
+        };
+        self.types.get_or_init(read).as_ref().map_err(Clone::clone)
+    }
+}
+
+/// The types of a kernel, by name.
+pub(super) struct KernelTypes<'k> {
+    pub(super) types: Types<'k>,
+    /// By names without flavours.
+    named: OnceCell<HashMap<&'k str, Vec<u32>>>,
+}
+
+impl<'k> KernelTypes<'k> {
+    pub(super) fn read(btf: &'k [u8]) -> Option<Self> {
+        Types::read(btf).map(|types| Self { types, named: OnceCell::new() })
+    }
+
+    /// The types whose names are this one but for their flavours.
+    pub(super) fn named(&self, essential: &str) -> impl Iterator<Item = (u32, Type<'k>)> {
+        let named = self.named.get_or_init(|| {
+            let mut named: HashMap<_, Vec<_>> = HashMap::new();
+            for (id, of) in self.types.all() {
+                let name = essential_name(self.types.name(of));
+                if !name.is_empty() {
+                    named.entry(name).or_default().push(id);
+                }
+            }
+            named
+        });
+        let ids = named.get(essential).map(Vec::as_slice).unwrap_or_default();
+        ids.iter().filter_map(|&id| Some((id, self.types.get(id)?)))
+    }
+}

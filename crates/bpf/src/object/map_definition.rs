@@ -1,0 +1,227 @@
+//! Definitions of maps in `.maps`, which the types of variables describe: `bpf_helpers.h` of libbpf has the macros for them.
+
+use super::map_types::MapTypes;
+use crate::btf_types::{ARRAY, Member, PTR, STRUCT, Type, Types};
+use crate::{MapDef, MapKind, MapSupport};
+
+/// More attributes than any map has.
+const MEMBERS_MAX: usize = 64;
+
+/// The smallest page size; ring buffers are multiples of pages.
+const PAGE_BYTES: u32 = 4096;
+
+/// `LIBBPF_PIN_BY_NAME`
+const PIN_BY_NAME: u32 = 1;
+
+/// The fields of values that only kernel functions can use.
+const GRAPH_FIELDS: [&str; 5] =
+    ["bpf_list_head", "bpf_list_node", "bpf_rb_root", "bpf_rb_node", "bpf_refcount"];
+
+/// A definition.
+pub(super) struct Definition {
+    pub(super) def: MapDef,
+    pub(super) type_ids: TypeIds,
+    /// Those of the inner map.
+    pub(super) inner_type_ids: TypeIds,
+    /// Where the initial contents of an array of programs, or of an array or a hash of maps, begin, in bytes from the beginning
+    /// of the variable.
+    pub(super) values: Option<usize>,
+}
+
+/// The numbers of the types of keys and values; 0 for none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TypeIds {
+    pub(super) key: u32,
+    pub(super) value: u32,
+}
+
+/// The numbers that define a map.
+#[derive(Default)]
+pub(super) struct Numbers {
+    pub(super) kind: u32,
+    pub(super) key_size: u32,
+    pub(super) value_size: u32,
+    pub(super) max_entries: u32,
+    pub(super) flags: u32,
+}
+
+impl Definition {
+    /// Reads a definition as `libbpf` has them: every attribute is a member of the struct, and numbers are lengths of arrays.
+    ///
+    /// # Errors
+    ///
+    /// What is not supported about it.
+    pub(super) fn parse(
+        types: &Types<'_>,
+        kept: &mut MapTypes<'_, '_>,
+        definition: Type<'_>,
+        name: &str,
+    ) -> Result<Self, String> {
+        Self::parse_nested(types, kept, definition, name, None)
+    }
+
+    /// The same; a map in the map `outer` has less.
+    fn parse_nested(
+        types: &Types<'_>,
+        kept: &mut MapTypes<'_, '_>,
+        definition: Type<'_>,
+        name: &str,
+        outer: Option<&str>,
+    ) -> Result<Self, String> {
+        if types.member_count(definition) > MEMBERS_MAX {
+            return Err(format!("the map {name} has too many attributes"));
+        }
+        let mut numbers = Numbers::default();
+        let (mut map_extra, mut pinning) = (0, 0);
+        let (mut key, mut value, mut values) = (0, 0, None);
+        for member in types.members(definition) {
+            let bad = || format!("the map {name}: its {} cannot be read", member.name);
+            let number = || number_of(types, &member).ok_or_else(bad);
+            let pointee = || pointee_of(types, &member).ok_or_else(bad);
+            let size = |id| types.size(id).ok_or_else(bad);
+            match member.name {
+                "type" => numbers.kind = number()?,
+                "key" => {
+                    key = pointee()?;
+                    numbers.key_size = size(key)?;
+                }
+                "key_size" => numbers.key_size = number()?,
+                "value" => {
+                    value = pointee()?;
+                    numbers.value_size = size(value)?;
+                }
+                "value_size" => numbers.value_size = number()?,
+                "max_entries" => numbers.max_entries = number()?,
+                "map_flags" => numbers.flags = number()?,
+                "map_extra" => map_extra = number()?,
+                "pinning" => pinning = number()?,
+                "values" => values = Some(member),
+                other => {
+                    return Err(format!(
+                        "the map {name} has the attribute \"{other}\", which is not supported"
+                    ));
+                }
+            }
+        }
+        let mut def = define(name, &numbers)?;
+        def.map_extra = map_extra.into();
+        def.pinned_by_name = match (pinning, outer) {
+            (0, _) => false,
+            (PIN_BY_NAME, None) => true,
+            (PIN_BY_NAME, Some(outer)) => {
+                return Err(format!(
+                    "the map {outer} has maps in it that want to be pinned by name, which is not supported"
+                ));
+            }
+            _ => return Err(format!("the map {name} wants to be pinned in an unknown way ({pinning})")),
+        };
+        let mut made = Self {
+            def,
+            type_ids: TypeIds { key: kept.keep(key), value: kept.keep(value) },
+            inner_type_ids: TypeIds::default(),
+            values: values.as_ref().map(|member| member.offset as usize / 8),
+        };
+        match made.def.kind {
+            MapKind::ProgArray if outer.is_none() => {}
+            kind if kind.has_inner_maps() => {
+                if let Some(outer) = outer {
+                    return Err(format!(
+                        "the map {outer} has maps in it that have maps in them ({}), which no kernel supports",
+                        kind.name()
+                    ));
+                }
+                let missing = || {
+                    format!(
+                        "the map {name} ({}) does not say what its maps are like: it needs __array(values, struct {{ … }})",
+                        kind.name()
+                    )
+                };
+                let inner = values.and_then(|member| element_of(types, &member)).ok_or_else(missing)?;
+                let inner_name = format!("{name}.inner");
+                let inner = Self::parse_nested(types, kept, inner, &inner_name, Some(name))?;
+                made.inner_type_ids = inner.type_ids;
+                made.def.inner = Some(Box::new(inner.def));
+            }
+            _ if values.is_some() => return Err(format!("the map {name} has values that it starts with")),
+            _ => {}
+        }
+        Ok(made)
+    }
+}
+
+/// The map of these numbers.
+///
+/// # Errors
+///
+/// What is not supported about it.
+pub(super) fn define(name: &str, numbers: &Numbers) -> Result<MapDef, String> {
+    let Numbers { kind, mut key_size, mut value_size, mut max_entries, flags } = *numbers;
+    let kind = MapKind::from_number(kind)
+        .ok_or_else(|| format!("the map {name} is of type {kind}, which Linux 6.18 does not have"))?;
+    if let MapSupport::Unsupported { reason } = kind.support() {
+        return Err(format!("the map {name} is of type {}, which is not supported: {reason}", kind.name()));
+    }
+    match kind {
+        // The kernel has one size for the elements of these, which may be left out.
+        MapKind::ProgArray | MapKind::PerfEventArray => (key_size, value_size) = (4, 4),
+        MapKind::ArrayOfMaps | MapKind::HashOfMaps => value_size = 4,
+        MapKind::Ringbuf | MapKind::UserRingbuf => {
+            max_entries = max_entries
+                .max(PAGE_BYTES)
+                .checked_next_power_of_two()
+                .ok_or_else(|| format!("the map {name} is larger than 2 GiB"))?;
+        }
+        _ => {}
+    }
+    Ok(MapDef { name: name.to_owned(), kind, key_size, value_size, max_entries, flags, ..MapDef::default() })
+}
+
+/// Checks the fields of values that the kernel manages.
+///
+/// # Errors
+///
+/// What is not supported about it.
+pub(super) fn check_special_fields(def: &MapDef) -> Result<(), String> {
+    let fields = def.btf.as_ref().map(crate::MapBtf::special_fields).unwrap_or_default();
+    match fields.into_iter().find(|field| GRAPH_FIELDS.contains(&field.type_name)) {
+        Some(field) => Err(format!(
+            "the values of the map {} have a {}, which is not supported: it needs objects that programs allocate",
+            def.name, field.type_name
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether maps of this kind are created with the types of their keys and values. The kernel rejects them for others, or does
+/// without.
+pub(super) fn has_types(kind: MapKind) -> bool {
+    !matches!(
+        kind,
+        MapKind::PerfEventArray
+            | MapKind::CgroupArray
+            | MapKind::ArrayOfMaps
+            | MapKind::HashOfMaps
+            | MapKind::Queue
+            | MapKind::Stack
+            | MapKind::Ringbuf
+            | MapKind::UserRingbuf
+    )
+}
+
+/// `int (*name)[NUMBER]`
+fn number_of(types: &Types<'_>, member: &Member<'_>) -> Option<u32> {
+    let array = types.resolved(pointee_of(types, member)?).filter(|of| of.kind == ARRAY)?;
+    types.length(array)
+}
+
+/// `TYPE *name`
+fn pointee_of(types: &Types<'_>, member: &Member<'_>) -> Option<u32> {
+    types.resolved(member.of_type).filter(|of| of.kind == PTR).map(|of| of.payload)
+}
+
+/// `struct { … } *name[]`
+fn element_of<'a>(types: &Types<'a>, member: &Member<'_>) -> Option<Type<'a>> {
+    let array = types.resolved(member.of_type).filter(|of| of.kind == ARRAY)?;
+    let pointer = types.resolved(types.element(array)?).filter(|of| of.kind == PTR)?;
+    types.resolved(pointer.payload).filter(|of| of.kind == STRUCT)
+}

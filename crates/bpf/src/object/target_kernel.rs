@@ -1,0 +1,87 @@
+//! The kernel that a program is linked for.
+
+use std::fmt;
+
+/// A kernel, as far as a program depends on it: its types (CO-RE), its configuration (kconfig), and its functions and variables
+/// (kfuncs and ksyms).
+///
+/// `knobgate_kernel::RunningKernel` is the running one, `knobgate_hook::ModelKernel` the one that the hook in user space
+/// stands for. `Display` is how messages call it, as in `Linux 6.18.44`.
+///
+/// Every error is the reason why the answer is not known.
+pub trait TargetKernel: fmt::Display {
+    /// Its types: what `/sys/kernel/btf/vmlinux` holds.
+    ///
+    /// # Errors
+    ///
+    /// It has none, or they cannot be read.
+    fn btf(&self) -> Result<&[u8], String>;
+
+    /// `LINUX_VERSION_CODE`: a byte each for the major number, the minor number and the patch level.
+    ///
+    /// # Errors
+    ///
+    /// It is not known.
+    fn version_code(&self) -> Result<u32, String>;
+
+    /// The value of an option such as `CONFIG_HZ`, as `.config` has it: `y`, `m`, a number, or a text in quotes. `None`: it is not
+    /// set.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is not known.
+    fn config(&self, option: &str) -> Result<Option<String>, String>;
+
+    /// A symbol of the kernel or of a module.
+    ///
+    /// # Errors
+    ///
+    /// The symbols are not known, or there are several of that name.
+    fn symbol(&self, name: &str) -> Result<Option<KernelSymbol>, String>;
+
+    /// Whether programs can call its functions and read its variables. A model has neither.
+    fn has_code(&self) -> bool;
+}
+
+/// A function or variable of a kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelSymbol {
+    /// Its address.
+    pub address: u64,
+    /// The module that it is in; `None`: in the kernel itself.
+    pub module: Option<String>,
+}
+
+/// No kernel at all: programs that depend on one cannot be linked for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct NoKernel;
+
+const NOTHING_KNOWN: &str = "it is not known which kernel the program is for";
+
+impl fmt::Display for NoKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an unknown kernel")
+    }
+}
+
+impl TargetKernel for NoKernel {
+    fn btf(&self) -> Result<&[u8], String> {
+        Err(NOTHING_KNOWN.to_owned())
+    }
+
+    fn version_code(&self) -> Result<u32, String> {
+        Err(NOTHING_KNOWN.to_owned())
+    }
+
+    fn config(&self, _: &str) -> Result<Option<String>, String> {
+        Err(NOTHING_KNOWN.to_owned())
+    }
+
+    fn symbol(&self, _: &str) -> Result<Option<KernelSymbol>, String> {
+        Err(NOTHING_KNOWN.to_owned())
+    }
+
+    fn has_code(&self) -> bool {
+        false
+    }
+}

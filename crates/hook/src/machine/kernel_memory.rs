@@ -1,0 +1,121 @@
+//! The kernel's memory, as far as programs can read it: the current task and what that leads to, and the context.
+//!
+//! [`task_btf`](crate::task_btf) says how structs are laid out; [`image`] fills them in. Addresses are those of x86-64: a
+//! program gets them as numbers, stores them, and passes them to `bpf_probe_read_kernel`. The same task, cgroup or namespace
+//! has the same address in every run.
+
+mod image;
+
+use std::collections::BTreeMap;
+
+use knobgate_bpf::{MemberType, Size, StructDef};
+
+use super::fault::Reason;
+use super::value::{Region, Value};
+use crate::task_btf::kernel_structs;
+use crate::{Errno, Invocation};
+
+/// Where the addresses of the kernel start. Those below are user space's or not canonical
+/// (`copy_from_kernel_nofault_allowed()` in arch/x86/mm/maccess.c).
+const KERNEL_START: u64 = 0xffff_8000_0000_0000;
+
+/// What is at which address.
+#[derive(Debug, Default)]
+pub(crate) struct KernelMemory {
+    structs: &'static [StructDef],
+    /// The objects by their addresses; empty until a program asks for one.
+    objects: BTreeMap<u64, Vec<u8>>,
+    /// The pointers with a type that the program has got: where the struct starts, and which one it is.
+    typed: Vec<(u64, &'static str)>,
+}
+
+impl KernelMemory {
+    /// Fills in what an access shows, unless that has been done.
+    pub(super) fn fill(&mut self, invocation: &Invocation<'_>) {
+        if self.objects.is_empty() {
+            self.structs = kernel_structs(invocation.profile);
+            self.add_task(invocation.task, 0);
+        }
+    }
+
+    /// The address of the current task.
+    pub(super) fn current_task(&mut self, invocation: &Invocation<'_>) -> u64 {
+        self.fill(invocation);
+        image::task_address(invocation.task, 0)
+    }
+
+    /// The context as the kernel has it, `struct bpf_sysctl_kern`, at this moment. Returns its address.
+    pub(super) fn context(&mut self, invocation: &Invocation<'_>) -> u64 {
+        self.fill(invocation);
+        self.add_context(invocation);
+        image::CONTEXT
+    }
+
+    /// A pointer to the struct of this name at `address`, which may be null.
+    pub(super) fn pointer_to(&mut self, address: u64, name: &'static str) -> Value {
+        let pointer = (address, name);
+        let index = self.typed.iter().position(|known| *known == pointer).unwrap_or_else(|| {
+            self.typed.push(pointer);
+            self.typed.len() - 1
+        });
+        Value { bits: address, region: Region::BtfId(index as u32) }
+    }
+
+    /// The bytes at an address.
+    pub(super) fn bytes(&self, address: u64, len: usize) -> Option<&[u8]> {
+        let (start, object) = self.objects.range(..=address).next_back()?;
+        let offset = usize::try_from(address - start).ok()?;
+        object.get(offset..offset.checked_add(len)?)
+    }
+
+    /// `copy_from_kernel_nofault()`
+    pub(super) fn copy(&self, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        if address < KERNEL_START {
+            return Err(Errno::ERANGE);
+        }
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        self.bytes(address, len).map(<[u8]>::to_vec).ok_or(Errno::EFAULT)
+    }
+
+    /// A load through a pointer with a type: `btf_struct_access()` in kernel/bpf/btf.c. What is not there reads as 0.
+    pub(super) fn load(&mut self, pointer: Value, size: Size) -> Result<Value, Reason> {
+        let Region::BtfId(index) = pointer.region else { return Err(Reason::Null) };
+        let (start, name) = self.typed[index as usize];
+        let offset = pointer.bits.wrapping_sub(start);
+        let len = size.bytes() as usize;
+        let outside = || Reason::StructMember { name, offset: offset as i64, size: len };
+        let within = u32::try_from(offset).map_err(|_| outside())?;
+        let member = self.member_at(name, within, size.bytes()).ok_or_else(outside)?;
+        let bits = self.bytes(pointer.bits, len).map_or(0, |bytes| {
+            let mut word = [0; 8];
+            word[..len].copy_from_slice(bytes);
+            u64::from_le_bytes(word)
+        });
+        Ok(match member {
+            MemberType::Pointer(MemberType::Struct(name)) => self.pointer_to(bits, name),
+            _ => Value::number(bits),
+        })
+    }
+
+    /// The type of the scalar or pointer at these bytes of a struct; `None` if they are not all within one.
+    fn member_at(&self, name: &str, offset: u32, size: u32) -> Option<MemberType> {
+        let of = self.structs.iter().find(|of| of.name == name)?;
+        let member = of.members.iter().rfind(|member| member.offset <= offset)?;
+        self.part(member.of_type, offset - member.offset, size)
+    }
+
+    fn part(&self, of: MemberType, offset: u32, size: u32) -> Option<MemberType> {
+        match of {
+            MemberType::Int { size: bytes, .. } => (offset < bytes && size <= bytes - offset).then_some(of),
+            MemberType::Pointer(_) => (offset == 0 && size == 8).then_some(of),
+            MemberType::Struct(name) => self.member_at(name, offset, size),
+            MemberType::Array(element, count) => {
+                let bytes = element.size(self.structs);
+                (offset < bytes * count).then(|| self.part(*element, offset % bytes, size))?
+            }
+            MemberType::Void => None,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The kernel that the hook in user space stands for, as programs of objects depend on it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+
+use knobgate_bpf::{KernelSymbol, TargetKernel};
+
+use crate::Profile;
+use crate::task_btf::kernel_btf;
+
+/// What the programs of an object are linked for, on the hook in user space.
+///
+/// It has the types that [`task_btf`](crate::task_btf) has, the version of its [`Profile`], and the options of a kernel's
+/// configuration that it was given. It has neither functions nor variables.
+///
+/// ```
+/// use knobgate_bpf::Object;
+/// use knobgate_hook::{ModelKernel, Profile};
+///
+/// let kernel = ModelKernel::new(Profile::default()).option("CONFIG_HZ", "250");
+/// let object = Object::read(include_bytes!("../../../examples/objects/layout.bpf.o"))?;
+/// let program = object.program_for(Some("layout"), &kernel)?;
+/// # Ok::<(), knobgate_bpf::ObjectError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ModelKernel {
+    profile: Profile,
+    btf: OnceLock<Vec<u8>>,
+    options: BTreeMap<String, String>,
+}
+
+impl ModelKernel {
+    /// A kernel of this profile, without options.
+    pub fn new(profile: Profile) -> Self {
+        Self { profile, btf: OnceLock::new(), options: BTreeMap::new() }
+    }
+
+    /// With an option of its configuration, as `.config` has it: `CONFIG_HZ` and `250`, `y`, `m`, or a text in quotes. Options that
+    /// are not given are not set.
+    #[must_use]
+    pub fn option(mut self, option: &str, value: &str) -> Self {
+        self.options.insert(option.to_owned(), value.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for ModelKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the hook in user space (as {})", self.profile)
+    }
+}
+
+impl TargetKernel for ModelKernel {
+    fn btf(&self) -> Result<&[u8], String> {
+        Ok(self.btf.get_or_init(|| kernel_btf(&self.profile)))
+    }
+
+    fn version_code(&self) -> Result<u32, String> {
+        let mut numbers = self.profile.name.split('.').map(|number| number.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0u32).min(255);
+        Ok(next() << 16 | next() << 8 | next())
+    }
+
+    fn config(&self, option: &str) -> Result<Option<String>, String> {
+        Ok(self.options.get(option).cloned())
+    }
+
+    fn symbol(&self, _: &str) -> Result<Option<KernelSymbol>, String> {
+        Ok(None)
+    }
+
+    fn has_code(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,178 @@
+//! The kernel's structs that programs can read: what the current task leads to.
+//!
+//! This is the only place that knows them. Programs see the bytes of [`KernelMemory`](crate::machine), which is laid out by
+//! this table; relocations of objects (CO-RE) are resolved against its [BTF](kernel_btf). A struct has only the members that
+//! the model fills in, so that a relocation against anything else fails by name instead of reading zeros.
+
+use std::sync::LazyLock;
+
+use knobgate_bpf::uapi::TASK_COMM_LEN;
+use knobgate_bpf::{MemberType, StructDef, struct_btf};
+
+use crate::Profile;
+use MemberType::{Array, Int, Pointer, Struct, Void};
+
+const CHAR: MemberType = Int { name: "char", size: 1, signed: true };
+const INT: MemberType = Int { name: "int", size: 4, signed: true };
+const UNSIGNED_INT: MemberType = Int { name: "unsigned int", size: 4, signed: false };
+const UNSIGNED_LONG: MemberType = Int { name: "unsigned long", size: 8, signed: false };
+const UNSIGNED_LONG_LONG: MemberType = Int { name: "unsigned long long", size: 8, signed: false };
+const STRING: MemberType = Pointer(&CHAR);
+
+/// A pointer to the struct of this name.
+macro_rules! to {
+    ($name:literal) => {
+        Pointer(&Struct($name))
+    };
+}
+
+type Members = &'static [(&'static str, MemberType)];
+
+/// The structs and their members, in the order of memory: a struct comes after those that are inside of it.
+const STRUCTS: &[(&str, Members)] = &[
+    ("ns_common", &[("inum", UNSIGNED_INT)]),
+    ("uts_namespace", &[("ns", Struct("ns_common"))]),
+    ("ipc_namespace", &[("ns", Struct("ns_common"))]),
+    ("mnt_namespace", &[("ns", Struct("ns_common"))]),
+    ("pid_namespace", &[("ns", Struct("ns_common"))]),
+    ("net", &[("ns", Struct("ns_common"))]),
+    ("time_namespace", &[("ns", Struct("ns_common"))]),
+    ("cgroup_namespace", &[("ns", Struct("ns_common"))]),
+    ("user_namespace", &[("ns", Struct("ns_common"))]),
+    (
+        "nsproxy",
+        &[
+            ("uts_ns", to!("uts_namespace")),
+            ("ipc_ns", to!("ipc_namespace")),
+            ("mnt_ns", to!("mnt_namespace")),
+            ("pid_ns_for_children", to!("pid_namespace")),
+            ("net_ns", to!("net")),
+            ("time_ns", to!("time_namespace")),
+            ("time_ns_for_children", to!("time_namespace")),
+            ("cgroup_ns", to!("cgroup_namespace")),
+        ],
+    ),
+    // Typedefs in the kernel.
+    ("kuid_t", &[("val", UNSIGNED_INT)]),
+    ("kgid_t", &[("val", UNSIGNED_INT)]),
+    (
+        "cred",
+        &[
+            ("uid", Struct("kuid_t")),
+            ("gid", Struct("kgid_t")),
+            ("euid", Struct("kuid_t")),
+            ("egid", Struct("kgid_t")),
+            ("user_ns", to!("user_namespace")),
+        ],
+    ),
+    // `__parent` since 6.15.
+    ("kernfs_node", &[("parent", to!("kernfs_node")), ("name", STRING), ("id", UNSIGNED_LONG_LONG)]),
+    ("cgroup_subsys_state", &[("cgroup", to!("cgroup")), ("parent", to!("cgroup_subsys_state"))]),
+    ("cgroup", &[("self", Struct("cgroup_subsys_state")), ("level", INT), ("kn", to!("kernfs_node"))]),
+    ("css_set", &[("dfl_cgrp", to!("cgroup"))]),
+    (
+        "task_struct",
+        &[
+            ("pid", INT),
+            ("tgid", INT),
+            ("real_parent", to!("task_struct")),
+            ("parent", to!("task_struct")),
+            ("group_leader", to!("task_struct")),
+            ("start_time", UNSIGNED_LONG_LONG),
+            ("real_cred", to!("cred")),
+            ("cred", to!("cred")),
+            ("comm", Array(&CHAR, TASK_COMM_LEN as u32)),
+            ("nsproxy", to!("nsproxy")),
+            ("cgroups", to!("css_set")),
+        ],
+    ),
+    ("ctl_table", &[("procname", STRING)]),
+    ("ctl_table_header", &[("ctl_table", to!("ctl_table"))]),
+    (
+        "bpf_sysctl_kern",
+        &[
+            ("head", to!("ctl_table_header")),
+            ("table", to!("ctl_table")),
+            ("cur_val", Pointer(&Void)),
+            ("cur_len", UNSIGNED_LONG),
+            ("new_val", Pointer(&Void)),
+            ("new_len", UNSIGNED_LONG),
+            ("new_updated", INT),
+            ("write", INT),
+            ("ppos", Pointer(&LOFF_T)),
+        ],
+    ),
+];
+
+const LOFF_T: MemberType = Int { name: "long long", size: 8, signed: true };
+
+/// The structs of kernels before and since the release that renamed a member.
+static BEFORE_6_15: LazyLock<Vec<StructDef>> = LazyLock::new(|| layouts("parent"));
+static SINCE_6_15: LazyLock<Vec<StructDef>> = LazyLock::new(|| layouts("__parent"));
+
+fn layouts(kernfs_parent: &'static str) -> Vec<StructDef> {
+    let mut structs: Vec<StructDef> = Vec::new();
+    for (name, members) in STRUCTS {
+        let mut members = members.to_vec();
+        if *name == "kernfs_node" {
+            members[0].0 = kernfs_parent;
+        }
+        structs.push(StructDef::new(name, &members, &structs));
+    }
+    structs
+}
+
+/// The structs that programs of this kernel can read. Offsets are those of the model, not those of any kernel.
+pub fn kernel_structs(profile: &Profile) -> &'static [StructDef] {
+    if profile.version < (6, 15) { &BEFORE_6_15 } else { &SINCE_6_15 }
+}
+
+/// The same as BTF, like `/sys/kernel/btf/vmlinux`: what relocations of objects (CO-RE) are resolved against.
+pub fn kernel_btf(profile: &Profile) -> Vec<u8> {
+    struct_btf(kernel_structs(profile))
+}
+
+#[cfg(test)]
+mod tests {
+    use knobgate_bpf::StructLayouts;
+
+    use super::*;
+
+    #[test]
+    fn the_btf_leads_from_a_task_to_all_that_monitors_read() {
+        let btf = kernel_btf(&Profile::default());
+        let layouts = StructLayouts::read(&btf).expect("BTF");
+        let members = [
+            "task_struct.tgid",
+            "task_struct.comm",
+            "nsproxy.net_ns",
+            "net.ns.inum",
+            "cred.euid.val",
+            "css_set.dfl_cgrp",
+            "cgroup.self.parent",
+            "kernfs_node.__parent",
+            "bpf_sysctl_kern.table",
+        ];
+        for member in members {
+            assert!(layouts.offset(member).is_ok(), "{member}");
+        }
+    }
+
+    #[test]
+    fn each_struct_is_complete_before_it_is_inside_of_another() {
+        for of in kernel_structs(&Profile::default()) {
+            assert!(of.size > 0, "{}", of.name);
+            for member in &of.members {
+                assert!(member.offset < of.size, "{}.{}", of.name, member.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_member_has_the_name_that_it_has_in_that_release() {
+        let old: Profile = "6.12".parse().expect("a profile");
+        let node = |profile| kernel_structs(profile).iter().find(|of| of.name == "kernfs_node");
+        assert!(node(&old).is_some_and(|node| node.member("parent").is_some()));
+        assert!(node(&Profile::default()).is_some_and(|node| node.member("__parent").is_some()));
+    }
+}

@@ -1,0 +1,244 @@
+//! Programs of objects that depend on the kernel, and on variables that are set before they are loaded.
+
+use knobgate_bpf::StructLayouts;
+use knobgate_hook::prelude::*;
+use knobgate_hook::task_btf::kernel_btf;
+use knobgate_hook::{LoadOptions, LoadedProgram, Rejection};
+
+macro_rules! object {
+    ($name:literal) => {
+        Object::read(include_bytes!(concat!("../../../examples/objects/", $name, ".bpf.o"))).expect($name)
+    };
+}
+
+/// The object after a read and a write of a knob by a process to which its program is attached.
+fn run(hook: &mut Hook, object: &Object, program: &str) -> Result<(LoadedObject, Outcome), Error> {
+    let service = hook.create_cgroup(hook.root(), "web.service")?;
+    let loaded = hook.load_programs(object)?;
+    hook.attach_program(service, &loaded, program)?;
+    let process = hook.spawn(service, Process::default())?;
+    hook.read_sysctl(process, "kernel.domainname")?;
+    let outcome = hook.write_sysctl(process, "kernel.domainname", "x")?;
+    Ok((loaded, outcome))
+}
+
+#[test]
+fn relocations_have_the_layout_of_the_model() -> Result<(), Error> {
+    let profile: Profile = "6.12.94".parse()?;
+    let (layout, _) = run(&mut Hook::new(profile, Knobs::defaults()), &object!("layout"), "layout")?;
+    let btf = kernel_btf(&profile);
+    let layouts = StructLayouts::read(&btf).expect("BTF");
+    let comm = u64::from(layouts.offset("task_struct.comm").expect("a member"));
+    assert_eq!(layout.variable::<u64>("comm_offset")?, comm);
+    assert_eq!(layout.variable::<u64>("fifth_offset")?, comm + 5);
+    assert_eq!(layout.variable::<u32>("struct_size")?, layouts.size("task_struct").expect("a struct"));
+    for (name, expected) in [
+        ("tgid_size", 4_u32),
+        ("pid_signed", 1),
+        ("pid_exists", 1),
+        ("missing_exists", 0),
+        ("other_type_exists", 0),
+        ("struct_exists", 1),
+        ("missing_struct_exists", 0),
+        ("missing_struct_size", 0),
+        ("parents", 1),
+        ("never", 0),
+    ] {
+        assert_eq!(layout.variable::<u32>(name)?, expected, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn options_are_those_that_the_hook_was_given() -> Result<(), Error> {
+    let mut hook = Hook::new("6.12.94".parse()?, Knobs::defaults());
+    hook.kernel = hook
+        .kernel
+        .option("CONFIG_HZ", "250")
+        .option("CONFIG_CGROUP_BPF", "y")
+        .option("CONFIG_SYSCTL", "m")
+        .option("CONFIG_BPF_SYSCALL", "y")
+        .option("CONFIG_DEFAULT_HOSTNAME", "\"(none)\"");
+    let object = object!("options");
+    let (options, _) = run(&mut hook, &object, "options")?;
+    let expected = [
+        ("version", 0x60c5e),
+        ("hz", 250),
+        ("wrapper", 1),
+        ("cookie", 1),
+        ("sysctl", 2),
+        ("bpf_syscall", 0x79),
+    ];
+    for (name, expected) in expected {
+        assert_eq!(options.variable::<u32>(name)?, expected, "{name}");
+    }
+    assert_eq!(options.variable::<u32>("absent_and_7")?, 7);
+    assert_eq!(options.variable::<String>("hostname")?.trim_end_matches('\0'), "(none)");
+
+    let service = hook.create_cgroup(hook.root(), "other.service")?;
+    let weak = hook.load_programs(&object)?;
+    hook.attach_program(service, &weak, "weak")?;
+    let process = hook.spawn(service, Process::default())?;
+    hook.read_sysctl(process, "kernel.domainname")?;
+    assert_eq!(weak.variable::<u64>("addresses_and_7")?, 7);
+    Ok(())
+}
+
+#[test]
+fn an_option_has_to_fit_its_type() {
+    let cases = [
+        (
+            "CONFIG_HZ",
+            "70000",
+            "the option CONFIG_HZ (kconfig): it is 70000, which does not fit an integer of 2 bytes",
+        ),
+        ("CONFIG_HZ", "y", "it is y, which does not fit an integer"),
+        ("CONFIG_CGROUP_BPF", "m", "it is m, which does not fit a bool"),
+        ("CONFIG_SYSCTL", "5", "it is 5, which does not fit an enum libbpf_tristate"),
+        ("CONFIG_BPF_SYSCALL", "\"text\"", "which does not fit anything but an array of char"),
+        ("CONFIG_DEFAULT_HOSTNAME", "y", "which does not fit an array of char"),
+        ("CONFIG_NO_SUCH_OPTION", "99999999999", "which does not fit an integer of 4 bytes"),
+    ];
+    for (option, value, expected) in cases {
+        let mut kernel = ModelKernel::new(Profile::default());
+        for (option, value) in [
+            ("CONFIG_HZ", "250"),
+            ("CONFIG_CGROUP_BPF", "y"),
+            ("CONFIG_SYSCTL", "y"),
+            ("CONFIG_BPF_SYSCALL", "y"),
+            ("CONFIG_DEFAULT_HOSTNAME", "\"\""),
+            (option, value),
+        ] {
+            kernel = kernel.option(option, value);
+        }
+        let error =
+            object!("options").program_for(Some("options"), &kernel).expect_err("an error").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let kernel = ModelKernel::new(Profile::default());
+    let error = object!("options").program_for(Some("options"), &kernel).expect_err("an error").to_string();
+    assert!(
+        error.contains("does not have it set; if the program works without, declare it __weak"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_the_model_lacks_is_named_where_it_is_reached() {
+    let kernel = ModelKernel::new(Profile::default());
+    let rejection = |object: &Object, name: &str| {
+        let program = object.program_for(Some(name), &kernel).expect(name);
+        LoadedProgram::load(&program, &Profile::default(), &LoadOptions::default()).expect_err(name)
+    };
+    let missing = object!("missing");
+    let cases = [
+        (
+            "member",
+            "CO-RE relocation of struct task_struct___other.no_such_member: the hook in user space (as Linux 6.18) has no such field",
+        ),
+        (
+            "whole_struct",
+            "CO-RE relocation of struct no_such_struct.member: the hook in user space (as Linux 6.18) has no such type",
+        ),
+        (
+            "weak_function",
+            "no_such_weak_function: the hook in user space (as Linux 6.18) has no such function (kfunc)",
+        ),
+    ];
+    for (name, expected) in cases {
+        let rejection = rejection(&missing, name);
+        assert!(matches!(rejection, Rejection::Unresolved { .. }), "{rejection:?}");
+        assert!(rejection.to_string().ends_with(expected), "{rejection}");
+    }
+    for (object, name, function) in
+        [(&missing, "function", "no_such_function"), (&object!("kfuncs"), "iterate", "bpf_iter_num_new")]
+    {
+        let rejection = rejection(object, name);
+        let Rejection::NotModelledFunction { what, .. } = &rejection else { panic!("{rejection:?}") };
+        assert!(what.starts_with(&format!("{function} is a function of the kernel (kfunc)")), "{what}");
+    }
+    for (object, name, expected) in [
+        (&missing, "variable", "the variable no_such_variable of the kernel (ksym)"),
+        (&missing, "option", "the option CONFIG_NO_SUCH_OPTION (kconfig)"),
+        (&object!("kfuncs"), "symbols", "the variable schedule of the kernel (ksym)"),
+    ] {
+        let error = object.program_for(Some(name), &kernel).expect_err(name).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn variables_of_all_types_are_set() -> Result<(), Error> {
+    let mut object = object!("settings");
+    let values = [
+        ("enabled", "1"),
+        ("mode", "ENFORCE"),
+        ("knob", "kernel/domainname"),
+        ("digit", "'a'"),
+        ("small", "-0x10"),
+        ("low", "-9223372036854775808"),
+        ("high", "18446744073709551615"),
+        ("prefix", "hex:01000002"),
+        ("list", "4, 5"),
+        ("pair", "hex:0a00000014000000"),
+        ("fraction", "hex:0000803f"),
+    ];
+    for (name, value) in values {
+        object.set(name, value)?;
+    }
+    let (settings, outcome) = run(&mut Hook::default(), &object, "settings")?;
+    assert_eq!(outcome, Denied(Errno::EPERM));
+    let sum =
+        (i64::MIN as u64).wrapping_add(u64::MAX).wrapping_add(97 + 4 + 5 + 1 + 2 + 10 + 20).wrapping_sub(16);
+    assert_eq!(settings.variable::<u64>("sum")?, sum);
+    assert_eq!(settings.variable::<String>("knob")?.trim_end_matches('\0'), "kernel/domainname");
+
+    object.set("mode", "0")?;
+    assert_eq!(run(&mut Hook::default(), &object, "settings")?.1, Written(1));
+    Ok(())
+}
+
+#[test]
+fn values_that_do_not_fit_are_rejected() {
+    let cases = [
+        ("enabled", "yes", "(_Bool, 1 bytes) cannot be set to \"yes\": it is true or false"),
+        (
+            "mode",
+            "OTHER",
+            "(enum mode, 4 bytes) cannot be set to \"OTHER\": it is one of OBSERVE, ENFORCE, NEGATIVE",
+        ),
+        ("mode", "4294967296", "or a number that fits"),
+        (
+            "knob",
+            "a name that is longer than 31 bytes",
+            "there is room for 31 bytes and a NUL, and it has 35",
+        ),
+        ("digit", "128", "it is a number from -2^7 to 2^7-1"),
+        ("digit", "'ab'", "it is a number"),
+        ("small", "", "it is a number from -2^15 to 2^15-1"),
+        ("small", "--1", "it is a number"),
+        (
+            "high",
+            "-1",
+            "(unsigned long long, 8 bytes) cannot be set to \"-1\": it is a number from 0 to 2^64-1",
+        ),
+        ("high", "18446744073709551616", "it is a number from 0 to 2^64-1"),
+        ("prefix", "hex:0102", "these are 2 bytes"),
+        ("prefix", "hex:0102030", "two digits for each byte"),
+        ("prefix", "1,2,3,4,5", "it has 4 elements, and these are 5"),
+        ("list", "1,x", "\"x\": it is a number from 0 to 2^32-1"),
+        ("pair", "1", "write its 8 bytes as hex:00ff…"),
+        ("fraction", "1.5", "(float, 4 bytes) cannot be set to \"1.5\": write its 4 bytes as hex:00ff…"),
+    ];
+    for (name, value, expected) in cases {
+        let error = object!("settings").set(name, value).expect_err(value).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = object!("settings").set("enable", "1").expect_err("no such variable").to_string();
+    assert!(
+        error.starts_with("the object has no variable \"enable\", did you mean \"enabled\"?; it has "),
+        "{error}"
+    );
+    let error = object!("settings").set("_license", "MIT").expect_err("no such variable").to_string();
+    assert!(error.starts_with("the object has no variable \"_license\"; it has "), "{error}");
+}

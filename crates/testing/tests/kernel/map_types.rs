@@ -1,0 +1,236 @@
+//! Maps of objects: their types, maps in maps, pins, and what only the kernel has.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::PathBuf;
+
+use knobgate_bpf::uapi::BPF_F_LOCK;
+use knobgate_bpf::{MapBtf, MapDef, MapKind, MapSupport, Object, Program};
+use knobgate_hook::Profile;
+use knobgate_kernel::{
+    BpfObjectError, Bpffs, Link, LoadError, LoadOptions, LoadedProgram, Map, create_map, load,
+};
+use knobgate_testing::scratch;
+use libtest_mimic::Failed;
+
+use crate::fixtures::can_write;
+
+pub(crate) const TESTS: &[super::Test] = &[
+    ("a_locked_update_leaves_the_lock_alone", locked_update),
+    ("types_that_the_kernel_does_not_accept_are_left_out", types_left_out),
+    ("maps_in_a_map_are_exchanged_while_a_program_runs", inner_maps),
+    ("a_map_that_is_pinned_by_name_is_shared", pinned),
+    ("another_map_or_link_under_the_name_of_a_pin_is_not_used", other_pin),
+];
+
+pub(crate) const TASK_STORAGE: &[super::Test] = &[("task_storage_is_kept_for_each_task", task_storage)];
+pub(crate) const TIMER: &[super::Test] = &[("a_timer_calls_back", timer)];
+pub(crate) const BLOOM_FILTER: &[super::Test] = &[("a_bloom_filter_remembers", bloom_filter)];
+
+macro_rules! object {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../../examples/objects/", $name, ".bpf.o"))
+    };
+}
+
+/// Why this kernel has no maps of this kind for this hook, if so.
+fn lacks(kind: MapKind, profile: &Profile) -> Option<String> {
+    let (MapSupport::Modelled { since } | MapSupport::KernelOnly { since }) = kind.support() else {
+        return Some(format!("nothing has maps of type {}", kind.name()));
+    };
+    (profile.version < since).then(|| format!("{profile} has no maps of type {}", kind.name()))
+}
+
+pub(crate) fn no_task_storage(profile: &Profile) -> Option<String> {
+    lacks(MapKind::TaskStorage, profile)
+}
+
+pub(crate) fn no_bloom_filter(profile: &Profile) -> Option<String> {
+    lacks(MapKind::BloomFilter, profile)
+}
+
+pub(crate) fn no_timers(profile: &Profile) -> Option<String> {
+    (profile.version < (5, 15)).then(|| format!("{profile} has no timers in maps"))
+}
+
+fn program(object: &[u8], name: Option<&str>) -> Program {
+    Object::read(object).and_then(|object| object.program(name)).expect("a program")
+}
+
+fn map<'l>(loaded: &'l LoadedProgram, name: &str) -> &'l Map {
+    loaded.map(name).expect("a map of this name")
+}
+
+fn number(map: &Map, key: u32) -> u64 {
+    let value = map.lookup(&key.to_ne_bytes()).expect("a lookup").expect("an entry");
+    u64::from_ne_bytes(*value.first_chunk().expect("eight bytes"))
+}
+
+fn locked_update() -> Result<(), Failed> {
+    let loaded = load(&program(object!("locks"), None), &LoadOptions::default())?;
+    let key = 0u32.to_ne_bytes();
+    let mut expected = [7; 24];
+    expected[8..12].fill(0);
+    map(&loaded, "counters").update_with(&key, &[7; 24], BPF_F_LOCK)?;
+    assert_eq!(map(&loaded, "counters").lookup(&key)?.as_deref(), Some(&expected[..]));
+    // Values without a lock cannot be updated like that.
+    let error = map(&loaded, "without_lock").update_with(&key, &[7; 8], BPF_F_LOCK);
+    assert!(matches!(error, Err(BpfObjectError::WrongSize { .. })), "{error:?}");
+    Ok(())
+}
+
+fn types_left_out() -> Result<(), Failed> {
+    let program = program(object!("locks"), None);
+    // The key is not as large as its type.
+    let wrong = |name: &str| {
+        let def = program.maps.iter().find(|map| map.name == name).expect("a map").clone();
+        let btf = def.btf.as_ref().expect("types");
+        let btf = MapBtf { key_type_id: btf.value_type_id, ..btf.clone() };
+        MapDef { btf: Some(btf), ..def }
+    };
+    create_map("wrong", &wrong("without_lock"))?;
+    let error = create_map("wrong", &wrong("counters")).expect_err("it would have no lock");
+    assert!(matches!(error, LoadError::Map { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "cannot create the map \"counters\" (array, 2 entries of 4 + 24 bytes): Invalid argument (os error 22)"
+    );
+    Ok(())
+}
+
+fn inner_maps() -> Result<(), Failed> {
+    let program = program(object!("nested"), None);
+    let loaded = load(&program, &LoadOptions::default())?;
+    let cgroup = scratch();
+    let _link = Link::create(&loaded.program, &cgroup)?;
+    assert!(can_write(&cgroup));
+    let writes = map(&loaded, "writes");
+    let before = number(writes, 1);
+    assert!(before > 0);
+
+    let def = program.maps.iter().find(|map| map.name == "writes").ok_or("no definition")?;
+    let other = create_map("the test", def)?;
+    map(&loaded, "by_kind").put_map(&1u32.to_ne_bytes(), &other)?;
+    assert!(can_write(&cgroup));
+    assert_eq!((number(writes, 1), number(&other, 1) > 0), (before, true));
+
+    let names = map(&loaded, "names");
+    let error = map(&loaded, "by_kind").put_map(&1u32.to_ne_bytes(), names);
+    assert!(matches!(error, Err(BpfObjectError::WrongSize { .. })), "{error:?}");
+    Ok(())
+}
+
+/// The directory of a bpffs for one test, which is removed with all pins in it.
+struct Pins(PathBuf);
+
+impl Pins {
+    fn new(test: &str) -> Self {
+        let path = Bpffs::find().expect("a bpffs").path().join(format!("knobgate-test-{test}"));
+        fs::create_dir(&path).expect("a directory");
+        Self(path)
+    }
+
+    fn options(&self) -> LoadOptions {
+        LoadOptions { pins: Some(Bpffs::at(&self.0).expect("a bpffs")), ..LoadOptions::default() }
+    }
+
+    fn pin(&self) -> PathBuf {
+        self.0.join("knobgate_test")
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn pinned() -> Result<(), Failed> {
+    let pins = Pins::new("pinned");
+    let program = program(object!("pinned"), None);
+    let first = load(&program, &pins.options())?;
+    let shared = map(&first, "knobgate_test").info().id;
+    assert!(pins.pin().exists());
+    let cgroup = scratch();
+    let link = Link::create(&first.program, &cgroup)?;
+    assert!(can_write(&cgroup));
+    let count = number(map(&first, "knobgate_test"), 1);
+    assert!(count > 0);
+    drop((link, first));
+
+    // It is there still, with what it holds.
+    let second = load(&program, &pins.options())?;
+    assert_eq!(map(&second, "knobgate_test").info().id, shared);
+    assert_eq!(number(map(&second, "knobgate_test"), 1), count);
+
+    // Asking the verifier neither pins nor opens it.
+    fs::remove_file(pins.pin())?;
+    knobgate_kernel::verify(&program, &pins.options(), None)?;
+    assert!(!pins.pin().exists());
+    Ok(())
+}
+
+fn other_pin() -> Result<(), Failed> {
+    let pins = Pins::new("other-pin");
+    let program = program(object!("pinned"), None);
+    let _first = load(&program, &pins.options())?;
+    let refused = |program: &Program| load(program, &pins.options()).expect_err("it is not used").to_string();
+
+    let mut larger = program.clone();
+    for def in larger.maps.iter_mut().filter(|def| def.pinned_by_name) {
+        (def.value_size, def.max_entries, def.btf) = (16, 3, None);
+    }
+    let path = pins.pin();
+    let place = path.display();
+    let prefix = format!("cannot use the map pinned at {place} as the map \"knobgate_test\": ");
+    let suffix = format!("; remove it if no other program needs it: rm {place}");
+    assert_eq!(
+        refused(&larger),
+        format!("{prefix}its value_size is 8, not 16, its max_entries is 2, not 3{suffix}")
+    );
+
+    chown(&path, Some(1000), None)?;
+    let error = load(&program, &pins.options()).expect_err("it is not root's");
+    assert!(matches!(&error, LoadError::PinnedMap { .. }), "{error}");
+    let source = std::error::Error::source(&error).ok_or("no cause")?.to_string();
+    assert!(source.contains("belongs to user 1000"), "{source}");
+
+    fs::remove_file(&path)?;
+    let cgroup = scratch();
+    crate::fixtures::attach(&crate::fixtures::allow(), &cgroup).1.pin(&path)?;
+    assert_eq!(refused(&program), format!("{prefix}it is not a map{suffix}"));
+    Ok(())
+}
+
+/// The results of writes by one process, one after another: whether each is allowed.
+fn writes(name: &str, count: usize) -> Result<(LoadedProgram, Vec<bool>), Failed> {
+    let loaded = load(&program(object!("kernel_only"), Some(name)), &LoadOptions::default())?;
+    let cgroup = scratch();
+    let _link = Link::create(&loaded.program, &cgroup)?;
+    let write = "echo test > /proc/sys/kernel/domainname && echo 1 || echo 0;";
+    let output = knobgate_testing::shell(&cgroup, &write.repeat(count)).output()?;
+    Ok((loaded, output.stdout.iter().filter(|byte| **byte != b'\n').map(|byte| *byte == b'1').collect()))
+}
+
+fn task_storage() -> Result<(), Failed> {
+    for _ in 0..2 {
+        assert_eq!(writes("task_storage", 4)?.1, [true, true, false, false]);
+    }
+    Ok(())
+}
+
+fn timer() -> Result<(), Failed> {
+    let (loaded, allowed) = writes("timer", 2)?;
+    assert_eq!(allowed, [true, true]);
+    let rings = || {
+        let value = map(&loaded, "timers").lookup(&[0; 4]).expect("a lookup").expect("a value");
+        u64::from_ne_bytes(*value.last_chunk().expect("eight bytes"))
+    };
+    knobgate_testing::eventually("the timer rings", || rings() > 0);
+    Ok(())
+}
+
+fn bloom_filter() -> Result<(), Failed> {
+    assert_eq!(writes("bloom_filter", 3)?.1, [false, true, true]);
+    Ok(())
+}
