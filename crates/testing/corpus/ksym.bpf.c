@@ -1,4 +1,5 @@
 // The address of a symbol of the kernel, and of one that it does not have.
+// MODEL rejects "schedule"
 // READ kernel/domainname => *
 // VARIABLE known = 1
 // VARIABLE invented = 0

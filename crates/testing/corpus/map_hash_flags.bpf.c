@@ -2,6 +2,7 @@
 // READ kernel/domainname => *
 // VARIABLE results = {-2, 0, -17, 0, 0, -7, 0, -2, -22}
 // ENTRIES few = 1
+// SINCE 6.4
 #include "bpf.h"
 
 long results[9];

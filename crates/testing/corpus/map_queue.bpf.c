@@ -2,6 +2,7 @@
 // READ kernel/domainname => *
 // VARIABLE results = {0, 0, -7, 0, 0, 0, -2}
 // VARIABLE values = {10, 10, 20}
+// SINCE 6.4
 #include "bpf.h"
 
 long results[7];
