@@ -13,12 +13,13 @@
 //! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Cgroups
 //! ([`scratch`]) and processes ([`Reaped`]) go when their values are dropped.
 //!
-//! The kernel and the model get the same programs: [`object_cases`], [`return_values`], and some that [`Random`] draws.
+//! The kernel and the model get the same programs: [`corpus`], [`object_cases`], [`return_values`], and some that [`Random`] draws.
 //! [`Both`] performs the same steps on them.
 #![forbid(unsafe_code)]
 
 mod both;
 mod containerd;
+pub mod corpus;
 mod docker;
 mod engines;
 mod fixtures;

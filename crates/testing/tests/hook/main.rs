@@ -6,6 +6,7 @@
 
 mod access;
 mod batches;
+mod corpus;
 mod inputs;
 mod mutation;
 mod objects;
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
     knobgate_testing::in_private_mount_namespace().unwrap_or_else(|| {
         let random =
             TESTS.iter().fold(Suite::default(), |suite, test| suite.test(test.name, |_| None, || run(test)));
-        random.isolated(PRIVATE_KNOBS).and(objects::tests()).run()
+        random.isolated(PRIVATE_KNOBS).and(objects::tests()).and(corpus::tests()).run()
     })
 }
 

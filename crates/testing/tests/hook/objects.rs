@@ -1,7 +1,7 @@
 //! Programs by clang: the same verdicts and the same map contents on the kernel and on the model.
 
 use knobgate_backend::Backend;
-use knobgate_bpf::{Insn, MapKind, helper_ids};
+use knobgate_bpf::{Insn, MapKind, Program, helper_ids};
 use knobgate_hook::{LoadedProgram, Profile};
 use knobgate_kernel::{LoadOptions, load};
 use knobgate_testing::object_cases::{CASES, Case, knobs};
@@ -19,14 +19,18 @@ pub(crate) fn tests() -> Suite {
 
 /// Why this kernel cannot run the program of a case, if it lacks something.
 fn lacks(case: &Case, profile: &Profile) -> Option<String> {
-    let program = case.read().ok()?;
+    lacks_for(&case.read().ok()?, profile)
+}
+
+/// Why this kernel cannot run a program, if it lacks something.
+pub(crate) fn lacks_for(program: &Program, profile: &Profile) -> Option<String> {
     let rewrites = program.insns.contains(&Insn::call_helper(helper_ids::SYSCTL_SET_NEW_VALUE));
     if rewrites && !profile.rewrites_are_applied {
         return Some(format!("{profile} drops the values that it sets"));
     }
-    let rejection = LoadedProgram::load(&program, profile, &Default::default()).err()?;
+    let rejection = LoadedProgram::load(program, profile, &Default::default()).err()?;
     // Only if the kernel rejects it as well; otherwise the test shows the error of the model.
-    load(&program, &LoadOptions::default()).err().map(|_| format!("{profile}: {rejection}"))
+    load(program, &LoadOptions::default()).err().map(|_| format!("{profile}: {rejection}"))
 }
 
 /// Plays a case on both, and compares the maps that can be looked into.

@@ -1,0 +1,28 @@
+// A Bloom filter: what was pushed is found.
+// MODEL rejects "bloom_filter"
+// READ kernel/domainname => *
+// VARIABLE results = {0, 0, -2}
+// SINCE 5.16
+#include "bpf.h"
+
+long results[3];
+
+struct {
+	__uint(type, BPF_MAP_TYPE_BLOOM_FILTER);
+	__uint(max_entries, 1000);
+	__uint(map_extra, 3);
+	__type(value, __u32);
+} seen SEC(".maps");
+
+SEC("cgroup/sysctl")
+int map_bloom_filter(struct bpf_sysctl *ctx)
+{
+	__u32 one = 1, two = 2;
+
+	results[0] = bpf_map_push_elem(&seen, &one, BPF_ANY);
+	results[1] = bpf_map_peek_elem(&seen, &one);
+	results[2] = bpf_map_peek_elem(&seen, &two);
+	return 1;
+}
+
+LICENSE("GPL");

@@ -1,0 +1,71 @@
+//! The programs of the corpus: each ends as its head says, on the kernel and on the model, and leaves the same in its maps.
+
+use knobgate_backend::Backend;
+use knobgate_bpf::Object;
+use knobgate_hook::Profile;
+use knobgate_testing::corpus::{CorpusProgram, Ending, Head, PROGRAMS, play};
+use knobgate_testing::object_cases::knobs;
+use knobgate_testing::{Both, PRIVATE_KNOBS, Suite};
+
+use crate::objects::lacks_for;
+
+/// The kernel whose words are in the heads.
+const REFERENCE: (u16, u16) = (6, 18);
+
+/// A test for each program of which there is an object.
+pub(crate) fn tests() -> Suite {
+    PROGRAMS
+        .iter()
+        .fold(Suite::default(), |suite, program| {
+            suite.test(program.name, |profile| lacks(program, profile), || Ok(check(program)?))
+        })
+        .in_module("corpus")
+        .isolated(PRIVATE_KNOBS)
+}
+
+/// Why this kernel cannot run a program, if it lacks something.
+fn lacks(program: &CorpusProgram, profile: &Profile) -> Option<String> {
+    let head = program.head().ok()?;
+    let Some(object) = program.object().ok()? else { return Some("this compiler cannot express it".into()) };
+    let since = if head.kernel_rejects.is_some() { REFERENCE } else { head.since.unwrap_or_default() };
+    if profile.version < since {
+        return Some(format!("{profile} is older than {}.{}", since.0, since.1));
+    }
+    if profile.version >= REFERENCE {
+        return None;
+    }
+    let object = Object::read(&object).ok()?;
+    lacks_for(&object.program(head.program.as_deref()).ok()?, profile)
+}
+
+fn check(program: &CorpusProgram) -> Result<(), String> {
+    let head = program.head()?;
+    let object = program.object()?.ok_or("there is no object")?;
+    let mut both = Both::new(knobs(&knobgate_testing::profile()));
+    let kernel = ending(&mut both.kernel, &head, &object, head.kernel_rejects.as_deref());
+    let kernel = kernel.map_err(|difference| format!("the kernel: {difference}"))?;
+    let model = ending(&mut both.model, &head, &object, head.model_rejects.as_deref());
+    let model = model.map_err(|difference| format!("the model: {difference}"))?;
+    match (kernel, model) {
+        (Ending::Worked(kernel), Ending::Worked(model)) if kernel != model => {
+            Err(format!("the maps differ:\n  kernel {kernel:x?}\n  model  {model:x?}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How the program ended, if that is what the head says.
+fn ending(
+    backend: &mut dyn Backend,
+    head: &Head,
+    object: &[u8],
+    rejects: Option<&str>,
+) -> Result<Ending, String> {
+    let ending = play(backend, head, object)?;
+    match (&ending, rejects) {
+        (Ending::Rejected(reason), Some(words)) if reason.contains(words) => Ok(ending),
+        (Ending::Worked(_), None) => Ok(ending),
+        (Ending::Rejected(reason), _) => Err(format!("it was rejected: {reason}")),
+        (Ending::Worked(_), Some(words)) => Err(format!("it was to be rejected with \"{words}\"")),
+    }
+}

@@ -1,0 +1,26 @@
+//! The programs of the corpus on the hook in user space. tests/hook/corpus.rs has them on the running kernel as well.
+
+use knobgate_backend::ModelBackend;
+use knobgate_hook::{Hook, Profile};
+use knobgate_testing::corpus::{CorpusProgram, Ending, PROGRAMS, play};
+use knobgate_testing::object_cases::knobs;
+
+#[test]
+fn programs_of_the_corpus_end_as_their_heads_say() {
+    let wrong: Vec<String> = PROGRAMS.iter().filter_map(|program| difference(program).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn difference(program: &CorpusProgram) -> Result<(), String> {
+    let profile = Profile::default();
+    let mut model = ModelBackend::new(Hook::new(profile, knobs(&profile)), 1).expect("a new hook");
+    let head = program.head()?;
+    let Some(object) = program.object()? else { return Ok(()) };
+    let ending =
+        play(&mut model, &head, &object).map_err(|difference| format!("{}: {difference}", program.name))?;
+    match (ending, &head.model_rejects) {
+        (Ending::Worked(_), None) => Ok(()),
+        (Ending::Rejected(reason), Some(words)) if reason.contains(words) => Ok(()),
+        (ending, words) => Err(format!("{}: {ending:?}; to be rejected with {words:?}", program.name)),
+    }
+}
