@@ -19,6 +19,10 @@ const UNSIGNED_LONG: MemberType = Int { name: "unsigned long", size: 8, signed: 
 const UNSIGNED_LONG_LONG: MemberType = Int { name: "unsigned long long", size: 8, signed: false };
 const STRING: MemberType = Pointer(&CHAR);
 
+/// How many controllers there are (`CGROUP_SUBSYS_COUNT`), and how deep pid namespaces are nested here.
+pub(crate) const CGROUP_SUBSYS_COUNT: u32 = 12;
+pub(crate) const PID_LEVELS: u32 = 2;
+
 /// A pointer to the struct of this name.
 macro_rules! to {
     ($name:literal) => {
@@ -34,7 +38,7 @@ const STRUCTS: &[(&str, Members)] = &[
     ("uts_namespace", &[("ns", Struct("ns_common"))]),
     ("ipc_namespace", &[("ns", Struct("ns_common"))]),
     ("mnt_namespace", &[("ns", Struct("ns_common"))]),
-    ("pid_namespace", &[("ns", Struct("ns_common"))]),
+    ("pid_namespace", &[("level", UNSIGNED_INT), ("ns", Struct("ns_common"))]),
     ("net", &[("ns", Struct("ns_common"))]),
     ("time_namespace", &[("ns", Struct("ns_common"))]),
     ("cgroup_namespace", &[("ns", Struct("ns_common"))]),
@@ -52,6 +56,8 @@ const STRUCTS: &[(&str, Members)] = &[
             ("cgroup_ns", to!("cgroup_namespace")),
         ],
     ),
+    ("upid", &[("nr", INT), ("ns", to!("pid_namespace"))]),
+    ("pid", &[("level", UNSIGNED_INT), ("numbers", Array(&Struct("upid"), PID_LEVELS))]),
     // Typedefs in the kernel.
     ("kuid_t", &[("val", UNSIGNED_INT)]),
     ("kgid_t", &[("val", UNSIGNED_INT)]),
@@ -69,7 +75,10 @@ const STRUCTS: &[(&str, Members)] = &[
     ("kernfs_node", &[("parent", to!("kernfs_node")), ("name", STRING), ("id", UNSIGNED_LONG_LONG)]),
     ("cgroup_subsys_state", &[("cgroup", to!("cgroup")), ("parent", to!("cgroup_subsys_state"))]),
     ("cgroup", &[("self", Struct("cgroup_subsys_state")), ("level", INT), ("kn", to!("kernfs_node"))]),
-    ("css_set", &[("dfl_cgrp", to!("cgroup"))]),
+    (
+        "css_set",
+        &[("subsys", Array(&to!("cgroup_subsys_state"), CGROUP_SUBSYS_COUNT)), ("dfl_cgrp", to!("cgroup"))],
+    ),
     (
         "task_struct",
         &[
@@ -78,6 +87,7 @@ const STRUCTS: &[(&str, Members)] = &[
             ("real_parent", to!("task_struct")),
             ("parent", to!("task_struct")),
             ("group_leader", to!("task_struct")),
+            ("thread_pid", to!("pid")),
             ("start_time", UNSIGNED_LONG_LONG),
             ("real_cred", to!("cred")),
             ("cred", to!("cred")),
