@@ -19,13 +19,14 @@ pub(super) struct Range<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scalar {
     pub(super) unsigned: Range<u64>,
-    signed: Range<i64>,
+    pub(super) signed: Range<i64>,
     low_unsigned: Range<u32>,
     low_signed: Range<i32>,
-    bits: Bits,
+    pub(super) bits: Bits,
 }
 
 impl<T: Ord + Copy> Range<T> {
+    #[cfg(test)]
     fn join(self, other: Self) -> Self {
         Self { min: self.min.min(other.min), max: self.max.max(other.max) }
     }
@@ -71,6 +72,23 @@ impl Scalar {
         scalar.settled()
     }
 
+    /// A number from 0 to `most`.
+    pub(super) fn up_to(most: u64) -> Self {
+        let mut scalar = Self::UNKNOWN;
+        scalar.unsigned.max = most;
+        scalar.settled()
+    }
+
+    /// Whether it fits into this size.
+    pub(super) fn fits(self, size: Size) -> bool {
+        self.fits_bytes(size.bytes())
+    }
+
+    /// Whether it fits into this many bytes.
+    pub(super) fn fits_bytes(self, bytes: u32) -> bool {
+        self.unsigned.max <= u64::MAX >> (64 - bytes * 8)
+    }
+
     /// The number, if it is known.
     pub(super) fn known(self) -> Option<u64> {
         (self.unsigned.min == self.unsigned.max).then_some(self.unsigned.min)
@@ -101,7 +119,8 @@ impl Scalar {
     }
 
     /// The union.
-    pub(super) fn join(self, other: Self) -> Self {
+    #[cfg(test)]
+    fn join(self, other: Self) -> Self {
         Self {
             unsigned: self.unsigned.join(other.unsigned),
             signed: self.signed.join(other.signed),
