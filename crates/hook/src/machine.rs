@@ -16,6 +16,8 @@ mod stack;
 mod trace;
 mod value;
 
+pub(crate) use helpers::is_valid_format;
+
 pub use fault::{Fault, Reason};
 pub use loaded_program::{LoadOptions, LoadedProgram};
 pub use run::RunOptions;

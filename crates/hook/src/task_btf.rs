@@ -142,6 +142,27 @@ pub fn kernel_btf(profile: &Profile) -> Vec<u8> {
     struct_btf(kernel_structs(profile))
 }
 
+/// The type of the scalar or pointer at these bytes of a struct: `btf_struct_walk()` in kernel/bpf/btf.c. `None`: they are not
+/// within one.
+pub(crate) fn member_at(structs: &[StructDef], name: &str, offset: u32, size: u32) -> Option<MemberType> {
+    let of = structs.iter().find(|of| of.name == name)?;
+    let member = of.members.iter().rfind(|member| member.offset <= offset)?;
+    part(structs, member.of_type, offset - member.offset, size)
+}
+
+fn part(structs: &[StructDef], of: MemberType, offset: u32, size: u32) -> Option<MemberType> {
+    match of {
+        Int { size: bytes, .. } => (offset < bytes && size <= bytes - offset).then_some(of),
+        Pointer(_) => (offset == 0 && size == 8).then_some(of),
+        Struct(name) => member_at(structs, name, offset, size),
+        Array(element, count) => {
+            let bytes = element.size(structs);
+            (offset < bytes * count).then(|| part(structs, *element, offset % bytes, size))?
+        }
+        Void => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use knobgate_bpf::StructLayouts;

@@ -26,6 +26,7 @@ use super::trace::Tracer;
 use super::value::Value;
 use crate::{Errno, Invocation};
 pub(super) use arguments::Arguments;
+pub(crate) use bprintf::is_valid_format;
 
 /// What a helper returns, or why the run ends.
 type HelperResult<T = Value> = Result<T, Reason>;
