@@ -60,6 +60,9 @@ pub const BPF_F_RDONLY: u32 = 1 << 3;
 /// A flag of maps: programs can only read it. include/uapi/linux/bpf.h.
 pub const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 
+/// A map that programs can only write.
+pub const BPF_F_WRONLY_PROG: u32 = 1 << 8;
+
 /// A flag of maps, programs and BTF: what is made is made with a BPF token (Linux 6.9).
 pub const BPF_F_TOKEN_FD: u32 = 1 << 16;
 

@@ -17,6 +17,8 @@ mod stack;
 mod trace;
 mod value;
 
+pub(crate) use helpers::is_valid_format;
+
 pub use coverage::Coverage;
 pub use fault::{Fault, Reason};
 pub use loaded_program::{LoadOptions, LoadedProgram};

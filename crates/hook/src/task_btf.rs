@@ -19,6 +19,10 @@ const UNSIGNED_LONG: MemberType = Int { name: "unsigned long", size: 8, signed: 
 const UNSIGNED_LONG_LONG: MemberType = Int { name: "unsigned long long", size: 8, signed: false };
 const STRING: MemberType = Pointer(&CHAR);
 
+/// How many controllers there are (`CGROUP_SUBSYS_COUNT`), and how deep pid namespaces are nested here.
+pub(crate) const CGROUP_SUBSYS_COUNT: u32 = 12;
+pub(crate) const PID_LEVELS: u32 = 2;
+
 /// A pointer to the struct of this name.
 macro_rules! to {
     ($name:literal) => {
@@ -34,7 +38,7 @@ const STRUCTS: &[(&str, Members)] = &[
     ("uts_namespace", &[("ns", Struct("ns_common"))]),
     ("ipc_namespace", &[("ns", Struct("ns_common"))]),
     ("mnt_namespace", &[("ns", Struct("ns_common"))]),
-    ("pid_namespace", &[("ns", Struct("ns_common"))]),
+    ("pid_namespace", &[("level", UNSIGNED_INT), ("ns", Struct("ns_common"))]),
     ("net", &[("ns", Struct("ns_common"))]),
     ("time_namespace", &[("ns", Struct("ns_common"))]),
     ("cgroup_namespace", &[("ns", Struct("ns_common"))]),
@@ -52,6 +56,8 @@ const STRUCTS: &[(&str, Members)] = &[
             ("cgroup_ns", to!("cgroup_namespace")),
         ],
     ),
+    ("upid", &[("nr", INT), ("ns", to!("pid_namespace"))]),
+    ("pid", &[("level", UNSIGNED_INT), ("numbers", Array(&Struct("upid"), PID_LEVELS))]),
     // Typedefs in the kernel.
     ("kuid_t", &[("val", UNSIGNED_INT)]),
     ("kgid_t", &[("val", UNSIGNED_INT)]),
@@ -69,7 +75,10 @@ const STRUCTS: &[(&str, Members)] = &[
     ("kernfs_node", &[("parent", to!("kernfs_node")), ("name", STRING), ("id", UNSIGNED_LONG_LONG)]),
     ("cgroup_subsys_state", &[("cgroup", to!("cgroup")), ("parent", to!("cgroup_subsys_state"))]),
     ("cgroup", &[("self", Struct("cgroup_subsys_state")), ("level", INT), ("kn", to!("kernfs_node"))]),
-    ("css_set", &[("dfl_cgrp", to!("cgroup"))]),
+    (
+        "css_set",
+        &[("subsys", Array(&to!("cgroup_subsys_state"), CGROUP_SUBSYS_COUNT)), ("dfl_cgrp", to!("cgroup"))],
+    ),
     (
         "task_struct",
         &[
@@ -78,6 +87,7 @@ const STRUCTS: &[(&str, Members)] = &[
             ("real_parent", to!("task_struct")),
             ("parent", to!("task_struct")),
             ("group_leader", to!("task_struct")),
+            ("thread_pid", to!("pid")),
             ("start_time", UNSIGNED_LONG_LONG),
             ("real_cred", to!("cred")),
             ("cred", to!("cred")),
@@ -130,6 +140,27 @@ pub fn kernel_structs(profile: &Profile) -> &'static [StructDef] {
 /// The same as BTF, like `/sys/kernel/btf/vmlinux`: what relocations of objects (CO-RE) are resolved against.
 pub fn kernel_btf(profile: &Profile) -> Vec<u8> {
     struct_btf(kernel_structs(profile))
+}
+
+/// The type of the scalar or pointer at these bytes of a struct: `btf_struct_walk()` in kernel/bpf/btf.c. `None`: they are not
+/// within one.
+pub(crate) fn member_at(structs: &[StructDef], name: &str, offset: u32, size: u32) -> Option<MemberType> {
+    let of = structs.iter().find(|of| of.name == name)?;
+    let member = of.members.iter().rfind(|member| member.offset <= offset)?;
+    part(structs, member.of_type, offset - member.offset, size)
+}
+
+fn part(structs: &[StructDef], of: MemberType, offset: u32, size: u32) -> Option<MemberType> {
+    match of {
+        Int { size: bytes, .. } => (offset < bytes && size <= bytes - offset).then_some(of),
+        Pointer(_) => (offset == 0 && size == 8).then_some(of),
+        Struct(name) => member_at(structs, name, offset, size),
+        Array(element, count) => {
+            let bytes = element.size(structs);
+            (offset < bytes * count).then(|| part(structs, *element, offset % bytes, size))?
+        }
+        Void => None,
+    }
 }
 
 #[cfg(test)]

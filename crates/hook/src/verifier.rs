@@ -1,37 +1,56 @@
 //! The verifier: what a program is held to before it may run. It models a part of kernel/bpf/verifier.c.
 //!
 //! [`decode`] makes steps of the instructions, and looks up what they refer to. [`structure`] checks the shape of the code:
-//! where jumps lead, what is unreachable, what loops, how deep calls nest and how much stack they take. [`flow`] tracks
-//! what registers and stack may hold, for what the program returns. What only the whole verifier would find (bounds of map
-//! values, for example) ends a run instead, with a [`Fault`](crate::Fault).
+//! where jumps lead, and what is unreachable. [`check`] then follows every path, and tracks what registers and stack may
+//! hold; a path is cut short where it gets into a state that was [`explored`]. What each part of an instruction is held to
+//! is in the files of its name. [`violation`] has the words for what is wrong.
 
+mod alu;
+mod arguments;
 mod bits;
 mod branch;
+mod check;
+mod control_flow;
 mod decode;
-mod effect;
-mod flow;
-mod paths;
+mod dynptr;
+mod env;
+mod equivalence;
+mod explored;
+mod helper_call;
+mod memory;
+mod precision;
+mod register;
+mod register_liveness;
 mod rejection;
 mod return_value;
 mod scalar;
+mod stack;
+mod stack_access;
+mod stack_liveness;
 mod state;
 mod structure;
+mod violation;
+mod widening;
 
 use knobgate_bpf::Program;
 
-use crate::Profile;
 use crate::step::Step;
+use crate::{LoadOptions, Map, Profile};
 
 pub use rejection::Rejection;
+pub use violation::{Bounds, OutOfBounds, Violation};
 
-/// Verifies a program and decodes it.
+/// Verifies a program with its maps, and decodes it.
 pub(crate) fn verify(
     program: &Program,
+    maps: &[Map],
     profile: &Profile,
-    expected_attach_type: u32,
+    options: &LoadOptions,
 ) -> Result<Vec<Step>, Rejection> {
-    let code = decode::decode(program, profile, expected_attach_type)?;
+    let code = decode::decode(program, profile, options.expected_attach_type)?;
     let functions = structure::check(program, &code, profile)?;
-    flow::check(&code, &functions, &effect::VerifierEnv::of(program, profile))?;
+    let env = env::VerifierEnv::new(profile, &code, &functions, maps, &program.unresolved, options.cpus);
+    let depths = check::check(&env)?;
+    structure::check_stack(&code, &functions, &depths, profile)?;
     Ok(code)
 }

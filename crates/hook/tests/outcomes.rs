@@ -290,7 +290,7 @@ fn what_the_verifier_would_reject_is_an_error_with_its_place() -> Result<(), Err
          `if (length < 0 || bpf_loop(64, count_slash, full, 0) < 0)`: instruction 43: unrecognized bpf_ld_imm64 insn"
     );
 
-    // An index into the stack without a bound, which only a run finds.
+    // An index into the stack without a bound.
     let mut asm = Assembler::new();
     asm.set_line(3, 1, "return value[ctx->file_pos];");
     asm.load(Size::U32, Reg::R2, Reg::R1, 4);
@@ -305,13 +305,31 @@ fn what_the_verifier_would_reject_is_an_error_with_its_place() -> Result<(), Err
     let object = write_object(&program).expect("it can be written");
 
     let mut hook = Hook::default();
+    let error = hook.attach_object(hook.root(), &object).unwrap_err();
+    assert_eq!(
+        format!("{error:?}"),
+        "Linux 6.18 rejects the program \"peek\" at peek.bpf.c:3, `return value[ctx->file_pos];`: \
+         instruction 3: invalid unbounded variable-offset read from stack R3"
+    );
+
+    // What is added to an address, which the model does not have.
+    let mut asm = Assembler::new();
+    asm.set_line(4, 1, "return (long)ctx / 2 > 0;");
+    asm.mov(Reg::R2, Reg::R10);
+    asm.alu(knobgate_bpf::AluOp::Sub, Reg::R2, Reg::R1);
+    asm.mov(Reg::R0, 1);
+    asm.exit();
+    let mut program = Program::from(asm.finish(true).expect("it assembles"));
+    program.name = "address".to_owned();
+    program.lines.file = "address.bpf.c".to_owned();
+    let object = write_object(&program).expect("it can be written");
     hook.attach_object(hook.root(), &object)?;
     let process = hook.spawn(hook.root(), Process::default())?;
     let error = hook.write_sysctl_at(process, "kernel.domainname", "x", 8).unwrap_err();
     assert_eq!(
         format!("{error:?}"),
-        "a program was stopped at peek.bpf.c:3, `return value[ctx->file_pos];`: peek, instruction 3: \
-         r0 = *(u8 *)(r3 +0): 1 bytes at stack offset 8 are outside of the function's 512 bytes of stack"
+        "a program was stopped at address.bpf.c:4, `return (long)ctx / 2 > 0;`: address, instruction 1: \
+         r2 -= r1: the result depends on an address: the operands are the stack and the context"
     );
     assert!(matches!(error, Error::Stopped { line: Some(_), .. }));
     Ok(())

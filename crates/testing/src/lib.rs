@@ -13,7 +13,8 @@
 //! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Cgroups
 //! ([`scratch`]) and processes ([`Reaped`]) go when their values are dropped.
 //!
-//! The kernel and the model get the same programs: [`corpus`], [`object_cases`], [`return_values`], and some that [`Random`] draws.
+//! The kernel and the model get the same programs: [`corpus`], [`object_cases`], [`return_values`], [`verifier_cases`], and some that
+//! [`Random`] draws.
 //! [`Both`] performs the same steps on them.
 #![forbid(unsafe_code)]
 
@@ -33,6 +34,7 @@ mod requirements;
 pub mod return_values;
 mod runc;
 mod seccomp;
+pub mod verifier_cases;
 
 pub use both::Both;
 pub use containerd::{BUSYBOX_IMAGE, Containerd, Pod, without_containerd};

@@ -27,6 +27,7 @@ use super::trace::Tracer;
 use super::value::Value;
 use crate::{Errno, Invocation};
 pub(super) use arguments::Arguments;
+pub(crate) use bprintf::is_valid_format;
 pub(super) use spin_lock::check_call;
 
 /// What a helper returns, or why the run ends.

@@ -12,7 +12,7 @@ use knobgate_bpf::{MemberType, Size, StructDef};
 
 use super::fault::Reason;
 use super::value::{Region, Value};
-use crate::task_btf::kernel_structs;
+use crate::task_btf::{kernel_structs, member_at};
 use crate::{Errno, Invocation};
 
 /// Where the addresses of the kernel start. Those below are user space's or not canonical
@@ -87,7 +87,7 @@ impl KernelMemory {
         let len = size.bytes() as usize;
         let outside = || Reason::StructMember { name, offset: offset as i64, size: len };
         let within = u32::try_from(offset).map_err(|_| outside())?;
-        let member = self.member_at(name, within, size.bytes()).ok_or_else(outside)?;
+        let member = member_at(self.structs, name, within, size.bytes()).ok_or_else(outside)?;
         let bits = self.bytes(pointer.bits, len).map_or(0, |bytes| {
             let mut word = [0; 8];
             word[..len].copy_from_slice(bytes);
@@ -97,25 +97,5 @@ impl KernelMemory {
             MemberType::Pointer(MemberType::Struct(name)) => self.pointer_to(bits, name),
             _ => Value::number(bits),
         })
-    }
-
-    /// The type of the scalar or pointer at these bytes of a struct; `None` if they are not all within one.
-    fn member_at(&self, name: &str, offset: u32, size: u32) -> Option<MemberType> {
-        let of = self.structs.iter().find(|of| of.name == name)?;
-        let member = of.members.iter().rfind(|member| member.offset <= offset)?;
-        self.part(member.of_type, offset - member.offset, size)
-    }
-
-    fn part(&self, of: MemberType, offset: u32, size: u32) -> Option<MemberType> {
-        match of {
-            MemberType::Int { size: bytes, .. } => (offset < bytes && size <= bytes - offset).then_some(of),
-            MemberType::Pointer(_) => (offset == 0 && size == 8).then_some(of),
-            MemberType::Struct(name) => self.member_at(name, offset, size),
-            MemberType::Array(element, count) => {
-                let bytes = element.size(self.structs);
-                (offset < bytes * count).then(|| self.part(*element, offset % bytes, size))?
-            }
-            MemberType::Void => None,
-        }
     }
 }

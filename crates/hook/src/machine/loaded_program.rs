@@ -120,7 +120,7 @@ impl LoadedProgram {
         profile: &Profile,
         options: &LoadOptions,
     ) -> Result<Self, Rejection> {
-        let code = verifier::verify(program, profile, options.expected_attach_type)?;
+        let code = verifier::verify(program, &maps, profile, options)?;
         let storage = CgroupStorage::of(program.relocations.iter().filter_map(|used| maps.get(used.map)));
         Ok(Self(Arc::new(Loaded {
             name: program.name.clone(),

@@ -7,6 +7,20 @@ pub(super) struct Bits {
     pub(super) mask: u64,
 }
 
+impl std::fmt::Display for Bits {
+    /// `tnum_strn()`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.mask, self.value) {
+            (0, small) if small <= u64::from(u16::MAX) => write!(f, "{small}"),
+            (0, value) => match i16::try_from(value as i64) {
+                Ok(small) => write!(f, "{small}"),
+                Err(_) => write!(f, "{value:#x}"),
+            },
+            (mask, value) => write!(f, "({value:#x}; {mask:#x})"),
+        }
+    }
+}
+
 impl Bits {
     pub(super) const UNKNOWN: Self = Self { value: 0, mask: u64::MAX };
 
@@ -20,11 +34,17 @@ impl Bits {
         Self { value: min & !mask, mask }
     }
 
+    /// Whether every matching number is a multiple of `size`, a power of two.
+    pub(super) const fn is_aligned(self, size: u32) -> bool {
+        self.most() & (size as u64 - 1) == 0
+    }
+
     pub(super) const fn most(self) -> u64 {
         self.value | self.mask
     }
 
     /// The union.
+    #[cfg(test)]
     pub(super) fn join(self, other: Self) -> Self {
         let mask = self.mask | other.mask | (self.value ^ other.value);
         Self { value: self.value & !mask, mask }

@@ -1,11 +1,264 @@
-//! The state after a branch: `reg_set_min_max()` and `mark_ptr_or_null_regs()` in kernel/bpf/verifier.c.
+//! Conditional jumps: `check_cond_jmp_op()`.
 
-use knobgate_bpf::{Cond, Operand, Width};
+use std::rc::Rc;
 
+use knobgate_bpf::{Cond, Operand, Reg, Width};
+
+use super::check::{Next, Verifier};
+use super::register::{Kind, Register, ScalarId};
 use super::scalar::Scalar;
-use super::state::{Abstract, FuncState};
-use crate::Profile;
-use crate::step::Step;
+use super::state::{HistoryEntry, Place, State};
+use super::violation::Violation;
+
+/// A comparison.
+#[derive(Clone, Copy)]
+struct Comparison {
+    width: Width,
+    cond: Cond,
+    dst: Reg,
+    operand: Operand,
+}
+
+impl Verifier<'_> {
+    /// Follows a conditional jump. The branch that falls through is followed first.
+    pub(super) fn jump_if(
+        &mut self,
+        width: Width,
+        cond: Cond,
+        dst: Reg,
+        operand: Operand,
+        target: usize,
+    ) -> Result<Next, Violation> {
+        let comparison = Comparison { width, cond, dst, operand };
+        let left = self.read(dst)?;
+        let right = match operand {
+            Operand::Imm(imm) => Register::constant(i64::from(imm) as u64),
+            Operand::Reg(src) => self.read(src)?,
+        };
+        let is_stack = |register: &Register| matches!(register.kind, Kind::Stack(_));
+        if is_stack(&left) || is_stack(&right) {
+            self.history_entry().compares_stack = (is_stack(&left), is_stack(&right));
+        }
+        let outcomes = [false, true].map(|holds| self.outcome(comparison, holds, &left, &right));
+        let next = self.state.insn + 1;
+        let [Some(falls), Some(jumps)] = outcomes else {
+            for (register, value) in [(Some(dst), left), (register(operand), right)] {
+                if let (Some(register), true) = (register, value.is_scalar()) {
+                    self.mark_precise(register);
+                }
+            }
+            return Ok(match outcomes {
+                [None, Some(_)] => Next::Insn(target),
+                _ => Next::Insn(next),
+            });
+        };
+        self.push_linked_history(&left, &right);
+        let mut other = self.state.clone();
+        jumps.apply(&mut other, comparison, &left, &right);
+        self.push(target, other)?;
+        falls.apply(&mut self.state, comparison, &left, &right);
+        Ok(Next::Insn(next))
+    }
+
+    /// What is known if the comparison turns out to be `holds`. `None`: it does not (`is_branch_taken`).
+    fn outcome(
+        &self,
+        comparison: Comparison,
+        holds: bool,
+        left: &Register,
+        right: &Register,
+    ) -> Option<Learnt> {
+        let Comparison { width, cond, dst, operand } = comparison;
+        if left.is_scalar() && right.is_scalar() {
+            let (a, b) = (left.scalar, right.scalar);
+            let is_itself = operand == Operand::Reg(dst);
+            let decided = match itself(width, cond, a) {
+                Some(outcome) if is_itself && self.env.profile.self_comparisons_decided => Some(outcome),
+                _ => Scalar::is_branch_taken(width, cond, a, b),
+            };
+            if decided.is_some_and(|outcome| outcome != holds) {
+                return None;
+            }
+            if is_itself {
+                // Which of its bounds contradict each other is not modelled.
+                let learnt = a.compare_itself(width, cond, holds)?;
+                return Some(Learnt::Numbers(learnt, learnt));
+            }
+            let Some((refined, other)) = Scalar::compare(width, cond, holds, a, b) else {
+                return Some(Learnt::Numbers(a.without_bounds(), b.without_bounds()));
+            };
+            let differ = matches!((cond, holds), (Cond::Ne, true) | (Cond::Eq, false));
+            // Before 6.8, `reg_set_min_max` learns nothing from inequality.
+            return Some(if differ && self.env.profile.version < (6, 8) {
+                Learnt::Numbers(a, b)
+            } else {
+                Learnt::Numbers(refined, other)
+            });
+        }
+        let equals = match cond {
+            Cond::Eq => Some(holds),
+            Cond::Ne => Some(!holds),
+            _ => None,
+        };
+        let null = |register: &Register| register.is_scalar() && register.scalar.known_to(width) == Some(0);
+        if equals == Some(true)
+            && (left.is_never_null() && null(right) || right.is_never_null() && null(left))
+        {
+            return None;
+        }
+        if width == Width::W64
+            && operand == Operand::Imm(0)
+            && let Some(equals) = equals
+            && left.maybe_null
+        {
+            let kind = self.kind_if_not_null(left.kind);
+            return Some(Learnt::Null { is_null: equals, kind });
+        }
+        if width == Width::W64
+            && equals == Some(true)
+            && left.is_pointer()
+            && right.is_pointer()
+            && left.maybe_null != right.maybe_null
+        {
+            return Some(Learnt::NotNull { is_left: left.maybe_null });
+        }
+        Some(Learnt::Nothing)
+    }
+
+    /// What a pointer to a value is when it is known not to be null: an array of maps has maps in it.
+    fn kind_if_not_null(&self, kind: Kind) -> Kind {
+        match kind {
+            Kind::MapValue(map) => self.env.inner_map(map).map_or(kind, Kind::Map),
+            kind => kind,
+        }
+    }
+
+    /// Keeps which linked numbers the branch learns something of, for backtracking (`collect_linked_regs`).
+    fn push_linked_history(&mut self, left: &Register, right: &Register) {
+        let origin = |register: &Register| if register.is_scalar() { register.link.origin } else { 0 };
+        let origins = [origin(left), origin(right)];
+        if origins == [0, 0] {
+            return;
+        }
+        let is_linked = |value: &Register| {
+            value.is_scalar() && value.link.origin != 0 && origins.contains(&value.link.origin)
+        };
+        let linked: Vec<Place> =
+            self.state.places().filter(|(_, value)| is_linked(value)).map(|(place, _)| place).collect();
+        if linked.len() > 1 {
+            self.history_entry().linked = Some(Rc::from(linked));
+        }
+    }
+
+    /// `may_goto`: the jump is followed first, and then the loop, which the runtime ends.
+    pub(super) fn may_goto(&mut self, target: usize) -> Result<Next, Violation> {
+        let insn = self.state.insn;
+        let mut queued = self.state.clone();
+        queued.may_goto_depth += 1;
+        // The last checkpoint is that of this round.
+        let depth = self.state.depth.saturating_sub(1);
+        if let Some(before) = self.explored.previous_entry(&self.state, insn, depth) {
+            super::widening::widen(self.explored.get(before), &mut queued);
+        }
+        self.push(insn + 1, queued)?;
+        Ok(Next::Insn(target))
+    }
+
+    /// An entry for the current instruction.
+    pub(super) fn history_entry(&mut self) -> &mut HistoryEntry {
+        let (insn, previous) = (self.state.insn, self.state.last_insn);
+        if !self.has_history {
+            self.has_history = true;
+            self.state.history.push(HistoryEntry::new(insn, previous));
+        }
+        let last = self.state.history.len() - 1;
+        &mut self.state.history[last]
+    }
+}
+
+/// What a branch tells about what was compared.
+#[derive(Clone, Copy)]
+enum Learnt {
+    Nothing,
+    /// The bounds of both numbers.
+    Numbers(Scalar, Scalar),
+    /// Whether the pointer is null, and what it is if not (`mark_ptr_or_null_regs`).
+    Null {
+        is_null: bool,
+        kind: Kind,
+    },
+    /// One of two equal pointers is not null because the other is not.
+    NotNull {
+        is_left: bool,
+    },
+}
+
+impl Learnt {
+    fn apply(self, state: &mut State, comparison: Comparison, left: &Register, right: &Register) {
+        let Comparison { dst, operand, .. } = comparison;
+        match self {
+            Self::Nothing => {}
+            Self::Numbers(a, b) => {
+                state.learn(dst, left.link, a);
+                if let Some(src) = register(operand).filter(|src| *src != dst) {
+                    state.learn(src, right.link, b);
+                }
+            }
+            Self::Null { is_null, kind } => state.mark_null_or_not(left, is_null, kind),
+            Self::NotNull { is_left } => {
+                let register = if is_left { Some(dst) } else { register(operand) };
+                if let Some(register) = register {
+                    let value = state.get(register);
+                    state.set(register, Register { maybe_null: false, ..value });
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    /// Sets a register to this number, and updates all numbers that are linked to it (`sync_linked_regs`).
+    fn learn(&mut self, register: Reg, link: ScalarId, scalar: Scalar) {
+        let value = self.get(register);
+        self.set(register, Register { scalar, ..value });
+        if link == ScalarId::NONE {
+            return;
+        }
+        self.change(
+            |held| held.is_scalar() && held.link.origin == link.origin,
+            |held| {
+                if let Some(follows) = held.link.follow(held.scalar, link, scalar) {
+                    held.scalar = follows;
+                }
+            },
+        );
+    }
+
+    /// After a pointer that may be null was compared with 0: marks it and its copies (`mark_ptr_or_null_regs`). A record
+    /// that is null was not reserved.
+    fn mark_null_or_not(&mut self, pointer: &Register, is_null: bool, becomes: Kind) {
+        if is_null && pointer.reference != 0 && pointer.reference == pointer.id {
+            self.references.retain(|reference| reference.id != pointer.reference);
+        }
+        let (kind, id) = (pointer.kind, pointer.id);
+        self.change(
+            |held| held.maybe_null && held.id == id && held.kind == kind,
+            |held| {
+                *held = match is_null {
+                    true => Register::constant(0),
+                    false => Register { kind: becomes, maybe_null: false, id: 0, ..*held },
+                };
+            },
+        );
+    }
+}
+
+fn register(operand: Operand) -> Option<Reg> {
+    match operand {
+        Operand::Reg(register) => Some(register),
+        Operand::Imm(_) => None,
+    }
+}
 
 /// Whether a comparison of the number with itself holds, if that is known.
 fn itself(width: Width, cond: Cond, number: Scalar) -> Option<bool> {
@@ -17,63 +270,4 @@ fn itself(width: Width, cond: Cond, number: Scalar) -> Option<bool> {
             None => number.sign_excludes_zero(width).then_some(true),
         },
     }
-}
-
-/// The state at `target`, a successor of the instruction `insn`, which is `step`. `None`: the branch is never taken.
-pub(super) fn outcome(
-    step: Step,
-    insn: usize,
-    target: usize,
-    state: &FuncState,
-    profile: &Profile,
-) -> Option<FuncState> {
-    let Step::JumpIf { width, cond, dst, operand, target: jumps_to } = step else {
-        return Some(state.clone());
-    };
-    // Both branches of a jump to the next instruction lead there.
-    if jumps_to as usize == insn + 1 {
-        return Some(state.clone());
-    }
-    let holds = target != insn + 1;
-    let left = state.get(dst);
-    let right = match operand {
-        Operand::Imm(imm) => Abstract::constant(i64::from(imm) as u64),
-        Operand::Reg(register) => state.get(register),
-    };
-    let mut there = state.clone();
-    match (left, right) {
-        (Abstract::Number(a, _), Abstract::Number(b, _)) => {
-            if operand == Operand::Reg(dst) {
-                let decided = itself(width, cond, a).filter(|_| profile.self_comparisons_decided);
-                if decided.is_some_and(|outcome| outcome != holds) {
-                    return None;
-                }
-                there.learn(dst, a.compare_itself(width, cond, holds)?);
-                return Some(there);
-            }
-            let refined = Scalar::compare(width, cond, holds, a, b)?;
-            let differ = matches!((cond, holds), (Cond::Ne, true) | (Cond::Eq, false));
-            // Before 6.8, `reg_set_min_max` learns nothing from inequality.
-            let (a, b) = if differ && profile.version < (6, 8) { (a, b) } else { refined };
-            there.learn(dst, a);
-            if let Operand::Reg(register) = operand {
-                there.learn(register, b);
-            }
-        }
-        (pointer, Abstract::Number(b, _)) if b.known() == Some(0) && width == Width::W64 => {
-            let equals = matches!((cond, holds), (Cond::Eq, true) | (Cond::Ne, false));
-            match (pointer, equals) {
-                (Abstract::Memory, true) => return None,
-                // A possible null pointer that equals 0 is 0.
-                (Abstract::Any, true) => there.set(dst, Abstract::constant(0)),
-                (Abstract::MemoryOrNull(_), true) => there.find(pointer, Abstract::constant(0)),
-                (Abstract::MemoryOrNull(_), false) if matches!(cond, Cond::Eq | Cond::Ne) => {
-                    there.find(pointer, Abstract::Memory);
-                }
-                _ => {}
-            }
-        }
-        _ => {}
-    }
-    Some(there)
 }

@@ -3,6 +3,7 @@
 use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
 use knobgate_bpf::{Unresolved, UnresolvedReason};
 
+use super::Violation;
 use crate::{Errno, MapError};
 
 /// Why a program is rejected. The messages are those of the kernel's verifier, where it has any.
@@ -97,51 +98,15 @@ pub enum Rejection {
     /// A backward jump, on a kernel without bounded loops.
     #[error("back-edge from insn {insn} to {target}")]
     BackEdge { insn: usize, target: usize },
-    /// An infinite loop: no path leads out of it.
-    #[error("infinite loop detected at insn {insn}")]
-    InfiniteLoop { insn: usize },
-    /// The frame pointer is written.
-    #[error("instruction {insn}: frame pointer is read only")]
-    FramePointer { insn: usize },
     /// A function calls itself, directly or through others.
     #[error("instruction {insn}: recursive call of the function at instruction {target}")]
     Recursion { insn: usize, target: usize },
-    /// The call stack is too deep.
-    #[error("the call stack of {frames} frames is too deep")]
-    TooDeep { frames: usize },
+    /// What an instruction does on some path is not safe.
+    #[error("instruction {insn}: {violation}")]
+    Unsafe { insn: usize, violation: Violation },
     /// The functions of a call chain use too much stack together.
     #[error("combined stack size of {frames} calls is {bytes}. Too large")]
     StackTotal { frames: usize, bytes: usize },
-    /// A stack access is out of bounds.
-    #[error("instruction {insn}: invalid access to the stack at offset {off} of {size} bytes")]
-    StackAccess { insn: usize, off: i64, size: usize },
-    /// Memory is accessed through a value that is not a pointer, or may be null.
-    #[error("instruction {insn}: R{register} invalid mem access '{found}'")]
-    MemoryAccess { insn: usize, register: u8, found: &'static str },
-    /// A helper gets a size that may be 0.
-    #[error("instruction {insn}: R{register} invalid zero-sized read")]
-    ZeroSize { insn: usize, register: u8 },
-    /// The kernel's `struct bpf_map` is written.
-    #[error("instruction {insn}: only read from {description} is supported")]
-    MapDescription { insn: usize, description: &'static str },
-    /// An uninitialized register is read.
-    #[error("instruction {insn}: R{register} !read_ok")]
-    UninitRegister { insn: usize, register: u8 },
-    /// The context has no such field, or it cannot be accessed like that.
-    #[error("instruction {insn}: invalid bpf_context access off={off} size={size}")]
-    Context { insn: usize, off: i64, size: usize },
-    /// The context is written with an immediate, which this kernel does not accept.
-    #[error("instruction {insn}: BPF_ST stores into R{register} ctx is not allowed")]
-    StoreToContext { insn: usize, register: u8 },
-    /// The return value is not known to be 0 or 1.
-    #[error("instruction {insn}: At {at} the register R0 {found} should have been in [0, 1]")]
-    ReturnValue { insn: usize, at: &'static str, found: String },
-    /// The argument of `bpf_set_retval` is not known to be an errno or 0 (7.2).
-    #[error("instruction {insn}: At bpf_set_retval the register R1 {found} should have been in [-4095, 0]")]
-    Retval { insn: usize, found: String },
-    /// A pointer is passed instead of a number.
-    #[error("instruction {insn}: R{register} is not a scalar")]
-    NotAScalar { insn: usize, register: u8 },
 }
 
 impl Rejection {
@@ -177,19 +142,8 @@ impl Rejection {
             | Self::FallsOff { insn, .. }
             | Self::Unreachable { insn, .. }
             | Self::BackEdge { insn, .. }
-            | Self::InfiniteLoop { insn, .. }
-            | Self::FramePointer { insn, .. }
             | Self::Recursion { insn, .. }
-            | Self::StackAccess { insn, .. }
-            | Self::MemoryAccess { insn, .. }
-            | Self::ZeroSize { insn, .. }
-            | Self::MapDescription { insn, .. }
-            | Self::UninitRegister { insn, .. }
-            | Self::Context { insn, .. }
-            | Self::StoreToContext { insn, .. }
-            | Self::ReturnValue { insn, .. }
-            | Self::Retval { insn, .. }
-            | Self::NotAScalar { insn, .. } => Some(insn),
+            | Self::Unsafe { insn, .. } => Some(insn),
             Self::Empty
             | Self::TooLarge { .. }
             | Self::Decode(_)
@@ -199,7 +153,6 @@ impl Rejection {
             | Self::InnerMap { .. }
             | Self::TailCall { .. }
             | Self::ForeignStorage { .. }
-            | Self::TooDeep { .. }
             | Self::StackTotal { .. } => None,
         }
     }
@@ -207,17 +160,10 @@ impl Rejection {
     /// The errno of `BPF_PROG_LOAD`, or of `BPF_MAP_CREATE` before it.
     pub const fn errno(&self) -> Errno {
         match self {
-            Self::Empty | Self::TooLarge { .. } | Self::TooDeep { .. } => Errno::E2BIG,
+            Self::Empty | Self::TooLarge { .. } => Errno::E2BIG,
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.errno(),
-            Self::FramePointer { .. }
-            | Self::StackTotal { .. }
-            | Self::StackAccess { .. }
-            | Self::MemoryAccess { .. }
-            | Self::ZeroSize { .. }
-            | Self::MapDescription { .. }
-            | Self::UninitRegister { .. }
-            | Self::Context { .. }
-            | Self::StoreToContext { .. } => Errno::EACCES,
+            Self::Unsafe { violation, .. } => violation.errno(),
+            Self::StackTotal { .. } => Errno::EACCES,
             Self::Decode(_)
             | Self::UnknownInstruction { .. }
             | Self::OtherMaps
@@ -241,11 +187,7 @@ impl Rejection {
             | Self::FallsOff { .. }
             | Self::Unreachable { .. }
             | Self::BackEdge { .. }
-            | Self::InfiniteLoop { .. }
-            | Self::Recursion { .. }
-            | Self::ReturnValue { .. }
-            | Self::Retval { .. }
-            | Self::NotAScalar { .. } => Errno::EINVAL,
+            | Self::Recursion { .. } => Errno::EINVAL,
         }
     }
 }

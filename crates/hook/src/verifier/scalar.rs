@@ -4,6 +4,7 @@
 mod compare;
 mod compute;
 
+use knobgate_bpf::uapi::MAX_ERRNO;
 use knobgate_bpf::{Size, Width};
 
 use super::bits::Bits;
@@ -19,13 +20,14 @@ pub(super) struct Range<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scalar {
     pub(super) unsigned: Range<u64>,
-    signed: Range<i64>,
+    pub(super) signed: Range<i64>,
     low_unsigned: Range<u32>,
     low_signed: Range<i32>,
-    bits: Bits,
+    pub(super) bits: Bits,
 }
 
 impl<T: Ord + Copy> Range<T> {
+    #[cfg(test)]
     fn join(self, other: Self) -> Self {
         Self { min: self.min.min(other.min), max: self.max.max(other.max) }
     }
@@ -71,6 +73,32 @@ impl Scalar {
         scalar.settled()
     }
 
+    /// A number from 0 to `most`.
+    pub(super) fn up_to(most: u64) -> Self {
+        let mut scalar = Self::UNKNOWN;
+        scalar.unsigned.max = most;
+        scalar.settled()
+    }
+
+    /// What a helper returns that returns a length of at most `most`, or an errno: `do_refine_retval_range()`.
+    pub(super) fn errno_or_up_to(most: u64) -> Self {
+        let mut scalar = Self::UNKNOWN;
+        let most = i32::try_from(most).unwrap_or(i32::MAX);
+        scalar.signed = Range { min: -i64::from(MAX_ERRNO), max: most.into() };
+        scalar.low_signed = Range { min: -MAX_ERRNO, max: most };
+        scalar.settled()
+    }
+
+    /// Whether it fits into this size.
+    pub(super) fn fits(self, size: Size) -> bool {
+        self.fits_bytes(size.bytes())
+    }
+
+    /// Whether it fits into this many bytes.
+    pub(super) fn fits_bytes(self, bytes: u32) -> bool {
+        self.unsigned.max <= u64::MAX >> (64 - bytes * 8)
+    }
+
     /// The number, if it is known.
     pub(super) fn known(self) -> Option<u64> {
         (self.unsigned.min == self.unsigned.max).then_some(self.unsigned.min)
@@ -101,7 +129,8 @@ impl Scalar {
     }
 
     /// The union.
-    pub(super) fn join(self, other: Self) -> Self {
+    #[cfg(test)]
+    fn join(self, other: Self) -> Self {
         Self {
             unsigned: self.unsigned.join(other.unsigned),
             signed: self.signed.join(other.signed),

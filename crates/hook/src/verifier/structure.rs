@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use knobgate_bpf::Program;
 use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
-use knobgate_bpf::{Program, Reg};
 
 use super::Rejection;
 use crate::Profile;
@@ -28,7 +28,6 @@ pub(super) fn check(program: &Program, code: &[Step], profile: &Profile) -> Resu
     for (&start, &end) in &functions {
         check_loops(code, start, end, profile)?;
     }
-    check_calls(code, &functions, profile)?;
     Ok(functions)
 }
 
@@ -84,27 +83,6 @@ fn check_jumps(code: &[Step], start: usize, end: usize) -> Result<(), Rejection>
     Ok(())
 }
 
-/// The register that a step writes. Calls are not included.
-pub(super) fn written(step: Step) -> Option<Reg> {
-    use knobgate_bpf::AtomicOp;
-    match step {
-        Step::Alu { dst, .. }
-        | Step::Mov { dst, .. }
-        | Step::MovSigned { dst, .. }
-        | Step::Neg { dst, .. }
-        | Step::Swap { dst, .. }
-        | Step::Load { dst, .. }
-        | Step::Number { dst, .. }
-        | Step::Map { dst, .. }
-        | Step::MapValue { dst, .. }
-        | Step::Function { dst, .. } => Some(dst),
-        Step::Atomic { op: AtomicOp::Add | AtomicOp::Or | AtomicOp::And | AtomicOp::Xor, .. } => None,
-        Step::Atomic { op: AtomicOp::CompareExchange, .. } => Some(Reg::R0),
-        Step::Atomic { src, .. } => Some(src),
-        _ => None,
-    }
-}
-
 /// Every instruction must be reachable, including callbacks and called functions.
 fn check_reachable(code: &[Step]) -> Result<(), Rejection> {
     let mut reached = vec![false; code.len()];
@@ -123,7 +101,7 @@ fn check_reachable(code: &[Step]) -> Result<(), Rejection> {
     unreached.map_or(Ok(()), |insn| Err(Rejection::Unreachable { insn }))
 }
 
-/// Old kernels reject backward jumps. All others reject loops without a path to an exit.
+/// Old kernels reject backward jumps.
 fn check_loops(code: &[Step], start: usize, end: usize, profile: &Profile) -> Result<(), Rejection> {
     if !profile.bounded_loops {
         for (insn, step) in code.iter().enumerate().take(end).skip(start) {
@@ -132,61 +110,36 @@ fn check_loops(code: &[Step], start: usize, end: usize, profile: &Profile) -> Re
             }
         }
     }
-    let mut sources: Vec<Vec<u32>> = vec![Vec::new(); end - start];
-    for (insn, step) in code.iter().enumerate().take(end).skip(start) {
-        if !matches!(step, Step::SecondHalf) {
-            for target in successors(*step, insn) {
-                sources[target - start].push(insn as u32);
-            }
-        }
-    }
-    let mut ends = vec![false; end - start];
-    let mut pending: Vec<usize> = (start..end).filter(|insn| matches!(code[*insn], Step::Exit)).collect();
-    while let Some(insn) = pending.pop() {
-        if !std::mem::replace(&mut ends[insn - start], true) {
-            pending.extend(sources[insn - start].iter().map(|source| *source as usize));
-        }
-    }
-    let endless = (start..end).find(|insn| !ends[insn - start] && !matches!(code[*insn], Step::SecondHalf));
-    endless.map_or(Ok(()), |insn| Err(Rejection::InfiniteLoop { insn }))
+    Ok(())
 }
 
-/// Checks how deep calls nest, and how much stack they use at least: what is accessed through r10 itself.
-fn check_calls(code: &[Step], functions: &Functions, profile: &Profile) -> Result<(), Rejection> {
-    let mut depths = BTreeMap::new();
+/// Checks how much stack the functions on a chain of calls use together: `check_max_stack_depth()`. `used` has what each
+/// function uses.
+pub(super) fn check_stack(
+    code: &[Step],
+    functions: &Functions,
+    used: &BTreeMap<usize, usize>,
+    profile: &Profile,
+) -> Result<(), Rejection> {
     let mut calls: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
     for (&start, &end) in functions {
-        let mut depth = 0;
         for (insn, step) in code.iter().enumerate().take(end).skip(start) {
-            match *step {
-                Step::Load { size, base: Reg::R10, off, .. }
-                | Step::Store { size, base: Reg::R10, off, .. }
-                | Step::Atomic { size, base: Reg::R10, off, .. } => {
-                    let (off, size) = (i64::from(off), size.bytes() as usize);
-                    if off < -(MAX_BPF_STACK as i64) || off + size as i64 > 0 {
-                        return Err(Rejection::StackAccess { insn, off, size });
-                    }
-                    depth = depth.max(off.unsigned_abs() as usize);
-                }
-                Step::Call { start: target } => calls.entry(start).or_default().push((insn, target as usize)),
-                _ => {}
+            if let Step::Call { start: target } | Step::Function { start: target, .. } = step {
+                calls.entry(start).or_default().push((insn, *target as usize));
             }
         }
-        depths.insert(start, depth.max(1).next_multiple_of(32));
     }
-    let mut chain = Vec::new();
-    let mut totals = BTreeMap::new();
-    for &start in functions.keys() {
-        descend(start, &calls, &depths, &mut chain, &mut totals)?;
-    }
-    let (frames, bytes) = totals.get(&0).copied().unwrap_or((1, 0));
-    if frames > profile.call_frames {
-        return Err(Rejection::TooDeep { frames });
-    }
-    if bytes > MAX_BPF_STACK {
-        return Err(Rejection::StackTotal { frames, bytes });
-    }
-    Ok(())
+    let depths = functions.keys().map(|start| {
+        let used = used.get(start).copied().unwrap_or(0);
+        (*start, round_up_stack_depth(used, profile))
+    });
+    let (frames, bytes) = descend(0, &calls, &depths.collect(), &mut Vec::new(), &mut BTreeMap::new())?;
+    if bytes > MAX_BPF_STACK { Err(Rejection::StackTotal { frames, bytes }) } else { Ok(()) }
+}
+
+/// Since 6.8, programs that are compiled to machine code take less.
+fn round_up_stack_depth(used: usize, profile: &Profile) -> usize {
+    if profile.version >= (6, 8) { used.next_multiple_of(16) } else { used.max(1).next_multiple_of(32) }
 }
 
 /// The maximum of frames and of bytes of stack, from `function` on.

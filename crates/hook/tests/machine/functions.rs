@@ -1,6 +1,7 @@
 //! Calls, callbacks, tail calls, and the limits on all of them.
 
 use knobgate_bpf::{AluOp, Assembler, Cond, MapKind, Reg, Size, helper_ids};
+use knobgate_hook::{Invocation, Profile, RunOptions, Task};
 
 use super::{allow, keep, load, map, number, on_write, result, results};
 
@@ -147,16 +148,23 @@ fn at_most_thirty_three_tail_calls_are_made() {
 }
 
 #[test]
-fn a_program_that_does_not_end_is_stopped() {
+fn a_program_that_takes_too_long_is_stopped() {
     let mut asm = Assembler::new();
-    let (again, end) = (asm.new_label(), asm.new_label());
-    asm.load(Size::U32, Reg::R2, Reg::R1, 0);
-    asm.bind(again);
-    asm.jump_if(Cond::Eq, Reg::R2, 7, end);
-    asm.jump(again);
-    asm.bind(end);
+    let round = asm.new_label();
+    asm.mov(Reg::R1, 1 << 23);
+    asm.load_function(Reg::R2, round);
+    asm.mov(Reg::R3, 0);
+    asm.mov(Reg::R4, 0);
+    asm.call_helper(helper_ids::LOOP);
     allow(&mut asm);
+    asm.begin_function("round");
+    asm.bind(round);
+    asm.mov(Reg::R0, 0);
+    asm.exit();
     let program = load(asm, Vec::new()).expect("loads");
-    let fault = on_write(&program, b"", b"x").expect_err("a fault").to_string();
-    assert!(fault.contains("budget of 1000000"), "{fault}");
+    let (task, profile) = (Task::default(), Profile::LINUX_6_18);
+    let mut invocation = Invocation::read("kernel/x", b"", &task, &profile);
+    let mut options = RunOptions { budget: Some(1000), ..RunOptions::default() };
+    let fault = program.run(&mut invocation, &mut options).expect_err("a fault").to_string();
+    assert!(fault.contains("budget of 1000 instructions"), "{fault}");
 }

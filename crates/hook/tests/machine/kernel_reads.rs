@@ -4,7 +4,7 @@ use knobgate_bpf::{AluOp, Assembler, Cond, MapKind, Reg, Size, StructDef, helper
 use knobgate_hook::task_btf::kernel_structs;
 use knobgate_hook::{Credentials, Hook, LoadedProgram, Namespaces, Process, Profile};
 
-use super::{allow, fault, keep, load, map, number, on_write, result, results};
+use super::{allow, keep, load, map, number, on_write, rejection, result, results};
 
 const EFAULT: i64 = -14;
 const EINVAL: i64 = -22;
@@ -64,7 +64,7 @@ fn run(hook: &mut Hook, process: knobgate_hook::ProcessId, program: &LoadedProgr
 #[test]
 fn loads_through_the_task_lead_to_what_a_test_has_set() {
     let (mut hook, process) = hook();
-    let cases: [(&[&str], Size, u64); 12] = [
+    let cases: [(&[&str], Size, u64); 14] = [
         (&["task_struct.pid"], Size::U32, 701),
         (&["task_struct.tgid"], Size::U32, 701),
         (&["task_struct.comm"], Size::U8, b'n'.into()),
@@ -77,6 +77,12 @@ fn loads_through_the_task_lead_to_what_a_test_has_set() {
         (&["task_struct.cred", "cred.user_ns", "user_namespace.ns.inum"], Size::U32, 4_026_531_837),
         (&["task_struct.cgroups", "css_set.dfl_cgrp", "cgroup.kn", "kernfs_node.id"], Size::U64, 3),
         (&["task_struct.cgroups", "css_set.dfl_cgrp", "cgroup.level"], Size::U32, 2),
+        (
+            &["task_struct.cgroups", "css_set.subsys", "cgroup_subsys_state.cgroup", "cgroup.level"],
+            Size::U32,
+            2,
+        ),
+        (&["task_struct.thread_pid", "pid.numbers"], Size::U32, 701),
     ];
     for (path, size, expected) in cases {
         let mut asm = Assembler::new();
@@ -87,6 +93,34 @@ fn loads_through_the_task_lead_to_what_a_test_has_set() {
         run(&mut hook, process, &program);
         assert_eq!(number(&program.maps()[0], 0), expected, "{path:?}");
     }
+}
+
+#[test]
+fn a_process_that_is_moved_or_changed_is_seen_as_it_is_then() {
+    let (mut hook, process) = hook();
+    let other = hook.create_cgroup(hook.root(), "other").expect("a new cgroup");
+    let mut asm = Assembler::new();
+    asm.call_helper(helper_ids::GET_CURRENT_TASK_BTF);
+    asm.mov(Reg::R6, Reg::R0);
+    load_path(
+        &mut asm,
+        &["task_struct.cgroups", "css_set.dfl_cgrp", "cgroup.kn", "kernfs_node.name"],
+        Size::U64,
+        0,
+    );
+    asm.load_map_value(Reg::R1, 0, 0);
+    asm.mov(Reg::R2, 8);
+    asm.mov(Reg::R3, Reg::R8);
+    asm.call_helper(helper_ids::PROBE_READ_KERNEL_STR);
+    asm.mov(Reg::R0, Reg::R6);
+    load_path(&mut asm, &["task_struct.cred", "cred.euid"], Size::U32, 8);
+    allow(&mut asm);
+    let program = load(asm, vec![results(16)]).expect("loads");
+    hook.move_process(process, other).expect("moved");
+    hook.change_process(process, |process| process.credentials.euid = 77).expect("changed");
+    run(&mut hook, process, &program);
+    assert_eq!(number(&program.maps()[0], 0).to_le_bytes()[..6], *b"other\0");
+    assert_eq!(number(&program.maps()[0], 8), 77);
 }
 
 #[test]
@@ -240,23 +274,23 @@ fn the_context_is_read_as_the_kernel_has_it() {
 #[test]
 fn what_is_no_member_is_not_loaded() {
     for (off, size, expected) in [
-        (offset("task_struct.group_leader") + 1, Size::U8, "not one of its members"),
-        (4096, Size::U64, "8 bytes at offset 4096 of struct task_struct"),
-        (-8, Size::U64, "8 bytes at offset -8 of struct task_struct"),
+        (offset("task_struct.group_leader") + 1, Size::U8, "access beyond struct task_struct"),
+        (4096, Size::U64, "access beyond struct task_struct at off 4096 size 8"),
+        (-8, Size::U64, "R0 is ptr_task_struct invalid negative access: off=-8"),
     ] {
         let mut asm = Assembler::new();
         asm.call_helper(helper_ids::GET_CURRENT_TASK_BTF);
         asm.load(size, Reg::R0, Reg::R0, off);
         allow(&mut asm);
-        let message = fault(asm, Vec::new());
+        let message = rejection(asm, Vec::new());
         assert!(message.contains(expected), "{message}");
     }
     let mut asm = Assembler::new();
     asm.call_helper(helper_ids::GET_CURRENT_TASK_BTF);
     asm.store_imm(Size::U32, Reg::R0, offset("task_struct.pid"), 1);
     allow(&mut asm);
-    let message = fault(asm, Vec::new());
-    assert!(message.contains("a struct of the kernel can only be read"), "{message}");
+    let message = rejection(asm, Vec::new());
+    assert!(message.ends_with("only read is supported"), "{message}");
 }
 
 #[test]
@@ -289,6 +323,33 @@ fn pids_are_those_of_the_namespace_that_the_program_names() {
 }
 
 #[test]
+fn ids_in_a_pid_namespace_are_read_where_the_kernel_has_them() {
+    let namespaces = Namespaces { pid: 4_026_533_000, ..Namespaces::default() };
+    let mut process = Process::default().pid(5000).namespaces(namespaces);
+    process.task.ns_ids = Some((1, 1));
+    let mut asm = Assembler::new();
+    asm.call_helper(helper_ids::GET_CURRENT_TASK_BTF);
+    asm.load(Size::U64, Reg::R6, Reg::R0, offset("task_struct.thread_pid"));
+    asm.load(Size::U32, Reg::R8, Reg::R6, offset("pid.level"));
+    keep(&mut asm, Reg::R8, 0);
+    let structs = kernel_structs(&Profile::LINUX_6_18);
+    let second =
+        offset("pid.numbers") + structs.iter().find(|of| of.name == "upid").expect("a struct").size as i16;
+    asm.load(Size::U32, Reg::R8, Reg::R6, second);
+    keep(&mut asm, Reg::R8, 8);
+    asm.load(Size::U64, Reg::R6, Reg::R6, second + offset("upid.ns"));
+    asm.load(Size::U32, Reg::R8, Reg::R6, offset("pid_namespace.ns.inum"));
+    keep(&mut asm, Reg::R8, 16);
+    allow(&mut asm);
+    let program = load(asm, vec![results(24)]).expect("loads");
+    let mut hook = Hook::default();
+    let process = hook.spawn(hook.root(), process).expect("a process");
+    run(&mut hook, process, &program);
+    let kept = [0, 8, 16].map(|at| number(&program.maps()[0], at));
+    assert_eq!(kept, [1, 1, 4_026_533_000]);
+}
+
+#[test]
 fn a_struct_of_the_kernel_is_memory_for_helpers() {
     let mut asm = Assembler::new();
     asm.call_helper(helper_ids::GET_CURRENT_TASK_BTF);
@@ -312,8 +373,8 @@ fn the_moved_context_is_only_an_address() {
     asm.load(Size::U32, Reg::R0, Reg::R6, 0);
     asm.alu(AluOp::And, Reg::R0, 1);
     asm.exit();
-    let message = fault(asm, Vec::new());
-    assert!(message.contains("invalid context access"), "{message}");
+    let message = rejection(asm, Vec::new());
+    assert!(message.ends_with("dereference of modified ctx ptr R6 off=4 disallowed"), "{message}");
     let mut asm = Assembler::new();
     asm.mov(Reg::R6, Reg::R1);
     asm.alu(AluOp::Add, Reg::R6, 4);

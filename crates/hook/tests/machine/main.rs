@@ -93,6 +93,11 @@ fn fault(asm: Assembler, maps: Vec<MapDef>) -> String {
     on_write(&program, b"1\n", b"2\n").expect_err("a fault").to_string()
 }
 
+/// Why a program is rejected.
+fn rejection(asm: Assembler, maps: Vec<MapDef>) -> String {
+    load(asm, maps).expect_err("a rejection").to_string()
+}
+
 /// Denies if r0 is null, and continues otherwise.
 fn deny_null(asm: &mut Assembler) {
     let found = asm.new_label();

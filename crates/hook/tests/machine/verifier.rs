@@ -24,11 +24,17 @@ fn bad_programs_are_rejected_with_the_reason() {
         (&[one], "last insn is not an exit or jmp"),
         (&[exit], "R0 !read_ok"),
         (&[Insn::mov(Width::W64, Reg::R0, Reg::R6), exit], "R6 !read_ok"),
-        (&[mov(Reg::R0, 2), exit], "At program exit the register R0 has value 2 should have been in [0, 1]"),
-        (&[Insn::mov(Width::W32, Reg::R0, -1), exit], "has value 4294967295"),
-        (&[Insn::load(Size::U32, Reg::R0, Reg::R1, 4), exit], "has a value from 0 to 4294967295"),
+        (
+            &[mov(Reg::R0, 2), exit],
+            "At program exit the register R0 has smin=2 smax=2 should have been in [0, 1]",
+        ),
+        (&[Insn::mov(Width::W32, Reg::R0, -1), exit], "has smin=4294967295 smax=4294967295"),
+        (&[Insn::load(Size::U32, Reg::R0, Reg::R1, 4), exit], "has smin=0 smax=4294967295"),
         (&[Insn::call_helper(helper_ids::KTIME_GET_NS), exit], "has unknown scalar value"),
-        (&[Insn::mov(Width::W64, Reg::R0, Reg::R1), exit], "not a known value"),
+        (
+            &[Insn::mov(Width::W64, Reg::R0, Reg::R1), exit],
+            "At program exit the register R0 is not a known value (ctx)",
+        ),
         (&[one, exit, exit], "unreachable insn 2"),
         (&[one, Insn::jump(5), exit], "jump out of range"),
         (&[one, Insn::jump(-3), exit], "jump out of range"),
@@ -49,8 +55,14 @@ fn bad_programs_are_rejected_with_the_reason() {
             &[one, Insn::store(Size::U16, Reg::R1, 4, Reg::R0), exit],
             "invalid bpf_context access off=4 size=2",
         ),
-        (&[one, Insn::store(Size::U8, Reg::R10, -513, Reg::R0), exit], "invalid access to the stack"),
-        (&[one, Insn::store(Size::U8, Reg::R10, 0, Reg::R0), exit], "invalid access to the stack"),
+        (
+            &[one, Insn::store(Size::U8, Reg::R10, -513, Reg::R0), exit],
+            "invalid write to stack R10 off=-513 size=1",
+        ),
+        (
+            &[one, Insn::store(Size::U8, Reg::R10, 0, Reg::R0), exit],
+            "invalid write to stack R10 off=0 size=1",
+        ),
         (
             &[mov(Reg::R2, 5), Insn::load(Size::U8, Reg::R2, Reg::R2, 0), one, exit],
             "R2 invalid mem access 'scalar'",
@@ -58,7 +70,7 @@ fn bad_programs_are_rejected_with_the_reason() {
         (&[one, Insn::store(Size::U8, Reg::R0, 0, Reg::R0), exit], "R0 invalid mem access 'scalar'"),
         (&[Insn::call_helper(4), one, exit], "invalid func unknown#4"),
         (&[Insn::call_helper(helper_ids::TIMER_INIT), one, exit], "bpf_timer_init#169 is not modelled"),
-        (&[Insn::call_function(-1), one, exit], "recursive call"),
+        (&[Insn::call_function(-1), one, exit], "the call stack of 9 frames is too deep"),
         (&[Insn::call_kfunc(12, 0), one, exit], "kernel function 12"),
     ] {
         let message = load(insns, &Profile::LINUX_6_18, 18).expect_err(reason);
@@ -148,8 +160,9 @@ fn a_size_must_be_more_than_0_as_far_as_the_kernel_can_tell() {
         ("6.18", less, true),
     ] {
         let message = load(&program(guard), &kernel.parse().expect("a profile"), 18)
-            .map_err(|message| message.split(": ").last().unwrap_or_default().to_owned());
-        let expected = if is_taken { Ok(()) } else { Err("R3 invalid zero-sized read".to_owned()) };
+            .map_err(|message| message.split_once(": ").map(|(_, reason)| reason.to_owned()));
+        let reason = "R3 invalid zero-sized read: u64=[0,8]".to_owned();
+        let expected = if is_taken { Ok(()) } else { Err(Some(reason)) };
         assert_eq!(message, expected, "{kernel} {guard:?}");
     }
 }
@@ -178,14 +191,17 @@ fn since_7_2_set_retval_takes_only_a_provable_errno() {
         assert_eq!(set(&insns), [Ok(()), Ok(())], "{insns:?}");
     }
     for (insns, reason) in [
-        (vec![mov(r1, 1)], "At bpf_set_retval the register R1 has value 1 should have been in [-4095, 0]"),
+        (
+            vec![mov(r1, 1)],
+            "At bpf_set_retval the register R1 has smin=1 smax=1 should have been in [-4095, 0]",
+        ),
         (
             vec![mov(r1, -4096)],
-            "At bpf_set_retval the register R1 has value -4096 should have been in [-4095, 0]",
+            "At bpf_set_retval the register R1 has smin=-4096 smax=-4096 should have been in [-4095, 0]",
         ),
         (
             vec![position],
-            "At bpf_set_retval the register R1 has unknown scalar value should have been in [-4095, 0]",
+            "At bpf_set_retval the register R1 has smin=0 smax=4294967295 should have been in [-4095, 0]",
         ),
         (vec![], "R1 is not a scalar"),
         (vec![Insn::mov(Width::W64, r1, Reg::R10)], "R1 is not a scalar"),

@@ -48,6 +48,11 @@ const TESTS: &[Test] = &[
         check: |seed, numbers| random_programs::run_batches(seed, numbers[0]),
     },
     Test {
+        name: "programs_are_rejected_for_the_reason_that_the_verifier_has",
+        variables: &[],
+        check: |_, _| verifier::verify_cases(),
+    },
+    Test {
         name: "the_model_accepts_what_the_verifier_accepts",
         // Mutated programs.
         variables: &[("KNOBGATE_MUTATED", 800)],

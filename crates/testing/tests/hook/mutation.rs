@@ -21,6 +21,9 @@ const HELPERS: [u32; 14] = [
     helper_ids::STRNCMP,
 ];
 
+/// The operators of comparisons, in opcodes.
+const CONDITIONS: [u8; 11] = [0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xa0, 0xb0, 0xc0, 0xd0];
+
 /// Changes one instruction of `program`. Returns a description.
 pub(crate) fn mutate(program: &mut Program, random: &mut Random) -> String {
     loop {
@@ -56,23 +59,36 @@ fn changed(insn: Insn, program: &Program, at: usize, random: &mut Random) -> Ins
     let has_src = is_plain && (computes && opcode & 8 != 0 || matches!(class, 1 | 3));
     let has_imm = is_plain && (computes && opcode & 8 == 0 || class == 2);
     let has_off = is_plain && matches!(class, 1 | 2 | 3 | 5 | 6);
-    match random.below(12) {
+    let is_branch = is_plain && matches!(class, 5 | 6) && opcode & 0xf0 != 0;
+    match random.below(16) {
+        // Another size of an access.
+        12 if matches!(class, 1..=3) => {
+            Insn::new(opcode & !0x18 | random.pick(&[0, 8, 0x10, 0x18]), dst, src, off, imm)
+        }
+        // Another comparison, or another width of it.
+        13 if is_branch => Insn::new(opcode & 0x0f | random.pick(&CONDITIONS), dst, src, off, imm),
+        14 if is_branch || matches!(class, 4 | 7) => Insn::new(opcode ^ 3, dst, src, off, imm),
+        // A check that is missing.
+        15 if is_branch => Insn::jump(0),
         0 | 1 if is_plain => Insn::new(opcode, random.below(11) as u8, src, off, imm),
         2 | 3 if has_src => Insn::new(opcode, dst, random.below(11) as u8, off, imm),
         4 | 5 if has_imm => {
-            let imm = match random.below(4) {
+            let imm = match random.below(6) {
                 0 => imm.wrapping_add(1),
                 1 => imm.wrapping_neg(),
                 2 => 0,
+                3 => imm.wrapping_mul(2),
+                4 => imm.wrapping_add(random.pick(&[-8, -4, -1, 4, 8])),
                 _ => random.number() as i32,
             };
             Insn::new(opcode, dst, src, off, imm)
         }
         6 | 7 if has_off => {
-            let off = match random.below(4) {
+            let off = match random.below(5) {
                 0 => off.wrapping_add(1),
                 1 => off.wrapping_sub(8),
                 2 => off.wrapping_neg(),
+                3 => off.wrapping_add(random.pick(&[-16, -4, -2, 2, 4, 8])),
                 _ => random.number() as i16,
             };
             Insn::new(opcode, dst, src, off, imm)

@@ -1,13 +1,14 @@
 //! What programs read of the current task: the same on the kernel, at the offsets that its BTF gives, and on the model.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use knobgate_backend::{Backend, CgroupId, Placement, StepResult, Task};
 use knobgate_bpf::{
     AluOp, Assembler, Cond, LayoutError, MapDef, MapKind, Program, Reg, Size, StructLayouts, helper_ids,
 };
 use knobgate_hook::task_btf::kernel_btf;
-use knobgate_hook::{Knobs, Profile};
+use knobgate_hook::{Knobs, Namespaces, Profile};
 use knobgate_testing::Both;
 
 /// The kernel's BTF.
@@ -15,8 +16,10 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const KNOB: &str = "kernel/ostype";
 /// Bytes of results.
 const BYTES: u32 = 256;
-/// Where strings are in them, and where failed reads.
-const STRINGS: u32 = 128;
+/// Where strings are in them; after them are their lengths and the comparisons.
+const STRINGS: u32 = 96;
+/// Where the results for pid namespaces are.
+const PIDS: u32 = 224;
 
 /// Numbers to read, each through pointers from the task on.
 const NUMBERS: &[(&[&str], Size)] = &[
@@ -29,7 +32,15 @@ const NUMBERS: &[(&[&str], Size)] = &[
     (&["task_struct.nsproxy", "nsproxy.ipc_ns", "ipc_namespace.ns.inum"], Size::U32),
     (&["task_struct.nsproxy", "nsproxy.pid_ns_for_children", "pid_namespace.ns.inum"], Size::U32),
     (&["task_struct.cred", "cred.user_ns", "user_namespace.ns.inum"], Size::U32),
+    (&["task_struct.thread_pid", "pid.level"], Size::U32),
 ];
+
+/// Pid namespaces that the program names: its own, and another one.
+#[derive(Clone, Copy)]
+struct PidNamespace {
+    device: u64,
+    inum: u64,
+}
 
 /// Strings to read, and whether the last member is a pointer to it.
 const TEXTS: &[(&[&str], bool)] = &[
@@ -46,9 +57,13 @@ pub(crate) fn compare() -> Result<String, String> {
     let mut both = Both::new(Knobs::defaults_for(&profile));
     // The namespaces of the test are its own; the model has those of the machine.
     let own = own_namespaces()?;
-    let programs = [&vmlinux, &modelled].map(|btf| program(btf, &profile));
-    let [of_kernel, of_model] = programs.map(|program| program.map_err(|error| error.to_string()));
-    let (of_kernel, of_model) = (of_kernel?, of_model?);
+    let Namespaces { device, pid, .. } = Namespaces::default();
+    let of_model = PidNamespace { device: device.into(), inum: pid.into() };
+    let metadata = fs::metadata("/proc/self/ns/pid").map_err(|error| error.to_string())?;
+    let of_kernel = PidNamespace { device: metadata.dev(), inum: metadata.ino() };
+    let initial = of_kernel.inum == of_model.inum;
+    let of_kernel = program(&vmlinux, &profile, of_kernel).map_err(|error| error.to_string())?;
+    let of_model = program(&modelled, &profile, of_model).map_err(|error| error.to_string())?;
     let mut results = Vec::new();
     let backends: [(&mut dyn Backend, &Program); 2] =
         [(&mut both.kernel, &of_kernel), (&mut both.model, &of_model)];
@@ -63,6 +78,13 @@ pub(crate) fn compare() -> Result<String, String> {
                 return Err(format!("{path:?} is {found:?} in the kernel, and {} in /proc", inum.1));
             }
             found.copy_from_slice(&model[8 * index..][..8]);
+        }
+    }
+    if !initial {
+        // There, the kernel has other ids than the model, which is in the initial namespace.
+        let level = NUMBERS.iter().position(|(path, _)| path.ends_with(&["pid.level"])).unwrap_or(0);
+        for at in [8 * level, PIDS as usize + 16] {
+            kernel[at..at + 8].copy_from_slice(&model[at..at + 8]);
         }
     }
     if kernel != model {
@@ -105,7 +127,7 @@ fn play(backend: &mut dyn Backend, program: &Program) -> StepResult<Vec<u8>> {
 
 /// A program that stores all of it: with loads through pointers with types where the kernel has
 /// `bpf_get_current_task_btf`, and with `bpf_probe_read_kernel`.
-fn program(btf: &[u8], profile: &Profile) -> Result<Program, LayoutError> {
+fn program(btf: &[u8], profile: &Profile, own: PidNamespace) -> Result<Program, LayoutError> {
     let layouts = StructLayouts::read(btf)?;
     let mut asm = Assembler::new();
     let typed = profile.has_helper(helper_ids::GET_CURRENT_TASK_BTF);
@@ -142,6 +164,9 @@ fn program(btf: &[u8], profile: &Profile) -> Result<Program, LayoutError> {
         asm.store(Size::U64, Reg::R1, 0, Reg::R0);
     }
     same_as_helpers(&mut asm, &layouts)?;
+    if profile.has_helper(helper_ids::GET_NS_CURRENT_PID_TGID) {
+        pids(&mut asm, own);
+    }
     asm.mov(Reg::R0, 1);
     asm.exit();
     let map = MapDef {
@@ -157,6 +182,32 @@ fn program(btf: &[u8], profile: &Profile) -> Result<Program, LayoutError> {
     };
     let code = asm.finish(false).map_err(|_| LayoutError::Unreadable)?;
     Ok(Program { name: "tasks".to_owned(), maps: vec![map], ..Program::from(code) })
+}
+
+/// What `bpf_get_ns_current_pid_tgid` returns for the program's own pid namespace and for another one, and whether the ids
+/// are those in the initial one.
+fn pids(asm: &mut Assembler, own: PidNamespace) {
+    asm.call_helper(helper_ids::GET_CURRENT_PID_TGID);
+    asm.mov(Reg::R7, Reg::R0);
+    for (index, inum) in [own.inum + 1, own.inum].into_iter().enumerate() {
+        asm.load_imm64(Reg::R1, own.device);
+        asm.load_imm64(Reg::R2, inum);
+        asm.mov(Reg::R3, Reg::R10);
+        asm.alu(AluOp::Add, Reg::R3, -16);
+        asm.mov(Reg::R4, 8);
+        asm.call_helper(helper_ids::GET_NS_CURRENT_PID_TGID);
+        asm.load_map_value(Reg::R1, 0, PIDS + 8 * index as u32);
+        asm.store(Size::U64, Reg::R1, 0, Reg::R0);
+    }
+    // `pid` comes first in memory, and is the low half in r7.
+    asm.load(Size::U64, Reg::R8, Reg::R10, -16);
+    let same = asm.new_label();
+    asm.mov(Reg::R0, 1);
+    asm.jump_if(Cond::Eq, Reg::R7, Reg::R8, same);
+    asm.mov(Reg::R0, 0);
+    asm.bind(same);
+    asm.load_map_value(Reg::R1, 0, PIDS + 16);
+    asm.store(Size::U64, Reg::R1, 0, Reg::R0);
 }
 
 /// The address of the last member of a path in r8, or what it points to.

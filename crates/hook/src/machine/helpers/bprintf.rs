@@ -77,6 +77,11 @@ pub(super) struct BinArgs {
     pub(super) without_address: Vec<usize>,
 }
 
+/// Whether a format is valid for this many arguments.
+pub(crate) fn is_valid_format(format: &[u8], arguments: usize, profile: &Profile) -> bool {
+    pieces(format, arguments, profile).is_ok()
+}
+
 /// Parses a format, which may have at most this many conversions.
 pub(super) fn pieces(format: &[u8], arguments: usize, profile: &Profile) -> Result<Vec<Piece>, Malformed> {
     let mut pieces = Vec::new();

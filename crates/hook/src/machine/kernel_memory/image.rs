@@ -4,6 +4,7 @@ use knobgate_bpf::uapi::TASK_COMM_LEN;
 use knobgate_bpf::{MemberType, StructDef};
 
 use super::KernelMemory;
+use crate::task_btf::CGROUP_SUBSYS_COUNT;
 use crate::{Invocation, Namespaces, Task, VALUE_BYTES};
 
 /// Tasks by their pid, each with what belongs to it alone.
@@ -23,6 +24,7 @@ const KIND: u64 = 1 << 40;
 // Within the arena of a task.
 const CRED: u64 = 0x1000;
 const NSPROXY: u64 = 0x2000;
+const PID: u64 = 0x3000;
 // Within the arena of a cgroup.
 const KERNFS_NODE: u64 = 0x1000;
 const CSS_SET: u64 = 0x2000;
@@ -98,9 +100,35 @@ impl KernelMemory {
             let namespace = self.add_namespace(name, inum);
             self.set(proxy, member, namespace);
         }
+        let thread_pid = at + PID;
+        self.add_pid(thread_pid, task);
+        self.set(at, "task_struct.thread_pid", thread_pid);
         let cgroups = self.add_cgroups(task);
         self.set(at, "task_struct.cgroups", cgroups);
         at
+    }
+
+    /// Adds the ids of a thread: in the initial pid namespace, and in its own if that is another one.
+    fn add_pid(&mut self, at: u64, task: &Task) {
+        let (initial, own) = (Namespaces::default().pid, task.namespaces.pid);
+        let mut ids = vec![(task.pid, initial)];
+        if own != initial {
+            ids.push((task.ns_ids.map_or(task.pid, |(_, pid)| pid), own));
+        }
+        self.place(at, "pid");
+        self.set(at, "pid.level", ids.len() as u64 - 1);
+        let size = MemberType::Struct("upid").size(self.structs) as usize;
+        let namespace_at = self.offset("upid.ns") as usize;
+        let mut numbers = Vec::new();
+        for (level, (nr, inum)) in (0..).zip(ids) {
+            let namespace = self.add_namespace("pid_namespace", inum);
+            self.set(namespace, "pid_namespace.level", level);
+            let mut upid = vec![0; size];
+            upid[..4].copy_from_slice(&nr.to_le_bytes());
+            upid[namespace_at..][..8].copy_from_slice(&namespace.to_le_bytes());
+            numbers.extend(upid);
+        }
+        self.set_bytes(at, "pid.numbers", &numbers);
     }
 
     fn add_namespace(&mut self, name: &'static str, inum: u32) -> u64 {
@@ -147,6 +175,10 @@ impl KernelMemory {
         let set = own + CSS_SET;
         if self.place(set, "css_set") {
             self.set(set, "css_set.dfl_cgrp", own);
+            // As if all controllers were enabled in all cgroups.
+            let css = own + self.offset("cgroup.self");
+            let all = css.to_le_bytes().repeat(CGROUP_SUBSYS_COUNT as usize);
+            self.set_bytes(set, "css_set.subsys", &all);
         }
         set
     }
@@ -231,6 +263,8 @@ mod tests {
             gid: 2,
             comm: b"fifteen letters".to_vec(),
             start_time: 3,
+            ns_ids: Some((1, 2)),
+            namespaces: Namespaces { pid: 4, ..Namespaces::default() },
             cgroups: vec![1, 5],
             cgroup_names: vec![String::new(), "web".to_owned()],
             ..Task::default()
@@ -265,6 +299,7 @@ mod tests {
                 ("task_struct", current),
                 ("cred", current + CRED),
                 ("nsproxy", current + NSPROXY),
+                ("pid", current + PID),
                 ("css_set", cgroup + CSS_SET),
                 ("cgroup", cgroup),
                 ("kernfs_node", cgroup + KERNFS_NODE),

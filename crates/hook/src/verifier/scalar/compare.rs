@@ -38,6 +38,73 @@ impl Scalar {
         (a.is_possible() && b.is_possible()).then_some((a, b))
     }
 
+    /// Whether `left cond right` holds, as far as the verifier looks (`is_scalar_branch_taken`). It also follows branches
+    /// that turn out to be impossible.
+    pub(in crate::verifier) fn is_branch_taken(
+        width: Width,
+        cond: Cond,
+        left: Self,
+        right: Self,
+    ) -> Option<bool> {
+        fn less<T: Ord + Copy>(a: Range<T>, b: Range<T>, strictly: bool) -> Option<bool> {
+            let (always, never) =
+                if strictly { (a.max < b.min, a.min >= b.max) } else { (a.max <= b.min, a.min > b.max) };
+            (always || never).then_some(always)
+        }
+        fn overlap<T: Ord + Copy>(a: Range<T>, b: Range<T>) -> bool {
+            a.min <= b.max && b.min <= a.max
+        }
+        let (one, other) = match width {
+            Width::W64 => (left.bits, right.bits),
+            Width::W32 => (left.bits.low(), right.bits.low()),
+        };
+        let is_narrow = width == Width::W32;
+        let by = |cond: Cond, a: Self, b: Self| match (cond, is_narrow) {
+            (Cond::Lt, false) => less(a.unsigned, b.unsigned, true),
+            (Cond::Lt, true) => less(a.low_unsigned, b.low_unsigned, true),
+            (Cond::Le, false) => less(a.unsigned, b.unsigned, false),
+            (Cond::Le, true) => less(a.low_unsigned, b.low_unsigned, false),
+            (Cond::SLt, false) => less(a.signed, b.signed, true),
+            (Cond::SLt, true) => less(a.low_signed, b.low_signed, true),
+            (_, false) => less(a.signed, b.signed, false),
+            (_, true) => less(a.low_signed, b.low_signed, false),
+        };
+        match cond {
+            Cond::Eq | Cond::Ne => {
+                let equal = if one.mask == 0 && other.mask == 0 {
+                    Some(one.value == other.value)
+                } else {
+                    let low = overlap(left.low_unsigned, right.low_unsigned)
+                        && overlap(left.low_signed, right.low_signed);
+                    let whole = is_narrow
+                        || overlap(left.unsigned, right.unsigned) && overlap(left.signed, right.signed);
+                    (one.meet(other).is_none() || !low || !whole).then_some(false)
+                };
+                equal.map(|equal| equal == (cond == Cond::Eq))
+            }
+            Cond::Set => {
+                let (bits, mask) = if other.mask == 0 { (one, other) } else { (other, one) };
+                if mask.mask != 0 {
+                    None
+                } else if bits.value & mask.value != 0 {
+                    Some(true)
+                } else {
+                    (bits.most() & mask.value == 0).then_some(false)
+                }
+            }
+            Cond::Lt | Cond::Le | Cond::SLt | Cond::SLe => by(cond, left, right),
+            Cond::Gt => by(Cond::Lt, right, left),
+            Cond::Ge => by(Cond::Le, right, left),
+            Cond::SGt => by(Cond::SLt, right, left),
+            Cond::SGe => by(Cond::SLe, right, left),
+        }
+    }
+
+    /// What is left of a number on a branch that is impossible (`reg_bounds_sanity_check`).
+    pub(in crate::verifier) fn without_bounds(self) -> Self {
+        Self { bits: self.bits, ..Self::UNKNOWN }
+    }
+
     /// A number that was compared with itself, which the verifier treats like two numbers.
     pub(in crate::verifier) fn compare_itself(self, width: Width, cond: Cond, holds: bool) -> Option<Self> {
         let (mut one, other) = Self::compare(width, cond, holds, self, self)?;

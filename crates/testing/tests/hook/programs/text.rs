@@ -45,7 +45,7 @@ const FORMATS: &[(&str, &[Argument])] = &[
     ("%p %pK %24p|%-18p|", &[NoAddress; 4]),
     ("%ps %pS %pB %30pS %30pB", &[NoAddress; 5]),
     ("%pks %pus %9pks", &[Text, NoAddress, Text]),
-    ("%p%px", &[NoAddress, Number]),
+    ("%p,%px", &[NoAddress, Number]),
     // What comes after a text that is cut off is read from that text.
     ("%pB%d%x", &[NoAddress, Number, Number]),
     ("%c%pI4 %pi4 %d", &[Number, Text, Text, Number]),
@@ -68,7 +68,9 @@ pub(super) fn strings() -> Vec<u8> {
 
 impl Sketch<'_> {
     pub(super) fn text(&mut self) {
-        if self.has(helper_ids::TRACE_VPRINTK) && self.random.one_in(3) {
+        // Kernels without the fixes of these years let "%p%" pass, and read arguments that are not there (CVE-2025-38528).
+        let fixed = self.profile.non_ascii_formats;
+        if fixed && self.has(helper_ids::TRACE_VPRINTK) && self.random.one_in(3) {
             self.any_format();
         } else if self.has(helper_ids::STRNCMP) && self.random.one_in(2) {
             let bytes = self.some_text(Reg::R1);
