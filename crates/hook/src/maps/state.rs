@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
-use knobgate_bpf::{MapBtf, MapDef, MapKind};
+use knobgate_bpf::{MapDef, MapKind};
 
 use super::Map;
 use super::error::{ANY, EXIST, LOCK, MapError, NOEXIST, NotModelled};
@@ -547,7 +547,7 @@ fn check_modelled(def: &MapDef) -> Result<(), MapError> {
 
 /// The offset of the `bpf_spin_lock` in values: `map_check_btf` in kernel/bpf/syscall.c.
 fn lock_of(def: &MapDef) -> Result<Option<usize>, MapError> {
-    let fields = def.btf.as_ref().map(MapBtf::special_fields).unwrap_or_default();
+    let fields = def.btf.as_ref().map(|btf| &btf.special_fields[..]).unwrap_or_default();
     let Some(first) = fields.first() else { return Ok(None) };
     if let Some(other) = fields.iter().find(|field| field.type_name != "bpf_spin_lock") {
         return Err(NotModelled::Field(other.type_name).into());
