@@ -232,6 +232,7 @@ fn map_error(program: &str, def: &MapDef, error: Errno) -> LoadError {
             max_entries: def.max_entries,
             key_size: def.key_size,
             value_size: def.value_size,
+            flags: flags(def),
             error: source,
         },
     }

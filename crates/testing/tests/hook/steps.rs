@@ -175,6 +175,23 @@ const FAILING: &[(&str, Errno, Steps<()>)] = &[
         let map = backend.create_map(&MapDef { frozen: true, ..map(MapKind::Array, 8) })?;
         backend.update_map(map, &[0; 4], &[0; 8])
     }),
+    ("flags that a type of map does not have", Errno::EINVAL, |backend| {
+        // All that the kernel accepts for a type are accepted by both, and no others: the first error is the result.
+        let mut result = Ok(());
+        for kind in
+            [MapKind::Hash, MapKind::Array, MapKind::PercpuHash, MapKind::PercpuArray, MapKind::LruHash]
+        {
+            for bit in (0..32).filter(|bit| ![6, 8, 16].contains(bit)) {
+                let def = MapDef { flags: 1 << bit, ..map(kind, 8) };
+                let made = backend.create_map(&def).map(drop);
+                if made.is_ok() != (kind.invalid_flags(1 << bit) == 0) {
+                    return Ok(());
+                }
+                result = result.and(made);
+            }
+        }
+        result
+    }),
     ("a map in an array without maps", Errno::EINVAL, |backend| {
         let map = backend.create_map(&map(MapKind::Array, 4))?;
         backend.put_map(map, &[0; 4], map)
