@@ -4,6 +4,7 @@ mod functions;
 mod hook_helpers;
 mod instructions;
 mod link_storage;
+mod locks;
 mod maps;
 mod memory;
 mod other_helpers;
