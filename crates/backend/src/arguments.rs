@@ -78,6 +78,11 @@ pub(crate) fn check_updates(def: &MapDef) -> StepResult<()> {
     }
 }
 
+/// Checks that there can be maps in a map.
+pub(crate) fn check_has_maps(def: &MapDef) -> StepResult<()> {
+    if def.kind.has_inner_maps() { Ok(()) } else { Err(Errno::EINVAL.into()) }
+}
+
 /// The most entries of this map that are listed.
 pub(crate) fn listed_max(def: &MapDef, cpus: usize) -> usize {
     let values = if def.kind.is_per_cpu() { cpus as u64 } else { 1 };

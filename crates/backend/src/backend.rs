@@ -233,6 +233,13 @@ pub trait Backend {
     /// The errno; `EINVAL` for a key or a value of the wrong size, and for maps without keys or whose values are not bytes.
     fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()>;
 
+    /// Puts `inner` into an array or a hash of maps.
+    ///
+    /// # Errors
+    ///
+    /// The errno; `EINVAL` for other maps, for a key of the wrong size, and for a map that is not like those that may be in it.
+    fn put_map(&mut self, outer: MapId, key: &[u8], inner: MapId) -> StepResult<()>;
+
     /// Ends all processes and removes everything, so that no id stands for anything. Dropping a backend does that as well,
     /// but cannot report errors.
     ///

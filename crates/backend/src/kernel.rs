@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use knobgate_bpf::{Features, MapDef, MapKind, Program};
@@ -16,7 +16,7 @@ use knobgate_kernel::{
 use rustix::fs::{SeekFrom, seek};
 
 use crate::arguments::{
-    check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
+    check_has_maps, check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
 };
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
 use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
@@ -109,17 +109,6 @@ impl KernelBackend {
         let map = create_map(user, &for_cpus(def, self.cpus))?;
         Ok(self.maps.insert((map, def.clone())))
     }
-
-    /// Puts a map into an array of maps, which the model does not have.
-    ///
-    /// # Errors
-    ///
-    /// [`StepError`]: there are no such maps, or they do not fit.
-    pub fn put_map(&mut self, array: MapId, index: u32, map: MapId) -> StepResult<()> {
-        let fd = self.maps.get(map)?.0.as_fd().as_raw_fd();
-        let array = &self.maps.get(array)?.0;
-        array.update(&index.to_ne_bytes(), &fd.to_ne_bytes()).map_err(backend_failed)
-    }
 }
 
 impl KernelBackend {
@@ -194,6 +183,16 @@ fn cgroup_result<T>(result: Result<T, CgroupError>) -> StepResult<T> {
             reason.raw_os_error().map_or_else(|| backend_failed(error), StepError::Errno)
         }
         error => backend_failed(error),
+    })
+}
+
+fn map_result(result: Result<(), BpfObjectError>) -> StepResult<()> {
+    result.map_err(|error| match error {
+        BpfObjectError::WrongSize { .. } => Errno::EINVAL.into(),
+        error => match error.os_error().and_then(io::Error::raw_os_error) {
+            Some(errno) => StepError::Errno(errno),
+            None => backend_failed(error),
+        },
     })
 }
 
@@ -474,13 +473,13 @@ impl Backend for KernelBackend {
     fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()> {
         let (map, def) = self.maps.get(map)?;
         check_updates(def)?;
-        map.update(key, value).map_err(|error| match error {
-            BpfObjectError::WrongSize { .. } => Errno::EINVAL.into(),
-            error => match error.os_error().and_then(io::Error::raw_os_error) {
-                Some(errno) => StepError::Errno(errno),
-                None => backend_failed(error),
-            },
-        })
+        map_result(map.update(key, value))
+    }
+
+    fn put_map(&mut self, outer: MapId, key: &[u8], inner: MapId) -> StepResult<()> {
+        let ((outer, def), (inner, _)) = (self.maps.get(outer)?, self.maps.get(inner)?);
+        check_has_maps(def)?;
+        map_result(outer.put_map(key, inner))
     }
 
     fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {

@@ -13,7 +13,7 @@ use knobgate_hook::{
 };
 
 use crate::arguments::{
-    check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
+    check_has_maps, check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
 };
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
 use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
@@ -407,6 +407,12 @@ impl Backend for ModelBackend {
         let (map, def) = self.maps.get(map)?;
         check_updates(def)?;
         map.update(key, value, maps::ANY).map_err(|error| error.errno().into())
+    }
+
+    fn put_map(&mut self, outer: MapId, key: &[u8], inner: MapId) -> StepResult<()> {
+        let ((outer, def), (inner, _)) = (self.maps.get(outer)?, self.maps.get(inner)?);
+        check_has_maps(def)?;
+        outer.put_map(key, inner).map_err(|error| error.errno().into())
     }
 
     fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {

@@ -69,6 +69,7 @@ mod isa;
 mod layout;
 mod map_btf;
 mod map_def;
+mod map_flags;
 mod map_kind;
 mod object;
 pub mod opcode;
@@ -89,6 +90,7 @@ pub use insn::{DecodeError, Insn, decode, encode};
 pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
 pub use map_btf::{MapBtf, SpecialField};
 pub use map_def::MapDef;
+pub use map_flags::map_flag_names;
 pub use map_kind::{MapKind, MapSupport};
 pub use object::{
     KernelSymbol, Object, ObjectError, ObjectProgram, ObjectVariable, TargetKernel, WriteError, write_object,

@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::btf::{self, Strings};
-use crate::btf_types::{
-    ARRAY, CONST, DATASEC, ENUM, ENUM64, FLOAT, PTR, STRUCT, TYPE_TAG, Type, Types, number,
-};
+use crate::btf_types::{ARRAY, CONST, ENUM, ENUM64, FLOAT, PTR, STRUCT, TYPE_TAG, Type, Types, number};
 
 /// The types of a map's keys and values (`btf_fd`, `btf_key_type_id` and `btf_value_type_id` of `BPF_MAP_CREATE`).
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +15,8 @@ pub struct MapBtf {
     pub key_type_id: u32,
     /// The type of values.
     pub value_type_id: u32,
+    /// The fields of values that the kernel manages, in the order of their offsets.
+    pub special_fields: Vec<SpecialField>,
 }
 
 /// A field of a value that the kernel manages, such as a lock (`enum btf_field_type` in include/linux/bpf.h).
@@ -48,24 +48,10 @@ const SPECIAL_STRUCTS: [&str; 10] = [
 /// The tags of pointers to objects of the kernel.
 const POINTER_TAGS: [&str; 4] = ["kptr", "kptr_untrusted", "percpu_kptr", "uptr"];
 
-/// The most members of structs in structs that are looked at.
-const MEMBERS_MAX: usize = 1 << 14;
-
-/// How deep these are nested.
+/// How deep structs are nested that are looked at.
 const DEPTH_MAX: usize = 16;
 
 impl MapBtf {
-    /// The fields of values that the kernel manages, in the order of their offsets.
-    pub fn special_fields(&self) -> Vec<SpecialField> {
-        let mut fields = Vec::new();
-        if let Some(types) = Types::read(&self.types) {
-            let mut members = MEMBERS_MAX;
-            find(&types, self.value_type_id, 0, DEPTH_MAX, &mut members, &mut fields);
-        }
-        fields.sort_by_key(|field| field.offset);
-        fields
-    }
-
     /// The types for kernels that do not know all kinds of them, from newer to older kernels: without 64-bit and signed enums
     /// (before 6.0), also without type tags (before 5.17), also without floating-point numbers (before 5.13). Each that is the
     /// same as the one before is left out. Numbers and sizes of types stay.
@@ -89,8 +75,18 @@ impl fmt::Debug for MapBtf {
             .field("types", &format_args!("{} bytes", self.types.len()))
             .field("key_type_id", &self.key_type_id)
             .field("value_type_id", &self.value_type_id)
+            .field("special_fields", &self.special_fields)
             .finish()
     }
+}
+
+/// The special fields of a type, in the order of their offsets. Looks at no more than `members` of structs in structs, and takes those
+/// that it has looked at off this number.
+pub(crate) fn special_fields(types: &Types<'_>, id: u32, members: &mut usize) -> Vec<SpecialField> {
+    let mut fields = Vec::new();
+    find(types, id, 0, DEPTH_MAX, members, &mut fields);
+    fields.sort_by_key(|field| field.offset);
+    fields
 }
 
 /// Adds the special fields of a type at `offset`.
@@ -122,24 +118,14 @@ fn find(
         return;
     }
     // No special field is in a union, nor in bit fields.
-    let parts: Vec<(u32, u32)> = match of.kind {
-        STRUCT => types
-            .members(of)
-            .map(|member| {
-                let bits = if of.kind_flag { member.offset & 0xff_ffff } else { member.offset };
-                (member.of_type, bits / 8)
-            })
-            .collect(),
-        DATASEC => {
-            let records = of.rest.as_chunks::<3>().0.iter();
-            records.filter_map(|[id, at, _]| Some((types.get(number(*id))?.payload, number(*at)))).collect()
-        }
-        _ => return,
-    };
-    for (part, at) in parts {
+    if of.kind != STRUCT {
+        return;
+    }
+    for member in types.members(of) {
         let Some(left) = members.checked_sub(1) else { return };
         *members = left;
-        find(types, part, offset.saturating_add(at), depth - 1, members, fields);
+        let bits = if of.kind_flag { member.offset & 0xff_ffff } else { member.offset };
+        find(types, member.of_type, offset.saturating_add(bits / 8), depth - 1, members, fields);
     }
 }
 
@@ -193,7 +179,8 @@ mod tests {
             };
             types.add_flagged(name, kind, kind_flag, rest.len().div_ceil(3) as u32, payload, rest);
         }
-        MapBtf { types: btf::blob(&types, &strings).into(), key_type_id: 1, value_type_id: 2 }
+        let types = btf::blob(&types, &strings).into();
+        MapBtf { types, key_type_id: 1, value_type_id: 2, special_fields: Vec::new() }
     }
 
     fn kinds(types: &[u8]) -> Vec<(u32, bool, u32)> {
@@ -234,8 +221,9 @@ mod tests {
             (PTR, false, 7, &[]),
             (TYPE_TAG, false, 1, &[]),
         ]);
-        let fields: Vec<_> =
-            btf.special_fields().iter().map(|field| (field.type_name, field.offset)).collect();
+        let types = Types::read(&btf.types).expect("types");
+        let fields = special_fields(&types, btf.value_type_id, &mut 100);
+        let fields: Vec<_> = fields.iter().map(|field| (field.type_name, field.offset)).collect();
         assert_eq!(fields, [("bpf_timer", 8), ("bpf_timer", 16), ("kptr", 24)]);
     }
 
@@ -246,7 +234,9 @@ mod tests {
         for next in (2..=40).chain([1]) {
             types.add(strings.add("nested"), STRUCT, 2, 8, &[0, next, 0, 0, next, 0]);
         }
-        let btf = MapBtf { types: btf::blob(&types, &strings).into(), key_type_id: 0, value_type_id: 1 };
-        assert_eq!(btf.special_fields(), []);
+        let blob = btf::blob(&types, &strings);
+        let mut members = 1000;
+        assert_eq!(special_fields(&Types::read(&blob).expect("types"), 1, &mut members), []);
+        assert_eq!(members, 0);
     }
 }

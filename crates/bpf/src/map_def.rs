@@ -1,7 +1,7 @@
 //! Maps: what a loader creates for a program.
 
 use crate::uapi::BPF_F_RDONLY_PROG;
-use crate::{MapBtf, MapKind};
+use crate::{MapBtf, MapKind, map_flag_names};
 
 /// A map that a program needs.
 ///
@@ -68,7 +68,8 @@ impl MapDef {
             }
         }
         if found.flags != self.flags {
-            all.push(format!("its map_flags are {:#x}, not {:#x}", found.flags, self.flags));
+            let names = |flags| if flags == 0 { "0".to_owned() } else { map_flag_names(flags) };
+            all.push(format!("its map_flags are {}, not {}", names(found.flags), names(self.flags)));
         }
         (!all.is_empty()).then(|| all.join(", "))
     }

@@ -1,8 +1,8 @@
-//! The list of helpers in docs/programs.md is that of the table.
+//! The lists of helpers and of types of map in docs/programs.md are those of the tables.
 
 use std::collections::BTreeMap;
 
-use knobgate_bpf::Helper;
+use knobgate_bpf::{Helper, MapKind, MapSupport};
 
 const DOCUMENT: &str = include_str!("../../../docs/programs.md");
 
@@ -24,15 +24,35 @@ fn rows() -> Vec<String> {
     by_release.into_iter().map(row).collect()
 }
 
-#[test]
-fn the_document_lists_all_helpers() {
-    let listed: Vec<&str> = DOCUMENT
+/// The rows of the first table of a section.
+fn listed(section: &str) -> Vec<&'static str> {
+    DOCUMENT
         .lines()
-        .skip_while(|line| *line != "## Helpers")
+        .skip_while(|line| *line != section)
         .skip_while(|line| !line.starts_with("| ---"))
         .skip(1)
         .take_while(|line| line.starts_with('|'))
-        .collect();
+        .collect()
+}
+
+#[test]
+fn the_document_lists_all_types_of_map() {
+    let row = |kind: &MapKind| {
+        let (kernel, model) = match kind.support() {
+            MapSupport::Modelled { since: (major, minor) } => (format!("{major}.{minor}"), "yes"),
+            MapSupport::KernelOnly { since: (major, minor) } => (format!("{major}.{minor}"), "no"),
+            MapSupport::Unsupported { reason } => (format!("no: {reason}"), "no"),
+            other => panic!("{other:?} has no row"),
+        };
+        format!("| `{}` | {kernel} | {model} |", kind.name())
+    };
+    let expected: Vec<String> = MapKind::ALL.iter().map(row).collect();
+    assert_eq!(listed("## Maps"), expected, "the rows should be:\n{}", expected.join("\n"));
+}
+
+#[test]
+fn the_document_lists_all_helpers() {
+    let listed = listed("## Helpers");
     let mut expected = rows();
     // Helpers without a prototype come last.
     expected.rotate_left(1);

@@ -18,8 +18,8 @@ fn map<'p>(program: &'p Program, name: &str) -> &'p MapDef {
 
 /// The type, offset and size of each field that the kernel manages.
 fn special_fields(def: &MapDef) -> Vec<(&'static str, u32, u32)> {
-    let fields = def.btf.as_ref().expect("types").special_fields();
-    fields.into_iter().map(|field| (field.type_name, field.offset, field.size)).collect()
+    let fields = &def.btf.as_ref().expect("types").special_fields;
+    fields.iter().map(|field| (field.type_name, field.offset, field.size)).collect()
 }
 
 #[test]

@@ -173,7 +173,7 @@ pub(crate) fn create_typed(program: &str, def: &MapDef, types: &mut LoadedTypes)
         map_extra: def.map_extra,
     };
     let mut fd = with_raised_limit(|| bpf::map_create(&spec));
-    let is_special = || def.btf.as_ref().is_some_and(|btf| !btf.special_fields().is_empty());
+    let is_special = || def.btf.as_ref().is_some_and(|btf| !btf.special_fields.is_empty());
     if fd.is_err() && spec.types.is_some() && !is_special() {
         // The kernel may not accept these types for this kind of map. Without them, only locks and timers do not work.
         let untyped = MapSpec { types: None, ..spec };
@@ -232,6 +232,7 @@ fn map_error(program: &str, def: &MapDef, error: Errno) -> LoadError {
             max_entries: def.max_entries,
             key_size: def.key_size,
             value_size: def.value_size,
+            flags: flags(def),
             error: source,
         },
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use knobgate_bpf::map_flag_names;
 use rustix::io::Errno;
 
 use crate::bpffs::BpffsError;
@@ -110,7 +111,8 @@ pub enum LoadError {
     },
     /// A map could not be created.
     #[error(
-        "cannot create the map \"{map}\" ({}, {max_entries} entries of {key_size} + {value_size} bytes): {error}", kind.name()
+        "cannot create the map \"{map}\" ({}, {max_entries} entries of {key_size} + {value_size} bytes{}): {error}", kind.name(),
+        if *flags == 0 { String::new() } else { format!(", {}", map_flag_names(*flags)) }
     )]
     Map {
         /// The map's name.
@@ -123,6 +125,8 @@ pub enum LoadError {
         key_size: u32,
         /// The size of a value in bytes.
         value_size: u32,
+        /// Its flags.
+        flags: u32,
         /// The kernel's answer.
         error: io::Error,
     },

@@ -2,7 +2,7 @@
 
 use super::map_types::MapTypes;
 use crate::btf_types::{ARRAY, Member, PTR, STRUCT, Type, Types};
-use crate::{MapDef, MapKind, MapSupport};
+use crate::{MapDef, MapKind, MapSupport, SpecialField};
 
 /// More attributes than any map has.
 const MEMBERS_MAX: usize = 64;
@@ -20,19 +20,23 @@ const GRAPH_FIELDS: [&str; 5] =
 /// A definition.
 pub(super) struct Definition {
     pub(super) def: MapDef,
-    pub(super) type_ids: TypeIds,
-    /// Those of the inner map.
-    pub(super) inner_type_ids: TypeIds,
+    pub(super) types: ElementTypes,
+    /// Those of the maps in it.
+    pub(super) inner_types: ElementTypes,
     /// Where the initial contents of an array of programs, or of an array or a hash of maps, begin, in bytes from the beginning
     /// of the variable.
     pub(super) values: Option<usize>,
 }
 
-/// The numbers of the types of keys and values; 0 for none.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct TypeIds {
+/// The types of keys and values.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ElementTypes {
+    /// The number of that of keys; 0 for none.
     pub(super) key: u32,
+    /// The number of that of values; 0 for none.
     pub(super) value: u32,
+    /// The fields of values that the kernel manages.
+    pub(super) special_fields: Vec<SpecialField>,
 }
 
 /// The numbers that define a map.
@@ -117,8 +121,12 @@ impl Definition {
         };
         let mut made = Self {
             def,
-            type_ids: TypeIds { key: kept.keep(key), value: kept.keep(value) },
-            inner_type_ids: TypeIds::default(),
+            types: ElementTypes {
+                key: kept.keep(key),
+                value: kept.keep(value),
+                special_fields: kept.special_fields(value),
+            },
+            inner_types: ElementTypes::default(),
             values: values.as_ref().map(|member| member.offset as usize / 8),
         };
         match made.def.kind {
@@ -139,7 +147,7 @@ impl Definition {
                 let inner = values.and_then(|member| element_of(types, &member)).ok_or_else(missing)?;
                 let inner_name = format!("{name}.inner");
                 let inner = Self::parse_nested(types, kept, inner, &inner_name, Some(name))?;
-                made.inner_type_ids = inner.type_ids;
+                made.inner_types = inner.types;
                 made.def.inner = Some(Box::new(inner.def));
             }
             _ if values.is_some() => return Err(format!("the map {name} has values that it starts with")),
@@ -182,7 +190,7 @@ pub(super) fn define(name: &str, numbers: &Numbers) -> Result<MapDef, String> {
 ///
 /// What is not supported about it.
 pub(super) fn check_special_fields(def: &MapDef) -> Result<(), String> {
-    let fields = def.btf.as_ref().map(crate::MapBtf::special_fields).unwrap_or_default();
+    let fields = def.btf.iter().flat_map(|btf| &btf.special_fields);
     match fields.into_iter().find(|field| GRAPH_FIELDS.contains(&field.type_name)) {
         Some(field) => Err(format!(
             "the values of the map {} have a {}, which is not supported: it needs objects that programs allocate",

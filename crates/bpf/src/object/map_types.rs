@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 
 use super::elf::Symbol;
+use super::map_definition::ElementTypes;
 use crate::btf::{self, Strings};
 use crate::btf_types::{
     ARRAY, CONST, DATASEC, ENUM, ENUM64, FLOAT, FUNC_PROTO, FWD, INT, PTR, RESTRICT, STRUCT, TYPE_TAG,
     TYPEDEF, Type, Types, UNION, VAR, VOLATILE, number,
 };
+use crate::map_btf::{SpecialField, special_fields};
 
 /// The linkage of a variable that is static (`BTF_VAR_STATIC`).
 const VAR_STATIC: u32 = 0;
@@ -22,7 +24,12 @@ pub(super) struct MapTypes<'t, 'a> {
     kept: Vec<Kept<'a>>,
     /// The new numbers by the old ones.
     numbers: HashMap<u32, u32>,
+    /// How many more members of structs are looked at for fields that the kernel manages.
+    members: usize,
 }
+
+/// More members than the values of all maps of a program have.
+const MEMBERS_MAX: usize = 1 << 20;
 
 #[derive(Clone)]
 enum Kept<'a> {
@@ -42,7 +49,7 @@ impl<'t, 'a> MapTypes<'t, 'a> {
     pub(super) fn of(types: &'t Types<'a>) -> Self {
         let sections = types.all().filter(|(_, of)| of.kind == DATASEC);
         let sections = sections.map(|(_, of)| (types.name(of), of)).collect();
-        Self { types, sections, kept: Vec::new(), numbers: HashMap::new() }
+        Self { types, sections, kept: Vec::new(), numbers: HashMap::new(), members: MEMBERS_MAX }
     }
 
     /// Keeps a type with all that it consists of. Returns its new number; 0 for what cannot describe a value.
@@ -56,10 +63,21 @@ impl<'t, 'a> MapTypes<'t, 'a> {
         number
     }
 
-    /// Keeps the type of a section of data, with the variables that have a place in it; 0 if none has one. Compilers leave open
-    /// what only a linker knows: the size of the section, and where the variables are that other objects see.
-    pub(super) fn keep_section(&mut self, name: &'a str, size: usize, symbols: &[&Symbol<'_>]) -> u32 {
-        let Some(section) = self.sections.get(name) else { return 0 };
+    /// The fields of a type that the kernel manages.
+    pub(super) fn special_fields(&mut self, id: u32) -> Vec<SpecialField> {
+        special_fields(self.types, id, &mut self.members)
+    }
+
+    /// Keeps the type of a section of data, with the variables that have a place in it. Compilers leave open what only a linker
+    /// knows: the size of the section, and where the variables are that other objects see. Of sections of the same name, only the
+    /// first has a type.
+    pub(super) fn keep_section(
+        &mut self,
+        name: &'a str,
+        size: usize,
+        symbols: &[&Symbol<'_>],
+    ) -> ElementTypes {
+        let Some(section) = self.sections.remove(name) else { return ElementTypes::default() };
         let addresses: HashMap<&str, usize> =
             symbols.iter().map(|symbol| (symbol.name, symbol.address)).collect();
         let records = section.rest.as_chunks::<3>().0.iter();
@@ -85,10 +103,18 @@ impl<'t, 'a> MapTypes<'t, 'a> {
             fits
         });
         if variables.is_empty() {
-            return 0;
+            return ElementTypes::default();
+        }
+        let mut fields = Vec::new();
+        for [variable, offset, _] in &variables {
+            let of_type = self.types.get(*variable).map_or(0, |variable| variable.payload);
+            let found = self.special_fields(of_type).into_iter();
+            fields.extend(
+                found.map(|field| SpecialField { offset: offset.saturating_add(field.offset), ..field }),
+            );
         }
         self.kept.push(Kept::Section(Section { name, size: size as u32, variables }));
-        self.kept.len() as u32
+        ElementTypes { key: 0, value: self.kept.len() as u32, special_fields: fields }
     }
 
     /// The types for `BPF_BTF_LOAD`.

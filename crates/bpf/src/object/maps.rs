@@ -7,7 +7,7 @@ use std::sync::Arc;
 use object::SymbolKind;
 
 use super::elf::{Elf, FunctionAddresses, Relocation, Role, Section, Symbol};
-use super::map_definition::{Definition, Numbers, TypeIds, check_special_fields, define, has_types};
+use super::map_definition::{Definition, ElementTypes, Numbers, check_special_fields, define, has_types};
 use super::map_types::MapTypes;
 use super::{ObjectError, ObjectVariable};
 use crate::btf_types::{STRUCT, Types};
@@ -23,9 +23,9 @@ pub(super) struct Map {
     pub(super) address: Option<usize>,
     /// The definition, or what is not supported about it.
     pub(super) def: Result<MapDef, String>,
-    type_ids: TypeIds,
+    types: ElementTypes,
     /// Those of the maps in it.
-    inner_type_ids: TypeIds,
+    inner_types: ElementTypes,
     /// The initial contents of an array of programs, or of an array or a hash of maps: the index or key, and the index of the
     /// function or map, if it is one.
     pub(super) values: Vec<(u32, Option<usize>)>,
@@ -41,11 +41,8 @@ pub(super) fn read(elf: &Elf<'_>, types: &Types<'_>) -> Result<Vec<Map>, ObjectE
     for (index, section) in elf.sections.iter().enumerate() {
         match section.role {
             Role::Data | Role::ReadOnlyData if section.size > 0 => {
-                let type_ids = TypeIds {
-                    key: 0,
-                    value: kept.keep_section(section.name, section.size, &variables(elf, index)),
-                };
-                maps.push(Map { type_ids, ..of_data(index, section) });
+                let types = kept.keep_section(section.name, section.size, &variables(elf, index));
+                maps.push(Map { types, ..of_data(index, section) });
             }
             Role::Maps => of_btf(elf, types, &mut kept, index, &mut maps)?,
             Role::LegacyMaps => of_structs(elf, index, &mut maps)?,
@@ -61,19 +58,17 @@ impl Map {
     /// Adds the types of keys and values to the definition.
     fn add_types(&mut self, types: &Arc<[u8]>) {
         let Ok(def) = &mut self.def else { return };
-        let of = |kind: MapKind, TypeIds { key, value }: TypeIds| {
-            let types = types.clone();
-            (has_types(kind) && value != 0).then_some(MapBtf {
-                types,
-                key_type_id: key,
-                value_type_id: value,
-            })
+        let add = |def: &mut MapDef, found: &mut ElementTypes| {
+            let ElementTypes { key: key_type_id, value: value_type_id, special_fields } =
+                std::mem::take(found);
+            if has_types(def.kind) && value_type_id != 0 {
+                def.btf = Some(MapBtf { types: types.clone(), key_type_id, value_type_id, special_fields });
+            }
+            check_special_fields(def)
         };
-        def.btf = of(def.kind, self.type_ids);
-        let mut checked = check_special_fields(def);
+        let mut checked = add(def, &mut self.types);
         if let Some(inner) = &mut def.inner {
-            inner.btf = of(inner.kind, self.inner_type_ids);
-            checked = checked.and_then(|()| check_special_fields(inner));
+            checked = checked.and_then(|()| add(inner, &mut self.inner_types));
         }
         if let Err(what) = checked {
             self.def = Err(what);
@@ -111,8 +106,8 @@ impl Map {
             section,
             address,
             def,
-            type_ids: TypeIds::default(),
-            inner_type_ids: TypeIds::default(),
+            types: ElementTypes::default(),
+            inner_types: ElementTypes::default(),
             values: Vec::new(),
             value_bytes: None,
             is_read_only_data: false,
@@ -162,9 +157,9 @@ fn of_btf(
         })?;
         let address = Some(symbol.address);
         maps.push(match Definition::parse(types, kept, definition, name) {
-            Ok(Definition { def, type_ids, inner_type_ids, values }) => Map {
-                type_ids,
-                inner_type_ids,
+            Ok(Definition { def, types, inner_types, values }) => Map {
+                types,
+                inner_types,
                 value_bytes: values.map(|values| symbol.address + values..symbol.range().end),
                 ..Map::new(name, index, address, Ok(def))
             },

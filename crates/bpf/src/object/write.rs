@@ -111,7 +111,7 @@ fn is_data(def: &MapDef) -> bool {
 
 /// What cannot be left out of a definition without a change of the map. The types of keys and values can be.
 fn not_written(def: &MapDef) -> Option<&'static str> {
-    let special = || def.btf.as_ref().is_some_and(|btf| !btf.special_fields().is_empty());
+    let special = || def.btf.as_ref().is_some_and(|btf| !btf.special_fields.is_empty());
     if def.kind.has_inner_maps() {
         Some("has maps in it")
     } else if def.pinned_by_name {

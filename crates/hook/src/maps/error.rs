@@ -1,6 +1,6 @@
 //! Errors of map operations.
 
-use knobgate_bpf::uapi;
+use knobgate_bpf::{map_flag_names, uapi};
 
 use crate::Errno;
 
@@ -44,6 +44,12 @@ pub enum MapError {
         /// The name of its type, such as `bpf_spin_lock`.
         field: &'static str,
     },
+    /// `EINVAL`: maps of this type cannot have these flags.
+    #[error("maps of this type cannot have the flags {}", map_flag_names(*.flags))]
+    Flags {
+        /// The flags.
+        flags: u32,
+    },
     /// The kernel may have it, but this model does not.
     #[error(transparent)]
     NotModelled(#[from] NotModelled),
@@ -75,7 +81,7 @@ impl MapError {
             Self::NoMemory | Self::Together { .. } => Errno::ENOMEM,
             Self::Exists => Errno::EEXIST,
             Self::Field { .. } => Errno::EOPNOTSUPP,
-            Self::Invalid | Self::NotModelled(_) => Errno::EINVAL,
+            Self::Invalid | Self::Flags { .. } | Self::NotModelled(_) => Errno::EINVAL,
             Self::NoSpace => Errno::ENOSPC,
         }
     }

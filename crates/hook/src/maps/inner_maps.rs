@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use knobgate_bpf::{MapBtf, MapDef, MapKind};
+use knobgate_bpf::{MapDef, MapKind};
 
 use super::Map;
 use super::error::MapError;
@@ -94,7 +94,7 @@ fn can_be_inside(kind: MapKind) -> bool {
 /// `bpf_map_meta_equal`, `array_map_meta_equal`
 fn is_like(template: &MapDef, map: &MapDef) -> bool {
     let shape = |def: &MapDef| (def.kind, def.key_size, def.value_size, def.flags, def.frozen);
-    let special = |def: &MapDef| def.btf.as_ref().map(MapBtf::special_fields).unwrap_or_default();
+    let special = |def: &MapDef| def.btf.as_ref().map(|btf| btf.special_fields.clone()).unwrap_or_default();
     let length_fits = template.kind != MapKind::Array
         || template.flags & BPF_F_INNER_MAP != 0
         || template.max_entries == map.max_entries;

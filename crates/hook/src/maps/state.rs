@@ -4,8 +4,8 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
-use knobgate_bpf::{MapBtf, MapDef, MapKind};
+use knobgate_bpf::uapi::{BPF_CGROUP_SYSCTL, BPF_F_RDONLY_PROG};
+use knobgate_bpf::{MapDef, MapKind};
 
 use super::Map;
 use super::error::{ANY, EXIST, LOCK, MapError, NOEXIST, NotModelled};
@@ -533,9 +533,14 @@ fn inner_map_bytes(def: &MapDef) -> u64 {
     size_of::<Option<Map>>() as u64 + if def.kind == MapKind::HashOfMaps { of_key } else { 0 }
 }
 
-/// Checks that the model has all that the map has.
+/// Checks that the kernel accepts the flags of the map, and that the model has all that it has.
 fn check_modelled(def: &MapDef) -> Result<(), MapError> {
     const BPF_F_WRONLY_PROG: u32 = 1 << 8;
+    let flags = def.flags | if def.frozen { BPF_F_RDONLY_PROG } else { 0 };
+    let invalid = def.kind.invalid_flags(flags);
+    if invalid != 0 {
+        return Err(MapError::Flags { flags: invalid });
+    }
     if !def.kind.is_modelled() {
         return Err(NotModelled::Kind(def.kind.name()).into());
     }
@@ -547,7 +552,7 @@ fn check_modelled(def: &MapDef) -> Result<(), MapError> {
 
 /// The offset of the `bpf_spin_lock` in values: `map_check_btf` in kernel/bpf/syscall.c.
 fn lock_of(def: &MapDef) -> Result<Option<usize>, MapError> {
-    let fields = def.btf.as_ref().map(MapBtf::special_fields).unwrap_or_default();
+    let fields = def.btf.as_ref().map(|btf| &btf.special_fields[..]).unwrap_or_default();
     let Some(first) = fields.first() else { return Ok(None) };
     if let Some(other) = fields.iter().find(|field| field.type_name != "bpf_spin_lock") {
         return Err(NotModelled::Field(other.type_name).into());

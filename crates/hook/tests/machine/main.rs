@@ -7,6 +7,7 @@ mod hook_helpers;
 mod instructions;
 mod kernel_reads;
 mod link_storage;
+mod locks;
 mod maps;
 mod memory;
 mod other_helpers;

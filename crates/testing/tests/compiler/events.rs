@@ -63,7 +63,7 @@ pub(crate) fn random_policies() -> Result<(), Failed> {
         };
         let place = (number % u64::from(EVENT_READERS_MAX)) as u32;
         let ring = both.kernel.add_map("the test", &ring()).map_err(|error| error.to_string())?;
-        both.kernel.put_map(map(EVENT_READERS_MAP), place, ring).map_err(failed)?;
+        both.kernel.put_map(map(EVENT_READERS_MAP), &place.to_ne_bytes(), ring).map_err(failed)?;
         let active = (1u64 << place).to_le_bytes();
         both.kernel.update_map(map(EVENT_ACTIVE_MAP), &0u32.to_ne_bytes(), &active).map_err(failed)?;
         let link = both.kernel.link(cgroup, program, &Placement::default()).map_err(failed)?;

@@ -4,7 +4,7 @@
 //! instructions. Loads of a map or of its value refer to it by number.
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
-use knobgate_bpf::{Insn, MapDef, MapKind, MapReference, Program, Relocation, encode, opcode};
+use knobgate_bpf::{InnerMap, Insn, MapDef, MapKind, MapReference, Program, Relocation, encode, opcode};
 use knobgate_hook::Profile;
 
 /// A program with its load options.
@@ -77,21 +77,51 @@ impl Input {
         };
         let relocations = insns.iter().enumerate().filter_map(relocation).collect();
         let profile = Profile::ALL[usize::from(at(0)) % Profile::ALL.len()];
-        let program = Program { name: "fuzz".to_owned(), insns, maps, relocations, ..Program::default() };
+        let inner_maps = inner_maps(&maps);
+        let name = "fuzz".to_owned();
+        let program = Program { name, insns, maps, relocations, inner_maps, ..Program::default() };
         Self { profile, expected_attach_type: at(1).into(), program }
     }
 }
 
-/// The kinds that the model has.
+/// The kinds that the model has. Inputs count them, so what is added comes last.
 fn kinds() -> impl Iterator<Item = MapKind> + Clone {
-    MapKind::ALL.iter().copied().filter(|kind| kind.is_modelled() && !kind.has_inner_maps())
+    let modelled = MapKind::ALL.iter().copied().filter(|kind| kind.is_modelled());
+    let (without, with) = (modelled.clone(), modelled);
+    without.filter(|kind| !kind.has_inner_maps()).chain(with.filter(|kind| kind.has_inner_maps()))
+}
+
+/// What the maps in others are like.
+fn inner_map() -> MapDef {
+    MapDef {
+        name: "inner".to_owned(),
+        kind: MapKind::Array,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 2,
+        ..MapDef::default()
+    }
+}
+
+/// Every map that can be in others is in all of them, under its number.
+fn inner_maps(maps: &[MapDef]) -> Vec<InnerMap> {
+    let numbered = || maps.iter().enumerate();
+    let outer = numbered().filter(|(_, map)| map.kind.has_inner_maps() && map.key_size == 4);
+    let inner = || numbered().filter(|(_, map)| inner_map().differences(map).is_none() && !map.frozen);
+    let all = outer.flat_map(|(outer, def)| {
+        let fits = move |map: &usize| *map < def.max_entries as usize;
+        inner().map(|(map, _)| map).filter(fits).map(move |map| InnerMap { outer, key: map as u32, map })
+    });
+    all.collect()
 }
 
 fn map(bytes: &[u8; MAP_BYTES]) -> MapDef {
     let [kind, flags, k0, k1, v0, v1, v2, v3, e0, e1, e2, e3] = *bytes;
+    let kind = kinds().cycle().nth(kind.into()).expect("there are some");
     MapDef {
         name: "m".to_owned(),
-        kind: kinds().cycle().nth(kind.into()).expect("there are some"),
+        kind,
+        inner: kind.has_inner_maps().then(|| Box::new(inner_map())),
         key_size: u16::from_le_bytes([k0, k1]).into(),
         value_size: u32::from_le_bytes([v0, v1, v2, v3]),
         max_entries: u32::from_le_bytes([e0, e1, e2, e3]),

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use knobgate_bpf::Object;
+use knobgate_bpf::{Object, Program};
 use knobgate_compiler::compile;
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, ModelKernel, Profile, RunOptions, Task};
 use knobgate_policy::{CheckOptions, Source, parse};
@@ -45,7 +45,9 @@ fn no_program_panics_the_machine() {
     for bytes in objects() {
         let object = Object::read(&bytes).expect("an object");
         for program in object.programs() {
-            let taken = object.program_for(Some(&program.name), &ModelKernel::new(Profile::default()));
+            let is_modelled = |program: &Program| program.maps.iter().all(|map| map.kind.is_modelled());
+            let kernel = ModelKernel::new(Profile::default());
+            let taken = object.program_for(Some(&program.name), &kernel).ok().filter(is_modelled);
             seeds.extend(taken.map(|program| Input::of(&program, &Profile::default()).to_bytes()));
         }
     }

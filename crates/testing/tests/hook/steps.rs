@@ -175,6 +175,41 @@ const FAILING: &[(&str, Errno, Steps<()>)] = &[
         let map = backend.create_map(&MapDef { frozen: true, ..map(MapKind::Array, 8) })?;
         backend.update_map(map, &[0; 4], &[0; 8])
     }),
+    ("flags that a type of map does not have", Errno::EINVAL, |backend| {
+        // All that the kernel accepts for a type are accepted by both, and no others: the first error is the result.
+        let mut result = Ok(());
+        for kind in
+            [MapKind::Hash, MapKind::Array, MapKind::PercpuHash, MapKind::PercpuArray, MapKind::LruHash]
+        {
+            for bit in (0..32).filter(|bit| ![6, 8, 16].contains(bit)) {
+                let def = MapDef { flags: 1 << bit, ..map(kind, 8) };
+                let made = backend.create_map(&def).map(drop);
+                if made.is_ok() != (kind.invalid_flags(1 << bit) == 0) {
+                    return Ok(());
+                }
+                result = result.and(made);
+            }
+        }
+        result
+    }),
+    ("a map in an array without maps", Errno::EINVAL, |backend| {
+        let map = backend.create_map(&map(MapKind::Array, 4))?;
+        backend.put_map(map, &[0; 4], map)
+    }),
+    ("a map in a map of others", Errno::EINVAL, |backend| put(backend, MapKind::ArrayOfMaps, 1, &trie())),
+    ("a longer array in a map of arrays", Errno::EINVAL, |backend| {
+        put(backend, MapKind::HashOfMaps, 1, &MapDef { max_entries: 3, ..map(MapKind::Array, 8) })
+    }),
+    ("a third map in an array of two", Errno::E2BIG, |backend| {
+        put(backend, MapKind::ArrayOfMaps, 3, &map(MapKind::Array, 8))
+    }),
+    ("a third map in a hash of two", Errno::E2BIG, |backend| {
+        put(backend, MapKind::HashOfMaps, 3, &map(MapKind::Array, 8))
+    }),
+    ("bytes in an array of maps", Errno::EINVAL, |backend| {
+        let outer = backend.create_map(&of_maps(MapKind::ArrayOfMaps))?;
+        backend.update_map(outer, &[0; 4], &[0; 4])
+    }),
 ];
 
 /// Steps that succeed, some after one that fails.
@@ -348,6 +383,17 @@ fn filled(backend: &mut dyn Backend, kind: MapKind, value_size: u32) -> StepResu
     let map = backend.create_map(&map(kind, value_size))?;
     let value = vec![0; value_size as usize];
     (0u32..3).try_for_each(|key| backend.update_map(map, &key.to_ne_bytes(), &value))
+}
+
+/// Puts this map under several keys into a map for two arrays.
+fn put(backend: &mut dyn Backend, kind: MapKind, keys: u32, inner: &MapDef) -> StepResult<()> {
+    let outer = backend.create_map(&of_maps(kind))?;
+    let inner = backend.create_map(inner)?;
+    (0..keys).try_for_each(|key| backend.put_map(outer, &key.to_ne_bytes(), inner))
+}
+
+fn of_maps(kind: MapKind) -> MapDef {
+    MapDef { inner: Some(Box::new(map(MapKind::Array, 8))), ..map(kind, 4) }
 }
 
 fn map(kind: MapKind, value_size: u32) -> MapDef {

@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         .requiring(knobgate_testing::process_tracking, descendants::TESTS)
         .requiring(descendants::version_one_too, descendants::VERSION_ONE)
         .requiring(map_types::no_task_storage, map_types::TASK_STORAGE)
+        .requiring(map_types::no_cgrp_storage, map_types::CGRP_STORAGE)
         .requiring(map_types::no_timers, map_types::TIMER)
         .requiring(map_types::no_bloom_filter, map_types::BLOOM_FILTER)
         .and(guarded::tests())

@@ -1,14 +1,18 @@
 //! Maps of objects: their types, maps in maps, pins, and what only the kernel has.
 
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
 
 use knobgate_bpf::uapi::BPF_F_LOCK;
-use knobgate_bpf::{MapBtf, MapDef, MapKind, MapSupport, Object, Program};
+use knobgate_bpf::{
+    AluOp, Cond, Imm64, Insn, MapBtf, MapDef, MapKind, MapReference, MapSupport, Object, Program, Reg,
+    Relocation, Size, StructLayouts, Width, helper_ids,
+};
 use knobgate_hook::Profile;
 use knobgate_kernel::{
-    BpfObjectError, Bpffs, Link, LoadError, LoadOptions, LoadedProgram, Map, create_map, load,
+    BpfObjectError, Bpffs, Cgroup, Link, LoadError, LoadOptions, LoadedProgram, Map, create_map, load,
 };
 use knobgate_testing::scratch;
 use libtest_mimic::Failed;
@@ -24,6 +28,8 @@ pub(crate) const TESTS: &[super::Test] = &[
 ];
 
 pub(crate) const TASK_STORAGE: &[super::Test] = &[("task_storage_is_kept_for_each_task", task_storage)];
+pub(crate) const CGRP_STORAGE: &[super::Test] =
+    &[("cgroup_storage_that_is_found_by_pointer_is_kept_for_each_cgroup", cgrp_storage)];
 pub(crate) const TIMER: &[super::Test] = &[("a_timer_calls_back", timer)];
 pub(crate) const BLOOM_FILTER: &[super::Test] = &[("a_bloom_filter_remembers", bloom_filter)];
 
@@ -43,6 +49,10 @@ fn lacks(kind: MapKind, profile: &Profile) -> Option<String> {
 
 pub(crate) fn no_task_storage(profile: &Profile) -> Option<String> {
     lacks(MapKind::TaskStorage, profile)
+}
+
+pub(crate) fn no_cgrp_storage(profile: &Profile) -> Option<String> {
+    lacks(MapKind::CgrpStorage, profile)
 }
 
 pub(crate) fn no_bloom_filter(profile: &Profile) -> Option<String> {
@@ -232,5 +242,50 @@ fn timer() -> Result<(), Failed> {
 
 fn bloom_filter() -> Result<(), Failed> {
     assert_eq!(writes("bloom_filter", 3)?.1, [false, true, true]);
+    Ok(())
+}
+
+/// Counts accesses in the storage of the task's cgroup: `task->cgroups->dfl_cgrp`.
+fn cgrp_storage() -> Result<(), Failed> {
+    let btf = fs::read("/sys/kernel/btf/vmlinux")?;
+    let layouts = StructLayouts::read(&btf)?;
+    let offset = |member| layouts.offset(member).map(|offset| offset as i16);
+    let tasks = program(object!("kernel_only"), Some("task_storage")).maps[0].clone();
+    let map = MapDef { name: "cgroups".to_owned(), kind: MapKind::CgrpStorage, ..tasks };
+    let [first, second] = Insn::load_imm64(Reg::R1, Imm64::Value(0));
+    let program = Program {
+        maps: vec![map],
+        relocations: vec![Relocation { insn: 3, map: 0, target: MapReference::Map }],
+        ..crate::fixtures::program(
+            "cgrp_storage",
+            [
+                Insn::call_helper(helper_ids::GET_CURRENT_TASK_BTF),
+                Insn::load(Size::U64, Reg::R2, Reg::R0, offset("task_struct.cgroups")?),
+                Insn::load(Size::U64, Reg::R2, Reg::R2, offset("css_set.dfl_cgrp")?),
+                first,
+                second,
+                Insn::mov(Width::W64, Reg::R3, 0),
+                // BPF_LOCAL_STORAGE_GET_F_CREATE
+                Insn::mov(Width::W64, Reg::R4, 1),
+                Insn::call_helper(helper_ids::CGRP_STORAGE_GET),
+                Insn::jump_if(Width::W64, Cond::Eq, Reg::R0, 0, 3),
+                Insn::load(Size::U64, Reg::R1, Reg::R0, 0),
+                Insn::alu(Width::W64, AluOp::Add, Reg::R1, 1),
+                Insn::store(Size::U64, Reg::R0, 0, Reg::R1),
+                Insn::mov(Width::W64, Reg::R0, 1),
+                Insn::exit(),
+            ],
+        )
+    };
+    let loaded = load(&program, &LoadOptions::default())?;
+    let [used, unused] = [scratch(), scratch()];
+    let _link = Link::create(&loaded.program, &used)?;
+    assert!(can_write(&used));
+    let of = |cgroup: &Cgroup| {
+        let key = cgroup.as_fd().as_raw_fd().to_ne_bytes();
+        loaded.maps[0].1.lookup(&key).expect("a lookup")
+    };
+    assert!(of(&used).is_some_and(|value| value != [0; 8]));
+    assert_eq!(of(&unused), None);
     Ok(())
 }

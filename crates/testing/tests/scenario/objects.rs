@@ -9,7 +9,9 @@ use crate::programs::setting;
 const OBJECTS: &[(&str, Option<&str>, &[&str])] = &[
     ("context", None, &[]),
     ("kinds", None, &[]),
+    ("locks", None, &["counters", "by_kind"]),
     ("names", None, &[]),
+    ("nested", None, &["reads", "writes", "names", "ring"]),
     ("vectors", None, &[]),
     ("watch", None, &["writes", "totals", "events"]),
     ("whole", None, &[]),
@@ -39,5 +41,24 @@ pub(crate) fn cases() -> Vec<Case> {
         steps.extend(maps.iter().map(|map| format!(r#"{{"map": "{map}"}}"#)));
         cases.push((*name, document, steps.join(", ")));
     }
+    cases.push(pinned());
     cases
+}
+
+/// Two objects with a map that is pinned by name, which they share, and variables of their own.
+fn pinned() -> Case {
+    let objects = ["objects/pinned.bpf.o", "./objects/pinned.bpf.o"];
+    let programs = ["one", "other"].map(str::to_owned).into_iter().zip(objects);
+    let program = |object: &str| ProgramDocument::Object { object: object.to_owned(), program: None };
+    let programs = programs.map(|(name, object)| (name, program(object))).collect();
+    let steps = r#"
+        {"attach": {"program": "one", "cgroup": "a", "mode": "link"}},
+        {"attach": {"program": "other", "cgroup": "a/b", "mode": "link"}},
+        {"write": {"knob": "net/core/somaxconn", "cgroup": "a", "data": "1\n"}},
+        {"write": {"knob": "net/core/somaxconn", "cgroup": "a/b", "data": "2\n"}},
+        {"write": {"knob": "net/core/somaxconn", "cgroup": "a", "data": "3\n"}},
+        {"map": "knobgate_test"},
+        {"map": "one/.bss"},
+        {"map": "other/.bss"}"#;
+    ("pinned", Document { programs, maps: Vec::new(), ..setting() }, steps.to_owned())
 }

@@ -1,4 +1,5 @@
-//! The helpers for locks in the values of maps: kernel/bpf/helpers.c. There is one processor here, so they never wait.
+//! The helpers for locks in the values of maps: kernel/bpf/helpers.c. There is one processor here, so they never wait. What the
+//! kernel's verifier rejects stops the run (`process_spin_lock()` in kernel/bpf/verifier.c).
 
 use knobgate_bpf::helper_ids;
 
@@ -29,9 +30,6 @@ pub(in crate::machine) fn check_call(env: &HelperEnv<'_, '_>, helper: u32) -> He
     match env.memory.held_lock {
         None => Ok(()),
         Some(_) if helper == helper_ids::SPIN_UNLOCK => Ok(()),
-        Some(_) if helper == helper_ids::SPIN_LOCK => {
-            Err(Reason::Lock { what: "Locking two bpf_spin_locks are not allowed" })
-        }
         Some(_) => Err(Reason::Lock { what: "function calls are not allowed while holding a lock" }),
     }
 }

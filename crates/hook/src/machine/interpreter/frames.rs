@@ -83,7 +83,8 @@ impl Interpreter<'_, '_> {
             return Err(Reason::ReturnValue { at: "program exit", value: value as i64 });
         }
         if self.env.memory.held_lock.is_some() {
-            return Err(Reason::Lock { what: "bpf_spin_unlock is missing" });
+            let what = "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region";
+            return Err(Reason::Lock { what });
         }
         if self.env.memory.has_references() {
             return Err(Reason::Unreleased);
