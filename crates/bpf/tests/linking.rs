@@ -133,7 +133,7 @@ fn exhaust(bytes: &[u8], kernel: &Kernel) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn a_damaged_object_is_linked_or_rejected(

@@ -242,3 +242,33 @@ fn values_that_do_not_fit_are_rejected() {
     let error = object!("settings").set("_license", "MIT").expect_err("no such variable").to_string();
     assert!(error.starts_with("the object has no variable \"_license\"; it has "), "{error}");
 }
+
+#[test]
+fn a_monitor_reads_the_task() -> Result<(), Error> {
+    let mut object = object!("monitor");
+    object.set("only_comm", "sysctl")?;
+    let mut hook = Hook::default();
+    let slice = hook.create_cgroup(hook.root(), "web.slice")?;
+    let service = hook.create_cgroup(slice, "web.service")?;
+    let monitor = hook.load_programs(&object)?;
+    hook.attach_program(slice, &monitor, "monitor")?;
+    let writer = hook.spawn(service, Process::default().comm("sysctl"))?;
+    let other = hook.spawn(service, Process::default().comm("other"))?;
+    hook.write_sysctl(other, "kernel.domainname", "first")?;
+    hook.write_sysctl(writer, "kernel.domainname", "second")?;
+    hook.read_sysctl(writer, "kernel.domainname")?;
+
+    let records = monitor.map("events")?.drain_records();
+    let [record] = &records[..] else { panic!("{} records", records.len()) };
+    let number = |at: usize| u32::from_ne_bytes(record[at..at + 4].try_into().expect("four bytes"));
+    let text = |at: usize, len: usize| {
+        let text = record[at..at + len].split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    };
+    assert!(number(0) > 0 && number(8) > 0);
+    assert_eq!(number(12), 2, "the level of the cgroup");
+    let texts = [text(16, 16), text(32, 32), text(64, 64), text(128, 32), text(160, 32)];
+    assert_eq!(texts, ["sysctl", "web.service", "kernel/domainname", "first\n", "second"]);
+    assert_eq!(monitor.variable::<u32>("reported")?, 1);
+    Ok(())
+}

@@ -113,7 +113,7 @@ fn parse_config(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
-/// Looks for a symbol in lines such as `ffffffff81000000 T _stext` and `ffffffffc0000000 t init	[module]`.
+/// Looks for a symbol in lines such as `ffffffff81000000 T _stext`; the name of a module in brackets may follow.
 fn find_symbol(symbols: &str, name: &str) -> Result<Option<KernelSymbol>, String> {
     let mut found: Option<KernelSymbol> = None;
     for line in symbols.lines() {

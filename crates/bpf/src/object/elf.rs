@@ -178,10 +178,10 @@ impl<'a> Section<'a> {
         Ok(Self { name, role, size, data, relocations })
     }
 
-    /// The relocations of these bytes.
+    /// The relocations of these bytes. In a damaged object, they may end before they start.
     pub(super) fn relocations_in(&self, bytes: Range<usize>) -> &[Relocation] {
         let before = |end: usize| self.relocations.partition_point(|relocation| relocation.offset < end);
-        &self.relocations[before(bytes.start)..before(bytes.end)]
+        self.relocations.get(before(bytes.start)..before(bytes.end)).unwrap_or_default()
     }
 }
 

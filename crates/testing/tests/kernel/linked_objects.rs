@@ -41,6 +41,14 @@ fn no_config(_: &Profile) -> Option<String> {
     RunningKernel::default().config("CONFIG_HZ").err()
 }
 
+/// The verifier looks addresses of variables up among the kernel's symbols (`check_pseudo_btf_id()` in kernel/bpf/verifier.c).
+fn no_variables(profile: &Profile) -> Option<String> {
+    let is_listed = || matches!(RunningKernel::default().symbol("runqueues"), Ok(Some(_)));
+    let why =
+        || (!is_listed()).then(|| "its symbols are those of functions only (CONFIG_KALLSYMS_ALL)".to_owned());
+    no_btf(profile).or_else(why)
+}
+
 /// Kernels before 6.13 do not let programs of this type call any (`bpf_prog_type_to_kfunc_hook()` in kernel/bpf/btf.c).
 fn no_kfuncs(profile: &Profile) -> Option<String> {
     no_btf(profile)
