@@ -54,7 +54,7 @@ pub(crate) fn check_maps<'a>(
     }
     let rejection = Rejection::OtherMaps;
     let full = format!("program {:?} is rejected: {rejection}", program.name);
-    let log = RejectionLog { reason: rejection.to_string(), full };
+    let log = RejectionLog::new(rejection.to_string(), full);
     Err(StepError::Rejected { errno: Some(rejection.errno().number() as i32), log })
 }
 

@@ -1,6 +1,7 @@
 //! The running kernel as a backend.
 
 use std::error::Error;
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,13 +14,13 @@ use knobgate_kernel::{
     PROC_SYS, ProgramFd, RingBuffer, ScratchCgroup, create_map, link_create, link_detach, link_update,
     load_with_maps, possible_cpus, probe_cached, prog_attach, prog_detach,
 };
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{OFlags, SeekFrom, seek};
 
 use crate::arguments::{
     check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
 };
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
-use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
+use crate::ids::{CgroupId, FileId, LinkId, MapId, ProcessId, ProgramId, Table};
 use crate::per_cpu::for_cpus;
 use crate::step_error::{RejectionLog, StepError, StepResult};
 use crate::{ACCESS_MAX, VALUE_READ_MAX, rejection_reason};
@@ -37,6 +38,7 @@ pub struct KernelBackend {
     programs: Table<ProgramId, Loaded>,
     maps: Table<MapId, (Map, MapDef)>,
     cgroups: Table<CgroupId, Cgroup>,
+    processes: Table<ProcessId, Accessor>,
     /// `None` after the end.
     scratch: Option<ScratchCgroup>,
     cpus: usize,
@@ -74,6 +76,7 @@ impl KernelBackend {
             programs: Table::default(),
             maps: Table::default(),
             cgroups,
+            processes: Table::default(),
             scratch: Some(scratch),
             cpus: possible_cpus().unwrap_or(1),
         })
@@ -197,6 +200,9 @@ fn cgroup_result<T>(result: Result<T, CgroupError>) -> StepResult<T> {
     })
 }
 
+/// How many lines of the verifier's log are shown: the last instructions with their source line, and the reason.
+const SHOWN_LINES: usize = 8;
+
 /// The error of a program that was not loaded.
 fn rejected(error: LoadError) -> StepError {
     let errno = error.os_error().and_then(io::Error::raw_os_error);
@@ -208,8 +214,14 @@ fn rejected(error: LoadError) -> StepError {
         LoadError::TooLarge { insns, log, .. } => rejection_reason::too_large(*insns, log.reason()),
         other => other.to_string(),
     };
-    let log = error.log().map(|log| format!("\n{}", log.text().trim_end())).unwrap_or_default();
-    StepError::Rejected { errno, log: RejectionLog { reason, full: format!("{error}{log}") } }
+    let mut full = error.to_string();
+    let mut omitted = 0;
+    if let Some(log) = error.log() {
+        let shown = log.tail(SHOWN_LINES);
+        omitted = log.tail(usize::MAX).len() - shown.len();
+        shown.iter().for_each(|line| full += &format!("\n{line}"));
+    }
+    StepError::Rejected { errno, log: RejectionLog { reason, full, omitted } }
 }
 
 fn open(knob: &str, mode: AccessMode) -> StepResult<File> {
@@ -217,8 +229,33 @@ fn open(knob: &str, mode: AccessMode) -> StepResult<File> {
     let reads = matches!(mode, AccessMode::Read | AccessMode::ReadWrite);
     let writes = matches!(mode, AccessMode::Write | AccessMode::ReadWrite);
     let file = step_result(OpenOptions::new().read(reads).write(writes).open(format!("{PROC_SYS}/{knob}")))?;
-    // The kernel opens directories as well, to list them.
-    if step_result(file.metadata())?.is_dir() { Err(Errno::EISDIR.into()) } else { Ok(file) }
+    not_directory(&file)?;
+    Ok(file)
+}
+
+/// The kernel opens directories as well, to list them.
+fn not_directory(file: &File) -> StepResult<()> {
+    if step_result(file.metadata())?.is_dir() { Err(Errno::EISDIR.into()) } else { Ok(()) }
+}
+
+/// An access by this process.
+fn access(
+    accessor: &mut Accessor,
+    file: &File,
+    request: Request<'_>,
+    position: Option<i64>,
+) -> StepResult<SyscallResult> {
+    check_request(request)?;
+    let done = match request {
+        Request::Read { count, fill } => accessor.read(file.as_fd(), position, count, fill),
+        Request::Write(bytes) => {
+            accessor.write(file.as_fd(), position, bytes).map(|returned| (returned, Vec::new()))
+        }
+    };
+    let (returned, data) = done.map_err(backend_failed)?;
+    let position =
+        seek(file, SeekFrom::Current(0)).map_err(|error| backend_failed(io::Error::from(error)))?;
+    Ok(SyscallResult { returned, data, position: position.cast_signed() })
 }
 
 impl Backend for KernelBackend {
@@ -261,6 +298,47 @@ impl Backend for KernelBackend {
         }
         cgroup.task.clone_from(task);
         Ok(())
+    }
+
+    fn start_process(&mut self, cgroup: CgroupId, task: &Task, pid: Option<u32>) -> StepResult<ProcessId> {
+        let cgroup = &self.cgroups.get(cgroup)?.cgroup;
+        check_task(task)?;
+        if pid.is_some() {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let mut accessor = Accessor::start(cgroup).map_err(backend_failed)?;
+        accessor.become_user(task.uid, task.gid, &task.comm).map_err(backend_failed)?;
+        Ok(self.processes.insert(accessor))
+    }
+
+    fn move_process(&mut self, process: ProcessId, cgroup: CgroupId) -> StepResult<()> {
+        cgroup_result(self.processes.get(process)?.enter(&self.cgroups.get(cgroup)?.cgroup))
+    }
+
+    fn open_by(&mut self, process: ProcessId, knob: &str, mode: AccessMode) -> StepResult<FileId> {
+        let accessor = self.processes.get_mut(process)?;
+        check_knob(knob)?;
+        let flags = match mode {
+            AccessMode::Read => OFlags::RDONLY,
+            AccessMode::Write => OFlags::WRONLY,
+            AccessMode::ReadWrite => OFlags::RDWR,
+        };
+        let path = CString::new(format!("{PROC_SYS}/{knob}")).map_err(backend_failed)?;
+        let opened = accessor.open(&path, flags).map_err(backend_failed)?;
+        let file = File::from(step_result(opened.map_err(io::Error::from))?);
+        not_directory(&file)?;
+        Ok(self.files.insert(file))
+    }
+
+    fn access_by(
+        &mut self,
+        process: ProcessId,
+        file: FileId,
+        request: Request<'_>,
+        position: Option<i64>,
+    ) -> StepResult<SyscallResult> {
+        let file = self.files.get(file)?;
+        access(self.processes.get_mut(process)?, file, request, position)
     }
 
     fn create_map(&mut self, def: &MapDef) -> StepResult<MapId> {
@@ -395,17 +473,7 @@ impl Backend for KernelBackend {
         let file = self.files.get(file)?;
         let cgroup = self.cgroups.get_mut(cgroup)?;
         check_request(request)?;
-        let accessor = cgroup.accessor()?;
-        let done = match request {
-            Request::Read { count, fill } => accessor.read(file.as_fd(), position, count, fill),
-            Request::Write(bytes) => {
-                accessor.write(file.as_fd(), position, bytes).map(|returned| (returned, Vec::new()))
-            }
-        };
-        let (returned, data) = done.map_err(backend_failed)?;
-        let position =
-            seek(file, SeekFrom::Current(0)).map_err(|error| backend_failed(io::Error::from(error)))?;
-        Ok(SyscallResult { returned, data, position: position.cast_signed() })
+        access(cgroup.accessor()?, file, request, position)
     }
 
     fn close(&mut self, file: FileId) -> StepResult<()> {
@@ -466,7 +534,9 @@ impl Backend for KernelBackend {
     fn cpu(&self) -> usize {
         self.cgroups
             .values()
-            .find_map(|cgroup| cgroup.accessor.as_ref())
+            .filter_map(|cgroup| cgroup.accessor.as_ref())
+            .chain(self.processes.values())
+            .next()
             .map_or(0, Accessor::cpu)
             .min(self.cpus - 1)
     }
@@ -485,6 +555,7 @@ impl Backend for KernelBackend {
 
     fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.files.clear();
+        self.processes.clear();
         self.links.clear();
         self.cgroups.clear();
         self.programs.clear();

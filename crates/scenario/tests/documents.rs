@@ -121,7 +121,7 @@ fn a_document_survives_being_written() {
 fn errors_say_where_and_what() {
     for (json, expected) in [
         ("".to_owned(), "line 1, column 1: EOF while parsing a value\n"),
-        ("[]".to_owned(), "line 1, column 2: invalid length 7, expected struct Document"),
+        ("[]".to_owned(), "line 1, column 2: invalid length 8, expected struct Document"),
         ("{\n \"steps\": [],\n \"step\": []}".to_owned(), "line 3, column 7: step: unknown field"),
         (document("") + "x", "trailing characters"),
         (document(r#""profile": "3.0""#), "profile: there is no profile \"3.0\"; the profiles are 5.4"),
@@ -259,6 +259,42 @@ fn errors_say_where_and_what() {
             step(r#"{"write": {"knob": "vm.x", "cgroup": "/", "data": 5}}"#),
             "steps[0].write.data: invalid type: integer `5`, expected a string, or {\"hex\": …}",
         ),
+        (
+            step(r#"{"read": {"knob": "vm.x"}}"#),
+            "steps[0].read: an access has either a `cgroup` or a `process`",
+        ),
+        (
+            document(
+                r#""processes": {"p": {}}, "steps": [{"read": {"knob": "vm.x", "cgroup": "/", "process": "p"}}]"#,
+            ),
+            "steps[0].read: an access has either a `cgroup` or a `process`",
+        ),
+        (
+            step(r#"{"write": {"knob": "vm.x", "process": "p", "data": "1"}}"#),
+            "steps[0].write.process: there is no process `p`, nor any other",
+        ),
+        (
+            document(r#""processes": {"p": {}}, "steps": [{"move": {"process": "q", "cgroup": "c"}}]"#),
+            "steps[0].move.process: there is no process `q`; there are p",
+        ),
+        (
+            document(r#""processes": {"p": {"cgroup": "c"}}"#),
+            "processes.p.cgroup: there is no cgroup `c`; there are /",
+        ),
+        (
+            document(r#""processes": {"p": {"uid": 4294967295}}"#),
+            "processes.p.uid: no process can have the id 4294967295",
+        ),
+        (
+            document(r#""processes": {"p": {"comm": "0123456789abcdef"}}"#),
+            "processes.p.comm: the name of a process has at most 15 bytes, and no NUL",
+        ),
+        (document(r#""processes": {"p": {"pid": 0}}"#), "processes.p.pid: 0 is not the id of a process"),
+        (
+            document(r#""processes": {"p": {"pid": 7}, "q": {"pid": 7}}"#),
+            "processes.q.pid: there are two processes with the id 7",
+        ),
+        (document(r#""processes": {"p": {}, "p": {}}"#), "`p` occurs twice"),
         (
             step(r#"{"attach": {"program": "p", "cgroup": "a", "mode": "multi", "flags": ["replace"]}}"#),
             "steps[0].attach.flags: `replace` needs `relative_to`",

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use knobgate_backend::Task;
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{MapDef, MapKind, Object};
 use knobgate_hook::{Map, Profile};
 use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
 
 use crate::bytes::Hex;
-use crate::document::{Document, KnobDocument, MapDocument, ProgramDocument};
+use crate::document::{Document, KnobDocument, MapDocument, ProcessDocument, ProgramDocument};
 use crate::error::Findings;
 use crate::insns;
 use crate::knob::Knob;
 use crate::path::Path;
-use crate::scenario::{Cgroup, Program, Scenario, Source};
+use crate::play::COMM;
+use crate::scenario::{Cgroup, Process, Program, Scenario, Source};
 
 /// The path below `/proc/sys` of a name in either notation.
 pub(super) fn knob_name(name: &str) -> Result<String, String> {
@@ -181,6 +183,7 @@ pub(super) fn programs(
                         program: Box::new(program),
                         shared,
                         expected_attach_type: expected_attach_type.unwrap_or(BPF_CGROUP_SYSCTL),
+                        object: None,
                     })
                 }
             }
@@ -209,7 +212,8 @@ pub(super) fn programs(
                     // The scenario's maps hold it.
                     program.maps.iter_mut().for_each(|def| def.contents = Vec::new());
                     let program = Box::new(program);
-                    Some(Source::Program { program, shared, expected_attach_type: BPF_CGROUP_SYSCTL })
+                    let object = Some(path.clone());
+                    Some(Source::Program { program, shared, expected_attach_type: BPF_CGROUP_SYSCTL, object })
                 })
             }
             ProgramDocument::Policy { policy: name } => file("policy", name, findings).and_then(|bytes| {
@@ -281,6 +285,70 @@ pub(super) fn cgroups(
         }
     }
     (cgroups, paths)
+}
+
+/// The processes, in the order of their names.
+pub(super) fn processes(
+    document: &Document,
+    paths: &BTreeMap<String, usize>,
+    findings: &mut Findings,
+) -> Vec<Process> {
+    let mut pids = BTreeSet::new();
+    let mut processes = Vec::new();
+    for (name, process) in &document.processes {
+        let place = Path::of("processes").key(name);
+        let ProcessDocument { cgroup, uid, gid, comm, pid } = process;
+        let cgroup = cgroup.as_ref().and_then(|path| {
+            findings.ok(&place.key("cgroup"), cgroup_path(path).and_then(|path| find_cgroup(paths, path)))
+        });
+        for (member, id) in [("uid", uid), ("gid", gid)] {
+            if *id == Some(u32::MAX) {
+                findings.add(&place.key(member), format!("no process can have the id {}", u32::MAX));
+            }
+        }
+        let comm = comm.as_ref().map_or(COMM, |comm| &comm.0[..]);
+        if comm.len() > Task::COMM_MAX || comm.contains(&0) {
+            let message = format!("the name of a process has at most {} bytes, and no NUL", Task::COMM_MAX);
+            findings.add(&place.key("comm"), message);
+        }
+        match *pid {
+            Some(pid) if !(1..=i32::MAX as u32).contains(&pid) => {
+                findings.add(&place.key("pid"), format!("{pid} is not the id of a process"));
+            }
+            Some(pid) if !pids.insert(pid) => {
+                findings.add(&place.key("pid"), format!("there are two processes with the id {pid}"));
+            }
+            _ => {}
+        }
+        processes.push(Process {
+            name: name.clone(),
+            cgroup: cgroup.unwrap_or_default(),
+            task: Task { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), comm: comm.to_vec() },
+            pid: *pid,
+        });
+    }
+    processes
+}
+
+/// The cgroup with this path.
+pub(super) fn find_cgroup(cgroups: &BTreeMap<String, usize>, path: &str) -> Result<usize, String> {
+    let all = cgroups.keys().map(|path| format!("/{path}"));
+    cgroups.get(path).copied().ok_or_else(|| missing("cgroup", path, all))
+}
+
+/// That something does not exist, and what does.
+pub(super) fn missing<T: std::fmt::Display>(
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = T>,
+) -> String {
+    const SHOWN: usize = 8;
+    let known: Vec<String> = known.take(SHOWN + 1).map(|name| name.to_string()).collect();
+    match known.len() {
+        0 => format!("there is no {what} `{name}`, nor any other"),
+        1..=SHOWN => format!("there is no {what} `{name}`; there are {}", known.join(", ")),
+        _ => format!("there is no {what} `{name}`; there are {} and more", known[..SHOWN].join(", ")),
+    }
 }
 
 fn split_last(path: &str) -> (&str, &str, &str) {

@@ -20,7 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
     // Nothing unsets the secret, so this is the only scenario with it.
     let document = Document {
         knobs: vec![
-            knob(secret, None, HandlerKind::StableSecret, None),
+            knob(secret, Some("0600"), HandlerKind::StableSecret, None),
             knob("net/ipv4/route/flush", Some("0200"), HandlerKind::Int, Some("EINVAL")),
         ],
         ..setting()

@@ -53,7 +53,8 @@ fn compare(cases: Vec<Case>) -> Result<(), Failed> {
 
         let mut on_model = scenario.play_on_model().expect("it can be played");
         let model: Vec<String> = on_model.by_ref().map(|line| line.expect("it goes on").to_json()).collect();
-        let mut on_kernel = match scenario.play_on_kernel(&parent) {
+        let lock = Scenario::lock_machine(|_| {}).expect("a lock");
+        let mut on_kernel = match scenario.play_on_kernel(&parent, &lock) {
             Ok(play) => play,
             Err(error) => panic!("{name}: {error}"),
         };
