@@ -9,6 +9,7 @@ mod failing_reads;
 mod loads;
 mod maps;
 mod objects;
+mod processes;
 mod programs;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ type Case = (&'static str, Document, String);
 const TESTS: &[Test] = &[
     ("reads_and_writes_are_the_same_line_for_line", || compare(accesses::cases())),
     ("knobs_whose_reads_fail_are_the_same_line_for_line", || compare(failing_reads::cases())),
+    ("processes_are_the_same_line_for_line", || compare(processes::cases())),
     ("attachments_are_the_same_line_for_line", || compare(attachments::cases())),
     ("loads_are_the_same_line_for_line", || compare(loads::cases())),
     ("maps_are_the_same_line_for_line", || compare(maps::cases())),
