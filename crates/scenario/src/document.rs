@@ -170,6 +170,9 @@ pub enum ProgramDocument {
         /// The program's name; absent, the only program.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         program: Option<String>,
+        /// The initial contents of its maps, by name: keys with their values. Programs of the same object share them.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        contents: BTreeMap<String, Vec<(Hex, Hex)>>,
     },
     /// A compiled policy.
     Policy {
@@ -334,6 +337,8 @@ struct ProgramFields {
     expected_attach_type: Option<u32>,
     object: Option<String>,
     program: Option<String>,
+    #[serde(default, deserialize_with = "unique::map")]
+    contents: BTreeMap<String, Vec<(Hex, Hex)>>,
     policy: Option<String>,
 }
 
@@ -346,28 +351,31 @@ impl<'de> Deserialize<'de> for ProgramDocument {
                 expected_attach_type,
                 object: None,
                 program: None,
+                contents,
                 policy: None,
-            } => Ok(Self::Insns { insns, expected_attach_type }),
+            } if contents.is_empty() => Ok(Self::Insns { insns, expected_attach_type }),
             ProgramFields {
                 insns: None,
                 expected_attach_type: None,
                 object: Some(object),
                 program,
+                contents,
                 policy: None,
-            } => Ok(Self::Object { object, program }),
+            } => Ok(Self::Object { object, program, contents }),
             ProgramFields {
                 insns: None,
                 expected_attach_type: None,
                 object: None,
                 program: None,
+                contents,
                 policy: Some(policy),
-            } => Ok(Self::Policy { policy }),
+            } if contents.is_empty() => Ok(Self::Policy { policy }),
             ProgramFields { insns: None, object: None, policy: None, .. } => {
                 wrong("a program has exactly one of the fields `insns`, `object` and `policy`")
             }
             _ => wrong(
                 "these fields do not go together: a program is `insns` with or without `expected_attach_type`, or \
-                 `object` with or without `program`, or `policy`",
+                 `object` with or without `program` and `contents`, or `policy`",
             ),
         }
     }

@@ -10,7 +10,7 @@ use knobgate_hook::{Map, Profile};
 use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
 
 use crate::bytes::Hex;
-use crate::document::{Document, KnobDocument, MapDocument, ProcessDocument, ProgramDocument};
+use crate::document::{Document, KnobDocument, ProcessDocument, ProgramDocument};
 use crate::error::Findings;
 use crate::insns;
 use crate::knob::Knob;
@@ -80,7 +80,8 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
             findings.add(&path.key("type"), message);
             continue;
         };
-        entries(map, kind, &path.key("entries"), findings);
+        let sizes = (map.key_size, map.value_size);
+        entries(&map.entries, kind, sizes, &path.key("entries"), findings);
         maps.push(MapDef {
             name: map.name.clone(),
             kind,
@@ -88,7 +89,7 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
             value_size: map.value_size,
             max_entries: map.max_entries,
             flags: 0,
-            contents: map.entries.iter().map(|(Hex(key), Hex(value))| (key.clone(), value.clone())).collect(),
+            contents: to_bytes(&map.entries),
             frozen: map.frozen,
             inner: None,
         });
@@ -127,17 +128,26 @@ pub(super) fn can_list(kind: MapKind) -> bool {
     )
 }
 
-fn entries(map: &MapDocument, kind: MapKind, path: &Path, findings: &mut Findings) {
+fn to_bytes(entries: &[(Hex, Hex)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    entries.iter().map(|(Hex(key), Hex(value))| (key.clone(), value.clone())).collect()
+}
+
+/// Checks the initial entries of a map with these sizes of keys and values.
+fn entries(
+    entries: &[(Hex, Hex)],
+    kind: MapKind,
+    (key_size, value_size): (u32, u32),
+    path: &Path,
+    findings: &mut Findings,
+) {
     let has_none = !can_list(kind) || matches!(kind, MapKind::Ringbuf | MapKind::Queue | MapKind::Stack);
-    if has_none && !map.entries.is_empty() {
+    if has_none && !entries.is_empty() {
         findings.add(path, format!("a map of type {} starts without entries", kind.name()));
         return;
     }
-    for (index, (key, value)) in map.entries.iter().enumerate() {
+    for (index, (key, value)) in entries.iter().enumerate() {
         let path = path.index(index);
-        for (at, Hex(bytes), size, what) in
-            [(0, key, map.key_size, "a key"), (1, value, map.value_size, "a value")]
-        {
+        for (at, Hex(bytes), size, what) in [(0, key, key_size, "a key"), (1, value, value_size, "a value")] {
             if bytes.len() != size as usize {
                 let message =
                     format!("{what} of this map has {size} bytes, and this one has {}", bytes.len());
@@ -158,6 +168,7 @@ pub(super) fn programs(
     let given = maps.len();
     let mut of_objects: BTreeMap<(&str, String), usize> = BTreeMap::new();
     let mut objects: BTreeMap<&str, Option<Object>> = BTreeMap::new();
+    let mut filled = BTreeSet::new();
     let (mut file_bytes, mut program_bytes) = (0, 0);
     for (name, program) in &document.programs {
         let path = Path::of("programs").key(name);
@@ -187,7 +198,7 @@ pub(super) fn programs(
                     })
                 }
             }
-            ProgramDocument::Object { object: path, program } => {
+            ProgramDocument::Object { object: path, program, contents } => {
                 let place = Path::of("programs").key(name);
                 let object = objects.entry(path).or_insert_with(|| {
                     let bytes = file("object", path, findings)?;
@@ -208,7 +219,21 @@ pub(super) fn programs(
                             maps.len() - 1
                         })
                     });
-                    let shared = shared.collect();
+                    let shared: Vec<usize> = shared.collect();
+                    for (map, given) in contents {
+                        let place = place.key("contents").key(map);
+                        let names = || program.maps.iter().map(|def| &def.name);
+                        let Some(index) = names().position(|name| name == map) else {
+                            findings.add(&place, missing("map", map, names()));
+                            continue;
+                        };
+                        let def = &mut maps[shared[index]];
+                        entries(given, def.kind, (def.key_size, def.value_size), &place, findings);
+                        if !filled.insert(shared[index]) {
+                            findings.add(&place, "another program of this object fills the map already");
+                        }
+                        def.contents.extend(to_bytes(given));
+                    }
                     // The scenario's maps hold it.
                     program.maps.iter_mut().for_each(|def| def.contents = Vec::new());
                     let program = Box::new(program);

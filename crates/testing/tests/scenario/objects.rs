@@ -1,5 +1,7 @@
 //! Programs of ELF objects, as clang makes them.
 
+use std::collections::BTreeMap;
+
 use knobgate_scenario::{Document, ProgramDocument};
 
 use crate::Case;
@@ -19,7 +21,8 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, program, maps) in OBJECTS {
         let object = format!("objects/{name}.bpf.o");
-        let program = ProgramDocument::Object { object, program: program.map(str::to_owned) };
+        let program = program.map(str::to_owned);
+        let program = ProgramDocument::Object { object, program, contents: BTreeMap::new() };
         let document =
             Document { programs: [("program".to_owned(), program)].into(), maps: Vec::new(), ..setting() };
         let mut steps =
