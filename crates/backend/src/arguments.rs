@@ -61,9 +61,7 @@ pub(crate) fn check_maps<'a>(
 /// Checks that the entries of a map are bytes, which can be listed.
 pub(crate) fn check_lists(def: &MapDef) -> StepResult<()> {
     match def.kind {
-        MapKind::ProgArray | MapKind::PerfEventArray | MapKind::CgroupArray | MapKind::ArrayOfMaps => {
-            Err(Errno::EINVAL.into())
-        }
+        MapKind::ProgArray | MapKind::CgroupArray | MapKind::ArrayOfMaps => Err(Errno::EINVAL.into()),
         _ => Ok(()),
     }
 }
@@ -71,7 +69,9 @@ pub(crate) fn check_lists(def: &MapDef) -> StepResult<()> {
 /// The same, and that they have keys.
 pub(crate) fn check_updates(def: &MapDef) -> StepResult<()> {
     match def.kind {
-        MapKind::Queue | MapKind::Stack | MapKind::Ringbuf => Err(Errno::EINVAL.into()),
+        MapKind::Queue | MapKind::Stack | MapKind::Ringbuf | MapKind::PerfEventArray => {
+            Err(Errno::EINVAL.into())
+        }
         _ => check_lists(def),
     }
 }

@@ -241,11 +241,11 @@ pub trait Backend {
 
     /// The entries of a map: of an array in the order of the indexes, of others sorted. Per-CPU values are those of all CPUs,
     /// each padded to a multiple of eight bytes. What is in a queue, a stack or a ring buffer has no key, and is in its
-    /// order. What is in a ring buffer is taken out.
+    /// order. What is in a ring buffer is taken out. So are perf events, which the kernel pads to a length of 8 n + 4 bytes.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: they are programs, cgroups or perf events. `E2BIG`: there are more than [`ENTRIES_MAX`](crate::ENTRIES_MAX)
+    /// `EINVAL`: they are programs, cgroups or maps. `E2BIG`: there are more than [`ENTRIES_MAX`](crate::ENTRIES_MAX)
     /// entries, or more than [`MAPS_MAX`](crate::MAPS_MAX) bytes.
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>>;
 

@@ -1,5 +1,6 @@
 //! The running kernel as a backend.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -11,8 +12,8 @@ use knobgate_bpf::{Features, MapDef, MapKind, Program};
 use knobgate_hook::{AccessMode, AttachMode, Errno};
 use knobgate_kernel::{
     self as kernel, Accessor, AttachPosition, BpfObjectError, CgroupError, Link, LoadError, LoadOptions, Map,
-    PROC_SYS, ProgramFd, RingBuffer, ScratchCgroup, create_map, link_create, link_detach, link_update,
-    load_with_maps, possible_cpus, probe_cached, prog_attach, prog_detach,
+    PROC_SYS, PerfEvents, ProgramFd, RingBuffer, ScratchCgroup, create_map, link_create, link_detach,
+    link_update, load_with_maps, possible_cpus, probe_cached, prog_attach, prog_detach,
 };
 use rustix::fs::{OFlags, SeekFrom, seek};
 
@@ -37,6 +38,8 @@ pub struct KernelBackend {
     links: Table<LinkId, Link>,
     programs: Table<ProgramId, Loaded>,
     maps: Table<MapId, (Map, MapDef)>,
+    /// Of the maps of perf events: nothing is sent without readers.
+    events: BTreeMap<MapId, PerfEvents>,
     cgroups: Table<CgroupId, Cgroup>,
     processes: Table<ProcessId, Accessor>,
     /// `None` after the end.
@@ -75,6 +78,7 @@ impl KernelBackend {
             links: Table::default(),
             programs: Table::default(),
             maps: Table::default(),
+            events: BTreeMap::new(),
             cgroups,
             processes: Table::default(),
             scratch: Some(scratch),
@@ -110,7 +114,14 @@ impl KernelBackend {
     /// The map cannot be created.
     pub fn add_map(&mut self, user: &str, def: &MapDef) -> Result<MapId, LoadError> {
         let map = create_map(user, &for_cpus(def, self.cpus))?;
-        Ok(self.maps.insert((map, def.clone())))
+        self.insert_map(map, def).map_err(|source| LoadError::MapContents { map: def.name.clone(), source })
+    }
+
+    fn insert_map(&mut self, map: Map, def: &MapDef) -> Result<MapId, BpfObjectError> {
+        let events = (def.kind == MapKind::PerfEventArray).then(|| PerfEvents::open(&map)).transpose()?;
+        let id = self.maps.insert((map, def.clone()));
+        self.events.extend(events.map(|events| (id, events)));
+        Ok(id)
     }
 
     /// Puts a map into an array of maps, which the model does not have.
@@ -371,7 +382,9 @@ impl Backend for KernelBackend {
             Some(shared) => shared.to_vec(),
             None => {
                 let own = loaded.maps.into_iter().zip(&program.maps);
-                own.map(|((_, map), def)| self.maps.insert((map, def.clone()))).collect()
+                own.map(|((_, map), def)| self.insert_map(map, def))
+                    .collect::<Result<_, _>>()
+                    .map_err(backend_failed)?
             }
         };
         Ok(self.programs.insert(Loaded { fd: loaded.program, id, maps: ids, has_own_maps: maps.is_none() }))
@@ -386,7 +399,10 @@ impl Backend for KernelBackend {
         }
         let loaded = self.programs.remove(program)?;
         if loaded.has_own_maps {
-            loaded.maps.into_iter().try_for_each(|map| self.maps.remove(map).map(drop))?;
+            for map in loaded.maps {
+                self.maps.remove(map)?;
+                self.events.remove(&map);
+            }
         }
         Ok(())
     }
@@ -504,11 +520,16 @@ impl Backend for KernelBackend {
     }
 
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>> {
+        let events = self.events.get_mut(&map);
         let (map, def) = self.maps.get(map)?;
         check_lists(def)?;
         let no_key = |value: Vec<u8>| (Vec::new(), value);
         let most = listed_max(def, self.cpus);
         let entries: Vec<Entry> = match def.kind {
+            MapKind::PerfEventArray => {
+                let events = events.map(|events| events.drain(map)).transpose().map_err(backend_failed)?;
+                events.unwrap_or_default().into_iter().map(no_key).collect()
+            }
             MapKind::Ringbuf => {
                 let mut ring = RingBuffer::open(map).map_err(backend_failed)?;
                 ring.drain().into_iter().map(no_key).collect()
@@ -560,6 +581,7 @@ impl Backend for KernelBackend {
         self.cgroups.clear();
         self.programs.clear();
         self.maps.clear();
+        self.events.clear();
         match self.scratch.take() {
             Some(scratch) => Ok(scratch.finish()?),
             None => Ok(()),

@@ -450,6 +450,15 @@ impl Backend for ModelBackend {
         let (map, def) = self.maps.get(map)?;
         check_lists(def)?;
         let entries: Vec<Entry> = match def.kind {
+            MapKind::PerfEventArray => {
+                let padded = |(_, mut event): (u32, Vec<u8>)| {
+                    // `perf_prepare_sample()` in kernel/events/core.c: the length is before it, and both are aligned together.
+                    let length = (event.len() + size_of::<u32>()).next_multiple_of(8) - size_of::<u32>();
+                    event.resize(length, 0);
+                    (Vec::new(), event)
+                };
+                map.drain_events().into_iter().map(padded).collect()
+            }
             MapKind::Ringbuf => map.drain_records().into_iter().map(|value| (Vec::new(), value)).collect(),
             _ => map.entries(),
         };

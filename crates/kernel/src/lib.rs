@@ -104,6 +104,7 @@ mod map;
 mod mountinfo;
 mod new_attachment;
 mod object;
+mod perf_events;
 mod pin_dir;
 mod pin_owner;
 mod probe;
@@ -169,6 +170,7 @@ pub use map::{Map, MapEntry, MapInfo, possible_cpus};
 pub use mountinfo::{Mount, mounts_of};
 pub use new_attachment::NewAttachment;
 pub use object::BpfObjectError;
+pub use perf_events::{PerfEvents, PerfEventsError};
 pub use pin_dir::{MovedAway, PinDir};
 pub use pin_owner::BadOwnership;
 pub use probe::{

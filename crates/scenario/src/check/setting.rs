@@ -115,12 +115,11 @@ fn kinds() -> impl Iterator<Item = MapKind> {
     MapKind::ALL.into_iter().filter(|&kind| kind != MapKind::ArrayOfMaps)
 }
 
-/// Whether the contents of a map of this kind can be shown: no cgroups, programs or events.
+/// Whether the contents of a map of this kind can be shown: no cgroups, programs or maps.
 pub(super) fn can_list(kind: MapKind) -> bool {
     !matches!(
         kind,
         MapKind::ProgArray
-            | MapKind::PerfEventArray
             | MapKind::CgroupArray
             | MapKind::ArrayOfMaps
             | MapKind::CgroupStorage
@@ -140,7 +139,8 @@ fn entries(
     path: &Path,
     findings: &mut Findings,
 ) {
-    let has_none = !can_list(kind) || matches!(kind, MapKind::Ringbuf | MapKind::Queue | MapKind::Stack);
+    let has_none = !can_list(kind)
+        || matches!(kind, MapKind::Ringbuf | MapKind::PerfEventArray | MapKind::Queue | MapKind::Stack);
     if has_none && !entries.is_empty() {
         findings.add(path, format!("a map of type {} starts without entries", kind.name()));
         return;

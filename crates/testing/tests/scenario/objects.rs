@@ -10,7 +10,7 @@ use crate::programs::setting;
 /// Files in `examples/objects`, the program that is taken, and its maps to look at.
 const OBJECTS: &[(&str, Option<&str>, &[&str])] = &[
     ("context", None, &[]),
-    ("kinds", None, &[]),
+    ("kinds", None, &["by_kind", "queue", "stack", "perf"]),
     ("names", None, &[]),
     ("vectors", None, &[]),
     ("watch", None, &["writes", "totals", "events"]),

@@ -29,9 +29,9 @@ fn case(file: &str, TestPoint { name, result }: &TestPoint) -> TestCase {
             status.set_message("it expects nothing on this kernel");
             status
         }
-        TestResult::NotPlayed(why) => {
+        TestResult::Error(why) => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-            status.set_type("not-played").set_message(&*printable(why));
+            status.set_type("error").set_message(&*printable(why));
             status
         }
         TestResult::Failed { place, mismatches } => {

@@ -65,7 +65,7 @@ impl Played {
             Err(_) => Vec::new(),
         };
         let point =
-            || TestPoint { name: "the scenario".to_owned(), result: TestResult::NotPlayed(why.to_owned()) };
+            || TestPoint { name: "the scenario".to_owned(), result: TestResult::Error(why.to_owned()) };
         let points = if points.is_empty() { vec![point()] } else { points };
         Self { name: file.name.clone(), points, status: Status::Good }
     }
@@ -182,11 +182,13 @@ impl Player<'_> {
             if let Some(point) = TestPoint::new(&file.name, scenario, line.step, play.outcome(&line)) {
                 if let TestResult::Failed { place, mismatches } = &point.result {
                     played.status = played.status.max(Status::Bad);
-                    output.failure(&Failure::bad(format!("{place}: {}, is not as expected", point.name)));
+                    output.failure(&Failure::bad(format!("{place}: {}: not as expected", point.name)));
                     let lines = mismatches.iter().map(in_words);
                     lines.for_each(|line| output.report(format_args!("  {}", printable(&line))));
                 }
                 played.points.push(point);
+            } else if status != Status::Good {
+                played.points.push(TestPoint::error(scenario, line.step, without_result(&line.details)));
             }
         };
         played.points.extend(TestPoint::not_played(scenario, next, why));
@@ -235,6 +237,17 @@ impl Player<'_> {
         if !rest.is_empty() {
             self.output.report(printable_lines(rest));
         }
+    }
+}
+
+/// Why such a line is no result.
+fn without_result(details: &Details) -> &str {
+    match details {
+        Details::Fault { fault: why }
+        | Details::Crash { crash: why }
+        | Details::NotModelled { not_modelled: why }
+        | Details::Skipped { skipped: why } => why,
+        _ => "",
     }
 }
 

@@ -6,7 +6,7 @@ use super::playing::Played;
 use super::test_point::{TestPoint, TestResult, value};
 use crate::printable::printable;
 
-/// The document: a test point for each step that expects something, and for each scenario that cannot be played.
+/// The document: a test point for each step that expects something, and for each scenario or step that has no result.
 pub(super) fn document(all: &[Played]) -> String {
     let count: usize = all.iter().map(|played| played.points.len()).sum();
     let mut text = format!("TAP version 13\n1..{count}");
@@ -30,7 +30,7 @@ fn write_point(text: &mut String, number: usize, file: &str, point: &TestPoint) 
         TestResult::OtherKernel => {
             writeln!(text, "ok {number} - {name} # SKIP it expects nothing on this kernel")
         }
-        TestResult::NotPlayed(why) => {
+        TestResult::Error(why) => {
             writeln!(text, "not ok {number} - {name}\n  ---\n  message: {}\n  ...", quoted(why))
         }
         TestResult::Failed { place, mismatches } => {

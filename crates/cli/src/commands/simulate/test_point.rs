@@ -21,8 +21,8 @@ pub(super) enum TestResult {
     },
     /// The step expects nothing on this kernel.
     OtherKernel,
-    /// It was not played, for this reason.
-    NotPlayed(String),
+    /// It was not played, or has no result, for this reason.
+    Error(String),
 }
 
 impl TestPoint {
@@ -40,11 +40,15 @@ impl TestPoint {
         Some(Self { name: name(scenario, step), result })
     }
 
+    /// A step that expects nothing, and has no result.
+    pub(super) fn error(scenario: &Scenario, step: usize, why: &str) -> Self {
+        Self { name: name(scenario, step), result: TestResult::Error(why.to_owned()) }
+    }
+
     /// The steps from this one on that expect something, and were not played.
     pub(super) fn not_played(scenario: &Scenario, first: usize, why: &str) -> Vec<Self> {
         let rest = (first..scenario.steps()).filter(|&step| scenario.expects(step));
-        rest.map(|step| Self { name: name(scenario, step), result: TestResult::NotPlayed(why.to_owned()) })
-            .collect()
+        rest.map(|step| Self::error(scenario, step, why)).collect()
     }
 }
 
