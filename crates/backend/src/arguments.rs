@@ -54,18 +54,16 @@ pub(crate) fn check_maps<'a>(
     }
     let rejection = Rejection::OtherMaps;
     let full = format!("program {:?} is rejected: {rejection}", program.name);
-    let log = RejectionLog { reason: rejection.to_string(), full };
+    let log = RejectionLog::new(rejection.to_string(), full);
     Err(StepError::Rejected { errno: Some(rejection.errno().number() as i32), log })
 }
 
 /// Checks that the entries of a map are bytes, which can be listed.
 pub(crate) fn check_lists(def: &MapDef) -> StepResult<()> {
     match def.kind {
-        MapKind::ProgArray
-        | MapKind::PerfEventArray
-        | MapKind::CgroupArray
-        | MapKind::ArrayOfMaps
-        | MapKind::HashOfMaps => Err(Errno::EINVAL.into()),
+        MapKind::ProgArray | MapKind::CgroupArray | MapKind::ArrayOfMaps | MapKind::HashOfMaps => {
+            Err(Errno::EINVAL.into())
+        }
         _ => Ok(()),
     }
 }
@@ -73,7 +71,9 @@ pub(crate) fn check_lists(def: &MapDef) -> StepResult<()> {
 /// The same, and that they have keys.
 pub(crate) fn check_updates(def: &MapDef) -> StepResult<()> {
     match def.kind {
-        MapKind::Queue | MapKind::Stack | MapKind::Ringbuf => Err(Errno::EINVAL.into()),
+        MapKind::Queue | MapKind::Stack | MapKind::Ringbuf | MapKind::PerfEventArray => {
+            Err(Errno::EINVAL.into())
+        }
         _ => check_lists(def),
     }
 }

@@ -7,7 +7,7 @@ use knobgate_bpf::{Features, MapDef, Program};
 use knobgate_hook::{AccessMode, AttachMode};
 
 use crate::per_cpu::of_cpu;
-use crate::{CgroupId, FileId, LinkId, MapId, ProgramId, StepResult};
+use crate::{CgroupId, FileId, LinkId, MapId, ProcessId, ProgramId, StepResult};
 
 /// Key and value.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -40,6 +40,41 @@ pub trait Backend {
     ///
     /// `EINVAL`: no process can be such a [`Task`].
     fn set_task(&mut self, cgroup: CgroupId, task: &Task) -> StepResult<()>;
+
+    /// Starts a process in `cgroup`, in addition to the one that is there. Its ids are real, effective and saved ones, and
+    /// decide what it is permitted to do; it has no other groups. `pid`: its process id; `None`: any.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: no process can be such a [`Task`], or has this `pid`. `EOPNOTSUPP`: the backend cannot choose the `pid`.
+    fn start_process(&mut self, cgroup: CgroupId, task: &Task, pid: Option<u32>) -> StepResult<ProcessId>;
+
+    /// Moves a process into another cgroup.
+    ///
+    /// # Errors
+    ///
+    /// The errno.
+    fn move_process(&mut self, process: ProcessId, cgroup: CgroupId) -> StepResult<()>;
+
+    /// [`open`](Self::open) by a process that was started.
+    ///
+    /// # Errors
+    ///
+    /// As `open`.
+    fn open_by(&mut self, process: ProcessId, knob: &str, mode: AccessMode) -> StepResult<FileId>;
+
+    /// [`access`](Self::access) by a process that was started.
+    ///
+    /// # Errors
+    ///
+    /// As `access`.
+    fn access_by(
+        &mut self,
+        process: ProcessId,
+        file: FileId,
+        request: Request<'_>,
+        position: Option<i64>,
+    ) -> StepResult<SyscallResult>;
 
     /// Creates a map. Per-CPU contents are given for one CPU, and are the same on all.
     ///
@@ -206,11 +241,11 @@ pub trait Backend {
 
     /// The entries of a map: of an array in the order of the indexes, of others sorted. Per-CPU values are those of all CPUs,
     /// each padded to a multiple of eight bytes. What is in a queue, a stack or a ring buffer has no key, and is in its
-    /// order. What is in a ring buffer is taken out.
+    /// order. What is in a ring buffer is taken out. So are perf events, which the kernel pads to a length of 8 n + 4 bytes.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: they are programs, cgroups or perf events. `E2BIG`: there are more than [`ENTRIES_MAX`](crate::ENTRIES_MAX)
+    /// `EINVAL`: they are programs, cgroups or maps. `E2BIG`: there are more than [`ENTRIES_MAX`](crate::ENTRIES_MAX)
     /// entries, or more than [`MAPS_MAX`](crate::MAPS_MAX) bytes.
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>>;
 

@@ -25,6 +25,7 @@ id!("The id of a loaded program.", ProgramId);
 id!("The id of a link.", LinkId);
 id!("The id of an open file, which is a knob.", FileId);
 id!("The id of a map.", MapId);
+id!("The id of a process that was started.", ProcessId);
 
 impl CgroupId {
     /// The cgroup that the backend makes for itself.

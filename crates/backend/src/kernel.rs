@@ -1,6 +1,8 @@
 //! The running kernel as a backend.
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -10,16 +12,16 @@ use knobgate_bpf::{Features, MapDef, MapKind, Program};
 use knobgate_hook::{AccessMode, AttachMode, Errno};
 use knobgate_kernel::{
     self as kernel, Accessor, AttachPosition, BpfObjectError, CgroupError, Link, LoadError, LoadOptions, Map,
-    PROC_SYS, ProgramFd, RingBuffer, ScratchCgroup, create_map, link_create, link_detach, link_update,
-    load_with_maps, possible_cpus, probe_cached, prog_attach, prog_detach,
+    PROC_SYS, PerfEvents, ProgramFd, RingBuffer, ScratchCgroup, create_map, link_create, link_detach,
+    link_update, load_with_maps, possible_cpus, probe_cached, prog_attach, prog_detach,
 };
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{OFlags, SeekFrom, seek};
 
 use crate::arguments::{
     check_has_maps, check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
 };
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
-use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
+use crate::ids::{CgroupId, FileId, LinkId, MapId, ProcessId, ProgramId, Table};
 use crate::per_cpu::for_cpus;
 use crate::step_error::{RejectionLog, StepError, StepResult};
 use crate::{ACCESS_MAX, VALUE_READ_MAX, rejection_reason};
@@ -36,7 +38,10 @@ pub struct KernelBackend {
     links: Table<LinkId, Link>,
     programs: Table<ProgramId, Loaded>,
     maps: Table<MapId, (Map, MapDef)>,
+    /// Of the maps of perf events: nothing is sent without readers.
+    events: BTreeMap<MapId, PerfEvents>,
     cgroups: Table<CgroupId, Cgroup>,
+    processes: Table<ProcessId, Accessor>,
     /// `None` after the end.
     scratch: Option<ScratchCgroup>,
     cpus: usize,
@@ -73,7 +78,9 @@ impl KernelBackend {
             links: Table::default(),
             programs: Table::default(),
             maps: Table::default(),
+            events: BTreeMap::new(),
             cgroups,
+            processes: Table::default(),
             scratch: Some(scratch),
             cpus: possible_cpus().unwrap_or(1),
         })
@@ -107,7 +114,14 @@ impl KernelBackend {
     /// The map cannot be created.
     pub fn add_map(&mut self, user: &str, def: &MapDef) -> Result<MapId, LoadError> {
         let map = create_map(user, &for_cpus(def, self.cpus))?;
-        Ok(self.maps.insert((map, def.clone())))
+        self.insert_map(map, def).map_err(|source| LoadError::MapContents { map: def.name.clone(), source })
+    }
+
+    fn insert_map(&mut self, map: Map, def: &MapDef) -> Result<MapId, BpfObjectError> {
+        let events = (def.kind == MapKind::PerfEventArray).then(|| PerfEvents::open(&map)).transpose()?;
+        let id = self.maps.insert((map, def.clone()));
+        self.events.extend(events.map(|events| (id, events)));
+        Ok(id)
     }
 }
 
@@ -195,6 +209,8 @@ fn map_result(result: Result<(), BpfObjectError>) -> StepResult<()> {
         },
     })
 }
+/// How many lines of the verifier's log are shown: the last instructions with their source line, and the reason.
+const SHOWN_LINES: usize = 8;
 
 /// The error of a program that was not loaded.
 fn rejected(error: LoadError) -> StepError {
@@ -207,8 +223,14 @@ fn rejected(error: LoadError) -> StepError {
         LoadError::TooLarge { insns, log, .. } => rejection_reason::too_large(*insns, log.reason()),
         other => other.to_string(),
     };
-    let log = error.log().map(|log| format!("\n{}", log.text().trim_end())).unwrap_or_default();
-    StepError::Rejected { errno, log: RejectionLog { reason, full: format!("{error}{log}") } }
+    let mut full = error.to_string();
+    let mut omitted = 0;
+    if let Some(log) = error.log() {
+        let shown = log.tail(SHOWN_LINES);
+        omitted = log.tail(usize::MAX).len() - shown.len();
+        shown.iter().for_each(|line| full += &format!("\n{line}"));
+    }
+    StepError::Rejected { errno, log: RejectionLog { reason, full, omitted } }
 }
 
 fn open(knob: &str, mode: AccessMode) -> StepResult<File> {
@@ -216,8 +238,33 @@ fn open(knob: &str, mode: AccessMode) -> StepResult<File> {
     let reads = matches!(mode, AccessMode::Read | AccessMode::ReadWrite);
     let writes = matches!(mode, AccessMode::Write | AccessMode::ReadWrite);
     let file = step_result(OpenOptions::new().read(reads).write(writes).open(format!("{PROC_SYS}/{knob}")))?;
-    // The kernel opens directories as well, to list them.
-    if step_result(file.metadata())?.is_dir() { Err(Errno::EISDIR.into()) } else { Ok(file) }
+    not_directory(&file)?;
+    Ok(file)
+}
+
+/// The kernel opens directories as well, to list them.
+fn not_directory(file: &File) -> StepResult<()> {
+    if step_result(file.metadata())?.is_dir() { Err(Errno::EISDIR.into()) } else { Ok(()) }
+}
+
+/// An access by this process.
+fn access(
+    accessor: &mut Accessor,
+    file: &File,
+    request: Request<'_>,
+    position: Option<i64>,
+) -> StepResult<SyscallResult> {
+    check_request(request)?;
+    let done = match request {
+        Request::Read { count, fill } => accessor.read(file.as_fd(), position, count, fill),
+        Request::Write(bytes) => {
+            accessor.write(file.as_fd(), position, bytes).map(|returned| (returned, Vec::new()))
+        }
+    };
+    let (returned, data) = done.map_err(backend_failed)?;
+    let position =
+        seek(file, SeekFrom::Current(0)).map_err(|error| backend_failed(io::Error::from(error)))?;
+    Ok(SyscallResult { returned, data, position: position.cast_signed() })
 }
 
 impl Backend for KernelBackend {
@@ -262,6 +309,47 @@ impl Backend for KernelBackend {
         Ok(())
     }
 
+    fn start_process(&mut self, cgroup: CgroupId, task: &Task, pid: Option<u32>) -> StepResult<ProcessId> {
+        let cgroup = &self.cgroups.get(cgroup)?.cgroup;
+        check_task(task)?;
+        if pid.is_some() {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let mut accessor = Accessor::start(cgroup).map_err(backend_failed)?;
+        accessor.become_user(task.uid, task.gid, &task.comm).map_err(backend_failed)?;
+        Ok(self.processes.insert(accessor))
+    }
+
+    fn move_process(&mut self, process: ProcessId, cgroup: CgroupId) -> StepResult<()> {
+        cgroup_result(self.processes.get(process)?.enter(&self.cgroups.get(cgroup)?.cgroup))
+    }
+
+    fn open_by(&mut self, process: ProcessId, knob: &str, mode: AccessMode) -> StepResult<FileId> {
+        let accessor = self.processes.get_mut(process)?;
+        check_knob(knob)?;
+        let flags = match mode {
+            AccessMode::Read => OFlags::RDONLY,
+            AccessMode::Write => OFlags::WRONLY,
+            AccessMode::ReadWrite => OFlags::RDWR,
+        };
+        let path = CString::new(format!("{PROC_SYS}/{knob}")).map_err(backend_failed)?;
+        let opened = accessor.open(&path, flags).map_err(backend_failed)?;
+        let file = File::from(step_result(opened.map_err(io::Error::from))?);
+        not_directory(&file)?;
+        Ok(self.files.insert(file))
+    }
+
+    fn access_by(
+        &mut self,
+        process: ProcessId,
+        file: FileId,
+        request: Request<'_>,
+        position: Option<i64>,
+    ) -> StepResult<SyscallResult> {
+        let file = self.files.get(file)?;
+        access(self.processes.get_mut(process)?, file, request, position)
+    }
+
     fn create_map(&mut self, def: &MapDef) -> StepResult<MapId> {
         self.add_map(&def.name, def).map_err(rejected)
     }
@@ -292,7 +380,9 @@ impl Backend for KernelBackend {
             Some(shared) => shared.to_vec(),
             None => {
                 let own = loaded.maps.into_iter().zip(&program.maps);
-                own.map(|((_, map), def)| self.maps.insert((map, def.clone()))).collect()
+                own.map(|((_, map), def)| self.insert_map(map, def))
+                    .collect::<Result<_, _>>()
+                    .map_err(backend_failed)?
             }
         };
         Ok(self.programs.insert(Loaded { fd: loaded.program, id, maps: ids, has_own_maps: maps.is_none() }))
@@ -307,7 +397,10 @@ impl Backend for KernelBackend {
         }
         let loaded = self.programs.remove(program)?;
         if loaded.has_own_maps {
-            loaded.maps.into_iter().try_for_each(|map| self.maps.remove(map).map(drop))?;
+            for map in loaded.maps {
+                self.maps.remove(map)?;
+                self.events.remove(&map);
+            }
         }
         Ok(())
     }
@@ -394,17 +487,7 @@ impl Backend for KernelBackend {
         let file = self.files.get(file)?;
         let cgroup = self.cgroups.get_mut(cgroup)?;
         check_request(request)?;
-        let accessor = cgroup.accessor()?;
-        let done = match request {
-            Request::Read { count, fill } => accessor.read(file.as_fd(), position, count, fill),
-            Request::Write(bytes) => {
-                accessor.write(file.as_fd(), position, bytes).map(|returned| (returned, Vec::new()))
-            }
-        };
-        let (returned, data) = done.map_err(backend_failed)?;
-        let position =
-            seek(file, SeekFrom::Current(0)).map_err(|error| backend_failed(io::Error::from(error)))?;
-        Ok(SyscallResult { returned, data, position: position.cast_signed() })
+        access(cgroup.accessor()?, file, request, position)
     }
 
     fn close(&mut self, file: FileId) -> StepResult<()> {
@@ -435,11 +518,16 @@ impl Backend for KernelBackend {
     }
 
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>> {
+        let events = self.events.get_mut(&map);
         let (map, def) = self.maps.get(map)?;
         check_lists(def)?;
         let no_key = |value: Vec<u8>| (Vec::new(), value);
         let most = listed_max(def, self.cpus);
         let entries: Vec<Entry> = match def.kind {
+            MapKind::PerfEventArray => {
+                let events = events.map(|events| events.drain(map)).transpose().map_err(backend_failed)?;
+                events.unwrap_or_default().into_iter().map(no_key).collect()
+            }
             MapKind::Ringbuf => {
                 let mut ring = RingBuffer::open(map).map_err(backend_failed)?;
                 ring.drain().into_iter().map(no_key).collect()
@@ -465,7 +553,9 @@ impl Backend for KernelBackend {
     fn cpu(&self) -> usize {
         self.cgroups
             .values()
-            .find_map(|cgroup| cgroup.accessor.as_ref())
+            .filter_map(|cgroup| cgroup.accessor.as_ref())
+            .chain(self.processes.values())
+            .next()
             .map_or(0, Accessor::cpu)
             .min(self.cpus - 1)
     }
@@ -484,10 +574,12 @@ impl Backend for KernelBackend {
 
     fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.files.clear();
+        self.processes.clear();
         self.links.clear();
         self.cgroups.clear();
         self.programs.clear();
         self.maps.clear();
+        self.events.clear();
         match self.scratch.take() {
             Some(scratch) => Ok(scratch.finish()?),
             None => Ok(()),

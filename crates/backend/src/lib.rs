@@ -43,7 +43,7 @@ mod rejection_reason;
 mod step_error;
 
 pub use backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
-pub use ids::{CgroupId, FileId, LinkId, MapId, ProgramId};
+pub use ids::{CgroupId, FileId, LinkId, MapId, ProcessId, ProgramId};
 #[cfg(feature = "kernel")]
 pub use kernel::KernelBackend;
 pub use model::ModelBackend;

@@ -8,15 +8,15 @@ use knobgate_bpf::{Features, MapDef, MapKind, Program};
 use knobgate_hook::attach::{Options, Position, Relative};
 use knobgate_hook::maps::{self, MapMemory};
 use knobgate_hook::{
-    AccessMode, AttachMode, Errno, Fault, Hook, LoadOptions, LoadedProgram, Map, MapError, OpenFile, Process,
-    ProcessId, ProgramFault, Rejection,
+    AccessMode, AttachMode, Credentials, Errno, Fault, Hook, LoadOptions, LoadedProgram, Map, MapError,
+    OpenFile, Process, ProgramFault, Rejection,
 };
 
 use crate::arguments::{
     check_has_maps, check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
 };
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
-use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
+use crate::ids::{CgroupId, FileId, LinkId, MapId, ProcessId, ProgramId, Table};
 use crate::per_cpu::for_cpus;
 use crate::step_error::{RejectionLog, StepError, StepResult};
 use crate::{MAPS_MAX, VALUE_READ_MAX, rejection_reason};
@@ -26,8 +26,9 @@ pub struct ModelBackend {
     hook: Hook,
     cpus: u32,
     /// The process for which no program runs.
-    outside: ProcessId,
+    outside: knobgate_hook::ProcessId,
     cgroups: Table<CgroupId, Cgroup>,
+    processes: Table<ProcessId, knobgate_hook::ProcessId>,
     programs: Table<ProgramId, Loaded>,
     links: Table<LinkId, knobgate_hook::LinkId>,
     files: Table<FileId, OpenFile>,
@@ -38,7 +39,7 @@ pub struct ModelBackend {
 
 struct Cgroup {
     id: knobgate_hook::CgroupId,
-    process: ProcessId,
+    process: knobgate_hook::ProcessId,
 }
 
 struct Loaded {
@@ -60,6 +61,7 @@ impl ModelBackend {
             cpus,
             outside,
             cgroups: Table::default(),
+            processes: Table::default(),
             programs: Table::default(),
             links: Table::default(),
             files: Table::default(),
@@ -141,6 +143,40 @@ impl ModelBackend {
         Ok(Options { position, preorder: placement.preorder, expected_revision: None })
     }
 
+    fn open_in_hook(
+        &mut self,
+        process: knobgate_hook::ProcessId,
+        knob: &str,
+        mode: AccessMode,
+    ) -> StepResult<FileId> {
+        check_knob(knob)?;
+        let opened = self.hook.open(process, knob, mode)?;
+        Ok(self.files.insert(opened))
+    }
+
+    fn access_in_hook(
+        &mut self,
+        file: FileId,
+        process: knobgate_hook::ProcessId,
+        request: Request<'_>,
+        position: Option<i64>,
+    ) -> StepResult<SyscallResult> {
+        let file = self.files.get_mut(file)?;
+        check_request(request)?;
+        let result = match (request, position) {
+            (Request::Read { count, .. }, None) => self.hook.read(process, file, count),
+            (Request::Read { count, .. }, Some(position)) => self.hook.pread(process, file, count, position),
+            (Request::Write(bytes), None) => self.hook.write(process, file, bytes),
+            (Request::Write(bytes), Some(position)) => self.hook.pwrite(process, file, bytes, position),
+        };
+        let mut result = result.map_err(fault)?;
+        if let Request::Read { count, fill } = request {
+            // What a program makes of a read is a length without a single byte.
+            result.data.resize(usize::try_from(result.returned).unwrap_or(0).min(count), fill);
+        }
+        Ok(SyscallResult { returned: result.returned, data: result.data, position: file.position })
+    }
+
     fn ids_of(&self, programs: &[knobgate_hook::ProgramId]) -> Vec<ProgramId> {
         programs.iter().filter_map(|id| self.programs.find(|loaded| loaded.id == *id)).collect()
     }
@@ -162,19 +198,22 @@ fn fault(fault: ProgramFault) -> StepError {
 }
 
 fn rejected(program: &str, rejection: &Rejection) -> StepError {
+    if let Some(what) = rejection.not_modelled() {
+        return StepError::NotModelled(what);
+    }
     StepError::Rejected {
         errno: Some(rejection.errno().number() as i32),
-        log: RejectionLog {
-            reason: rejection_reason::reason(&rejection.to_string()),
-            full: format!("the model rejects program {program:?}: {rejection}"),
-        },
+        log: RejectionLog::new(
+            rejection_reason::reason(&rejection.to_string()),
+            format!("the model of the verifier rejects the program \"{program}\": {rejection}"),
+        ),
     }
 }
 
 fn map_rejected(error: MapError) -> StepError {
     StepError::Rejected {
         errno: Some(error.errno().number() as i32),
-        log: RejectionLog { reason: error.to_string(), full: format!("the model rejects a map: {error}") },
+        log: RejectionLog::new(error.to_string(), format!("the model rejects a map: {error}")),
     }
 }
 
@@ -208,6 +247,42 @@ impl Backend for ModelBackend {
             (process.task.uid, process.task.gid) = (task.uid, task.gid);
             process.task.comm.clone_from(&task.comm);
         })?)
+    }
+
+    fn start_process(&mut self, cgroup: CgroupId, task: &Task, pid: Option<u32>) -> StepResult<ProcessId> {
+        let cgroup = self.cgroups.get(cgroup)?.id;
+        check_task(task)?;
+        let mut started = process(task);
+        started.credentials = Credentials { euid: task.uid, egid: task.gid, groups: Vec::new() };
+        if let Some(pid) = pid {
+            if pid == 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            (started.task.pid, started.task.tgid) = (pid, pid);
+        }
+        let started = self.hook.spawn(cgroup, started)?;
+        Ok(self.processes.insert(started))
+    }
+
+    fn move_process(&mut self, process: ProcessId, cgroup: CgroupId) -> StepResult<()> {
+        Ok(self.hook.move_process(*self.processes.get(process)?, self.cgroups.get(cgroup)?.id)?)
+    }
+
+    fn open_by(&mut self, process: ProcessId, knob: &str, mode: AccessMode) -> StepResult<FileId> {
+        let process = *self.processes.get(process)?;
+        self.open_in_hook(process, knob, mode)
+    }
+
+    fn access_by(
+        &mut self,
+        process: ProcessId,
+        file: FileId,
+        request: Request<'_>,
+        position: Option<i64>,
+    ) -> StepResult<SyscallResult> {
+        self.files.get(file)?;
+        let process = *self.processes.get(process)?;
+        self.access_in_hook(file, process, request, position)
     }
 
     fn create_map(&mut self, def: &MapDef) -> StepResult<MapId> {
@@ -327,9 +402,7 @@ impl Backend for ModelBackend {
 
     fn open(&mut self, knob: &str, mode: AccessMode, cgroup: CgroupId) -> StepResult<FileId> {
         let process = self.cgroups.get(cgroup)?.process;
-        check_knob(knob)?;
-        let opened = self.hook.open(process, knob, mode)?;
-        Ok(self.files.insert(opened))
+        self.open_in_hook(process, knob, mode)
     }
 
     fn seek(&mut self, file: FileId, position: i64) -> StepResult<()> {
@@ -348,21 +421,9 @@ impl Backend for ModelBackend {
         request: Request<'_>,
         position: Option<i64>,
     ) -> StepResult<SyscallResult> {
-        let file = self.files.get_mut(file)?;
+        self.files.get(file)?;
         let process = self.cgroups.get(cgroup)?.process;
-        check_request(request)?;
-        let result = match (request, position) {
-            (Request::Read { count, .. }, None) => self.hook.read(process, file, count),
-            (Request::Read { count, .. }, Some(position)) => self.hook.pread(process, file, count, position),
-            (Request::Write(bytes), None) => self.hook.write(process, file, bytes),
-            (Request::Write(bytes), Some(position)) => self.hook.pwrite(process, file, bytes, position),
-        };
-        let mut result = result.map_err(fault)?;
-        if let Request::Read { count, fill } = request {
-            // What a program makes of a read is a length without a single byte.
-            result.data.resize(usize::try_from(result.returned).unwrap_or(0).min(count), fill);
-        }
-        Ok(SyscallResult { returned: result.returned, data: result.data, position: file.position })
+        self.access_in_hook(file, process, request, position)
     }
 
     fn close(&mut self, file: FileId) -> StepResult<()> {
@@ -389,6 +450,15 @@ impl Backend for ModelBackend {
         let (map, def) = self.maps.get(map)?;
         check_lists(def)?;
         let entries: Vec<Entry> = match def.kind {
+            MapKind::PerfEventArray => {
+                let padded = |(_, mut event): (u32, Vec<u8>)| {
+                    // `perf_prepare_sample()` in kernel/events/core.c: the length is before it, and both are aligned together.
+                    let length = (event.len() + size_of::<u32>()).next_multiple_of(8) - size_of::<u32>();
+                    event.resize(length, 0);
+                    (Vec::new(), event)
+                };
+                map.drain_events().into_iter().map(padded).collect()
+            }
             MapKind::Ringbuf => map.drain_records().into_iter().map(|value| (Vec::new(), value)).collect(),
             _ => map.entries(),
         };
@@ -417,6 +487,7 @@ impl Backend for ModelBackend {
 
     fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.files.clear();
+        self.processes.clear();
         self.links.clear();
         self.cgroups.clear();
         self.programs.clear();

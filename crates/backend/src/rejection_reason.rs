@@ -19,14 +19,14 @@ const REASONS: &[(&str, Kept)] = &[
     ("back-edge from insn", Kept::Start),
     ("infinite loop detected", Kept::Start),
     ("combined stack size", Kept::Start),
+    ("Unreleased reference", Kept::Start),
+    ("div by zero", Kept::Start),
     ("the call stack of", Kept::Line),
     ("recursive call", Kept::Start),
 ];
 
 /// Parts of messages, each with the wording that replaces the whole message.
 const CONTAINED: &[(&str, &str)] = &[
-    ("At bpf_set_retval", "At bpf_set_retval the register R1 should have been in [-4095, 0]"),
-    ("should have been in", "At program exit the register R0 should have been in [0, 1]"),
     // From kernels without function addresses, about a program with function names.
     ("number of funcs in func_info", "unrecognized bpf_ld_imm64 insn"),
     ("unknown opcode", NO_INSTRUCTION),
@@ -63,6 +63,9 @@ pub(crate) fn reason(text: &str) -> String {
     {
         return format!("program of this type cannot use helper #{number}");
     }
+    if let Some(reason) = register_at(text) {
+        return reason;
+    }
     for (start, kept) in REASONS {
         if text.starts_with(start) {
             return match kept {
@@ -74,6 +77,25 @@ pub(crate) fn reason(text: &str) -> String {
     }
     let contained = CONTAINED.iter().find(|(part, _)| text.contains(part));
     contained.map_or(text, |(_, whole)| whole).to_owned()
+}
+
+/// What is wrong with a register that is returned or passed: `At program exit the register R0 … should have been in [0, 1]`, or `…
+/// is not a known value`. What it was is left out. Kernels before 6.8 write the range as `(0x0; 0x1)`: a value, and the mask of
+/// the bits that may be set as well.
+fn register_at(text: &str) -> Option<String> {
+    let (at, rest) = text.strip_prefix("At ")?.split_once(" the register R")?;
+    let (register, found) = rest.split_once(' ')?;
+    let whole = |what: &str| Some(format!("At {at} the register R{register} {what}"));
+    if found.starts_with("is not a known value") {
+        return whole("is not a known value");
+    }
+    let (_, range) = found.split_once("should have been in ")?;
+    let known_bits = range.strip_prefix("(0x").and_then(|range| range.strip_suffix(')')?.split_once("; 0x"));
+    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    match known_bits.and_then(|(value, mask)| Some((number(value)?, number(mask)?))) {
+        Some((value, mask)) => whole(&format!("should have been in [{value}, {}]", value | mask)),
+        None => whole(&format!("should have been in {range}")),
+    }
 }
 
 /// Why a program of so many instructions is too large; `message` is the verifier's, if it ran.
@@ -114,6 +136,25 @@ mod tests {
                     "instruction 1: At bpf_set_retval the register R1 has value 5 should have been in [-4095, 0]",
                 ],
                 "At bpf_set_retval the register R1 should have been in [-4095, 0]",
+            ),
+            (
+                &[
+                    "At callback return the register R0 has value (0x2; 0x0) should have been in (0x0; 0x1)",
+                    "instruction 5: At callback return the register R0 has smin=2 smax=2 should have been in [0, 1]",
+                ],
+                "At callback return the register R0 should have been in [0, 1]",
+            ),
+            (
+                &[
+                    "At program exit the register R0 is not a known value (ctx)",
+                    "instruction 1: At program exit the register R0 is not a known value (ctx)",
+                    "At program exit the register R0 is not a known value (map_value)",
+                ],
+                "At program exit the register R0 is not a known value",
+            ),
+            (
+                &["the id of the object should have been in the first field"],
+                "the id of the object should have been in the first field",
             ),
             (
                 &[

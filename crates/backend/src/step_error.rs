@@ -20,6 +20,8 @@ pub enum StepError {
         /// Why.
         log: RejectionLog,
     },
+    /// The model cannot tell what the kernel would do with the program: this is not modelled. On the model alone.
+    NotModelled(String),
     /// A program did something that the kernel's verifier would have rejected.
     Fault(String),
     /// The kernel would crash. On the model alone.
@@ -33,8 +35,16 @@ pub enum StepError {
 pub struct RejectionLog {
     /// The reason, in the same words on every backend.
     pub reason: String,
-    /// The whole message of the backend.
+    /// The message of the backend. Of a long log of the verifier it has the end.
     pub full: String,
+    /// How many lines of the verifier's log are left out.
+    pub omitted: usize,
+}
+
+impl RejectionLog {
+    pub(crate) fn new(reason: impl Into<String>, full: impl Into<String>) -> Self {
+        Self { reason: reason.into(), full: full.into(), omitted: 0 }
+    }
 }
 
 impl StepError {
@@ -58,6 +68,7 @@ impl fmt::Display for StepError {
                 None => write!(f, "errno {errno}"),
             },
             Self::Rejected { log, .. } => f.write_str(&log.full),
+            Self::NotModelled(what) => write!(f, "{what} is not modelled"),
             Self::Fault(message) => write!(f, "a program did what the verifier rejects: {message}"),
             Self::Crash(message) => write!(f, "the kernel would crash: {message}"),
             Self::Backend(_) => f.write_str("the backend has failed"),

@@ -52,6 +52,7 @@ mod journal;
 mod json;
 mod json_decision;
 mod json_diagnostic;
+mod junit_output;
 mod knob_value;
 mod limited;
 mod link_source;

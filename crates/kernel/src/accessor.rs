@@ -1,15 +1,17 @@
 //! Processes that make accesses from inside cgroups.
 
+use std::ffi::CStr;
 use std::io;
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use knobgate_bpf::uapi::TASK_COMM_LEN;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    recv, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use rustix::process::{Signal, WaitOptions};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -96,12 +98,46 @@ impl Accessor {
     ///
     /// [`AccessorError::Become`], [`Gone`](AccessorError::Gone).
     pub fn become_task(&mut self, uid: u32, gid: u32, name: &[u8]) -> Result<(), AccessorError> {
-        let mut terminated = [0; TASK_COMM_LEN];
-        let length = name.len().min(TASK_COMM_LEN - 1);
-        terminated[..length].copy_from_slice(&name[..length]);
-        match self.perform(None, Request::Become { uid, gid, name: terminated })? {
-            0 => Ok(()),
-            errno => Err(AccessorError::Become { error: io::Error::from_raw_os_error(-errno as i32) }),
+        self.take(Request::Become { uid, gid, name: terminated(name) })
+    }
+
+    fn take(&mut self, request: Request) -> Result<(), AccessorError> {
+        match self.perform(None, request)? {
+            (0, _) => Ok(()),
+            (errno, _) => Err(AccessorError::Become { error: io::Error::from_raw_os_error(-errno as i32) }),
+        }
+    }
+
+    /// Becomes a process of this user and group alone, with this name: the ids also decide what it is permitted to do, and it
+    /// loses all capabilities unless it is root's. It keeps them for good.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessorError::Become`], [`Gone`](AccessorError::Gone).
+    pub fn become_user(&mut self, uid: u32, gid: u32, name: &[u8]) -> Result<(), AccessorError> {
+        self.take(Request::BecomeUser { uid, gid, name: terminated(name) })
+    }
+
+    /// Moves it into another cgroup.
+    ///
+    /// # Errors
+    ///
+    /// The cgroup's.
+    pub fn enter(&self, cgroup: &Cgroup) -> Result<(), CgroupError> {
+        cgroup.enter(self.process)
+    }
+
+    /// Calls open(2) with this path, and returns the descriptor, or the errno.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessorError::Gone`].
+    pub fn open(&mut self, path: &CStr, flags: OFlags) -> Result<Result<OwnedFd, Errno>, AccessorError> {
+        self.shared.store(path.to_bytes_with_nul());
+        let (returned, opened) = self.perform(None, Request::Open { flags: flags.bits().cast_signed() })?;
+        match opened {
+            Some(opened) => Ok(Ok(opened)),
+            None => Ok(Err(Errno::from_raw_os_error(-returned as i32))),
         }
     }
 
@@ -124,7 +160,7 @@ impl Accessor {
         fill: u8,
     ) -> Result<(i64, Vec<u8>), AccessorError> {
         self.shared.fill(count, fill);
-        let returned = self.perform(Some(file), Request::Read { count, position })?;
+        let (returned, _) = self.perform(Some(file), Request::Read { count, position })?;
         let filled = usize::try_from(returned).unwrap_or(0).min(count);
         Ok((returned, self.shared.first(filled)))
     }
@@ -146,10 +182,16 @@ impl Accessor {
         bytes: &[u8],
     ) -> Result<i64, AccessorError> {
         self.shared.store(bytes);
-        self.perform(Some(file), Request::Write { count: bytes.len(), position })
+        let (returned, _) = self.perform(Some(file), Request::Write { count: bytes.len(), position })?;
+        Ok(returned)
     }
 
-    fn perform(&mut self, file: Option<BorrowedFd<'_>>, request: Request) -> Result<i64, AccessorError> {
+    /// The answer, with the descriptor that came with it.
+    fn perform(
+        &mut self,
+        file: Option<BorrowedFd<'_>>,
+        request: Request,
+    ) -> Result<(i64, Option<OwnedFd>), AccessorError> {
         let gone = |_| AccessorError::Gone;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -159,11 +201,29 @@ impl Accessor {
         sendmsg(&self.socket, &[IoSlice::new(&request.to_bytes())], &mut control, SendFlags::NOSIGNAL)
             .map_err(gone)?;
         let mut returned = [0; 8];
-        match recv(&self.socket, &mut returned, RecvFlags::empty()).map_err(gone)? {
-            (8, _) => Ok(i64::from_ne_bytes(returned)),
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let buffers = &mut [IoSliceMut::new(&mut returned)];
+        let received = recvmsg(&self.socket, buffers, &mut control, RecvFlags::CMSG_CLOEXEC).map_err(gone)?;
+        let mut opened = None;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                opened = files.last();
+            }
+        }
+        match received.bytes {
+            8 => Ok((i64::from_ne_bytes(returned), opened)),
             _ => Err(AccessorError::Gone),
         }
     }
+}
+
+/// The name up to the length that the kernel keeps, with a NUL at its end.
+fn terminated(name: &[u8]) -> [u8; TASK_COMM_LEN] {
+    let mut terminated = [0; TASK_COMM_LEN];
+    let length = name.len().min(TASK_COMM_LEN - 1);
+    terminated[..length].copy_from_slice(&name[..length]);
+    terminated
 }
 
 impl Drop for Accessor {

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, mkdir, open, openat, renameat, unlinkat};
 use rustix::process::geteuid;
 
-const DIRECTORY: &str = "/run/knobgate";
+pub(crate) const DIRECTORY: &str = "/run/knobgate";
 
 /// The content of the file.
 pub(crate) fn read(name: &str) -> Option<String> {
@@ -44,7 +44,7 @@ pub(crate) fn write(name: &str, text: &str) {
 }
 
 /// The directory, if nobody else can use it.
-fn open_directory() -> Option<OwnedFd> {
+pub(crate) fn open_directory() -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = open(DIRECTORY, flags, Mode::empty()).ok()?;
     is_ours(&fstat(&directory).ok()?).then_some(directory)

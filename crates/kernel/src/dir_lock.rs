@@ -76,7 +76,7 @@ impl Patience {
 
 impl LockHolder {
     /// Who has locked the file with flock(2); `None` if that cannot be found out, such as in another pid namespace.
-    fn of(stat: &Stat) -> Option<Self> {
+    pub(crate) fn of(stat: &Stat) -> Option<Self> {
         let process = holder_in(&fs::read_to_string("/proc/locks").ok()?, stat)?;
         let name = fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
         Some(Self {

@@ -9,6 +9,7 @@ pub(crate) mod clone_into_cgroup;
 pub(crate) mod exec;
 pub(crate) mod file_handle;
 pub(crate) mod fork;
+pub(crate) mod perf;
 pub(crate) mod ring;
 pub(crate) mod signals;
 pub(crate) mod startup;

@@ -132,11 +132,9 @@ impl VerifierLog {
     pub(crate) fn stated_reason(&self) -> Option<&str> {
         const REPORT: &str = "\nVerification failed: ";
         let before_report = self.text.split_once(REPORT).map_or(&*self.text, |(before, _)| before);
-        before_report
-            .lines()
-            .rev()
-            .map(str::trim)
-            .find(|line| !line.is_empty() && !line.starts_with(';') && !is_statistics(line))
+        before_report.lines().rev().map(str::trim).find(|line| {
+            !line.is_empty() && !line.starts_with(';') && !is_statistics(line) && !follows_reason(line)
+        })
     }
 }
 
@@ -144,6 +142,21 @@ impl fmt::Display for VerifierLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Whether a line comes after the reason, and adds to it.
+fn follows_reason(line: &str) -> bool {
+    const STARTS: [&str; 4] = [
+        // The two states of an infinite loop, since 6.7 (`is_state_visited()` in kernel/bpf/verifier.c). A state has a line for
+        // each frame.
+        "cur state:",
+        "old state:",
+        // Which function the argument was for that the line before is about (`check_func_call()`).
+        "Caller passes invalid args into func#",
+        // Where a reference is lost that the line before is about, since 6.13 (`check_resource_leak()`).
+        "BPF_EXIT instruction in ",
+    ];
+    STARTS.iter().any(|start| line.starts_with(start))
 }
 
 fn source_line(line: &str) -> Option<SourceLine<'_>> {
@@ -218,6 +231,75 @@ processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
         let log = b"R0 !read_ok\nverification time 9 usec\nstack depth max 16\n\
             subprog 0 (f) main insns_self 12 insns_total 12 stack 8\nprocessed 12 insns (limit 1000000)";
         assert_eq!(VerifierLog::from_buffer(log, false).reason(), "R0 !read_ok");
+    }
+
+    #[test]
+    fn the_reason_is_found_at_the_end_of_the_logs_of_all_kernels() {
+        // What 5.10 to 7.3 print after the last instruction.
+        for (end, reason) in [
+            // All of them.
+            ("unreachable insn 1\nprocessed 0 insns (limit 1000000)", "unreachable insn 1"),
+            ("div by zero\nverification time 27 usec\nstack depth 0", "div by zero"),
+            (
+                "back-edge from insn 3 to 1\nverification time 9 usec\nstack depth 0+0",
+                "back-edge from insn 3 to 1",
+            ),
+            // Up to 6.6.
+            ("infinite loop detected at insn 1\nprocessed 4 insns", "infinite loop detected at insn 1"),
+            // Since 6.7.
+            (
+                "infinite loop detected at insn 1\ncur state: R1=0 R10=fp0\nold state: R1=P0 R10=fp0\nprocessed 4 insns",
+                "infinite loop detected at insn 1",
+            ),
+            // Bounds of a map's value: the first line has the access, and the second one what is wrong with it.
+            (
+                "invalid access to map value, value_size=8 off=8 size=8\nR1 min value is outside of the allowed memory range\n",
+                "R1 min value is outside of the allowed memory range",
+            ),
+            // Global functions.
+            (
+                "Validating f() func#1...\n2: R1=mem(sz=4)\nR1 type=scalar expected=fp, map_value\n\
+                 Caller passes invalid args into func#1 ('f')\nprocessed 3 insns",
+                "R1 type=scalar expected=fp, map_value",
+            ),
+            // Up to 6.12, and since then.
+            (
+                "Unreleased reference id=2 alloc_insn=3\nprocessed 9 insns",
+                "Unreleased reference id=2 alloc_insn=3",
+            ),
+            (
+                "Unreleased reference id=2 alloc_insn=3\n\
+                 BPF_EXIT instruction in main prog would lead to reference leak\nprocessed 9 insns",
+                "Unreleased reference id=2 alloc_insn=3",
+            ),
+            // 5.10, and 6.8 and later.
+            (
+                "At program exit the register R0 has value (0x2; 0x0) should have been in (0x0; 0x1)\nprocessed 2 insns",
+                "At program exit the register R0 has value (0x2; 0x0) should have been in (0x0; 0x1)",
+            ),
+            (
+                "At program exit the register R0 is not a known value (ctx)\nprocessed 2 insns",
+                "At program exit the register R0 is not a known value (ctx)",
+            ),
+            (
+                "BPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns",
+                "BPF program is too large. Processed 1000001 insn",
+            ),
+            (
+                "The sequence of 8193 jumps is too complex.\nprocessed 9 insns",
+                "The sequence of 8193 jumps is too complex.",
+            ),
+            // Since 7.3, with a report.
+            (
+                "R0 !read_ok\nVerification failed: Register Type Safety: Unreadable register\nReason:\n  R0 …\n\
+                 subprog 0 (f) main insns_self 12 insns_total 12 stack 8\nprocessed 1 insns",
+                "R0 !read_ok",
+            ),
+        ] {
+            let log =
+                format!("0: R1=ctx() R10=fp0\n; return *name; @ a.c:3\n0: (b7) r1 = 0    ; R1=0\n{end}\n");
+            assert_eq!(VerifierLog::from_buffer(log.as_bytes(), false).reason(), reason, "{end}");
+        }
     }
 
     #[test]

@@ -115,6 +115,7 @@ fn check(
     let programs = setting::programs(document, &mut maps, read, kernel, &mut findings);
     setting::check_memory(&maps, &mut findings);
     let (cgroups, paths) = setting::cgroups(document, &mut findings);
+    let processes = setting::processes(document, &paths, &mut findings);
     let names = steps::Names::of(document, &programs, &paths);
     let steps::Checked { steps, attachments, files } = steps::check(&document.steps, &names, &mut findings);
     findings.finish(text)?;
@@ -129,6 +130,7 @@ fn check(
         cgroups,
         attachments,
         files,
+        processes,
         steps,
         expectations,
         places,

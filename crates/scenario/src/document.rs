@@ -43,6 +43,9 @@ pub struct Document {
     /// are created as well.
     #[serde(default)]
     pub cgroups: Vec<String>,
+    /// Processes that make accesses, by name.
+    #[serde(default, deserialize_with = "unique::map", skip_serializing_if = "BTreeMap::is_empty")]
+    pub processes: BTreeMap<String, ProcessDocument>,
     /// The steps, in order; each gives one line of output.
     pub steps: Vec<StepDocument>,
 }
@@ -176,6 +179,9 @@ pub enum ProgramDocument {
         /// set the same.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         set: BTreeMap<String, VariableValue>,
+        /// The initial contents of its maps, by name: keys with their values. Programs of the same object share them.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        contents: BTreeMap<String, Vec<(Hex, Hex)>>,
     },
     /// A compiled policy.
     Policy {
@@ -247,6 +253,41 @@ pub struct UpdateDocument {
     pub program: String,
 }
 
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessDocument {
+    /// The cgroup that it starts in; absent, "/".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// Its user id, real and effective; absent, 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_294_u32))]
+    pub uid: Option<u32>,
+    /// Its group id, real and effective; absent, 0. It has no other groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_294_u32))]
+    pub gid: Option<u32>,
+    /// Its name, of at most 15 bytes; absent, "scenario".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comm: Option<Bytes>,
+    /// Its process id; absent, any. On the running kernel it cannot be chosen, so that a scenario with one is only played on
+    /// the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = i32::MAX))]
+    pub pid: Option<u32>,
+}
+
+/// The move of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoveDocument {
+    /// The process.
+    pub process: String,
+    /// The cgroup.
+    pub cgroup: String,
+}
+
 /// A read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -257,8 +298,12 @@ pub struct ReadDocument {
     /// The knob; may be absent if an earlier access has opened the descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knob: Option<String>,
-    /// The cgroup of the process that reads.
-    pub cgroup: String,
+    /// The cgroup of the process that reads, which is root's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// The process that reads, instead of one in a `cgroup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// The position, in bytes; absent, that of the descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = i64::MAX))]
@@ -279,8 +324,12 @@ pub struct WriteDocument {
     /// The knob; may be absent if an earlier access has opened the descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knob: Option<String>,
-    /// The cgroup of the process that writes.
-    pub cgroup: String,
+    /// The cgroup of the process that writes, which is root's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// The process that writes, instead of one in a `cgroup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// The position, in bytes; absent, that of the descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = i64::MAX))]
@@ -297,6 +346,8 @@ struct ProgramFields {
     expected_attach_type: Option<u32>,
     object: Option<String>,
     program: Option<String>,
+    #[serde(default, deserialize_with = "unique::map")]
+    contents: BTreeMap<String, Vec<(Hex, Hex)>>,
     policy: Option<String>,
     #[serde(default, deserialize_with = "unique::map")]
     set: BTreeMap<String, VariableValue>,
@@ -311,31 +362,34 @@ impl<'de> Deserialize<'de> for ProgramDocument {
                 expected_attach_type,
                 object: None,
                 program: None,
+                contents,
                 policy: None,
                 set,
-            } if set.is_empty() => Ok(Self::Insns { insns, expected_attach_type }),
+            } if set.is_empty() && contents.is_empty() => Ok(Self::Insns { insns, expected_attach_type }),
             ProgramFields {
                 insns: None,
                 expected_attach_type: None,
                 object: Some(object),
                 program,
+                contents,
                 policy: None,
                 set,
-            } => Ok(Self::Object { object, program, set }),
+            } => Ok(Self::Object { object, program, set, contents }),
             ProgramFields {
                 insns: None,
                 expected_attach_type: None,
                 object: None,
                 program: None,
+                contents,
                 policy: Some(policy),
                 set,
-            } if set.is_empty() => Ok(Self::Policy { policy }),
+            } if set.is_empty() && contents.is_empty() => Ok(Self::Policy { policy }),
             ProgramFields { insns: None, object: None, policy: None, .. } => {
                 wrong("a program has exactly one of the fields `insns`, `object` and `policy`")
             }
             _ => wrong(
                 "these fields do not go together: a program is `insns` with or without `expected_attach_type`, or \
-                 `object` with or without `program` and `set`, or `policy`",
+                 `object` with or without `program`, `set` and `contents`, or `policy`",
             ),
         }
     }

@@ -107,7 +107,7 @@ fn members_of(action: &ActionDocument) -> &'static [&'static str] {
         ActionDocument::Load(_) | ActionDocument::Attach(_) | ActionDocument::Update(_) => {
             &["ok", "errno", "log"]
         }
-        ActionDocument::Detach(_) => &["ok", "errno"],
+        ActionDocument::Detach(_) | ActionDocument::Move(_) => &["ok", "errno"],
         ActionDocument::Effective(_) => &["ok", "errno", "programs"],
         ActionDocument::Read(_) | ActionDocument::Write(_) => &["ok", "errno", "ret", "data", "pos", "value"],
         ActionDocument::Map(_) => &["ok", "errno", "entries"],
@@ -136,6 +136,8 @@ impl ExpectationDocument {
         match &line.details {
             Details::Fault { fault } => return unexpected("fault", fault),
             Details::Crash { crash } => return unexpected("crash", crash),
+            Details::NotModelled { not_modelled } => return unexpected("not_modelled", not_modelled),
+            Details::Skipped { skipped } => return unexpected("skipped", skipped),
             _ => {}
         }
         let mut mismatches = Vec::new();

@@ -3,7 +3,7 @@
 mod knobs;
 
 use knobgate_backend::KernelBackend;
-use knobgate_kernel::{BpfObjectError, Cgroup, CgroupError, LoadError};
+use knobgate_kernel::{BpfObjectError, Cgroup, CgroupError, LoadError, LockHolder, MachineLock};
 
 use crate::kernel_range::KernelVersion;
 use crate::play::Play;
@@ -25,6 +25,18 @@ pub enum KernelError {
     /// A cgroup cannot be created.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// There can be no lock.
+    #[error("cannot lock /run/knobgate/{LOCK}")]
+    Lock {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A process of the scenario has a process id.
+    #[error("the process {name} has a `pid`, which cannot be chosen on the running kernel")]
+    ProcessId {
+        /// The process.
+        name: String,
+    },
     /// The kernel does not list the effective programs.
     #[error(transparent)]
     Object(#[from] BpfObjectError),
@@ -33,8 +45,24 @@ pub enum KernelError {
 /// The prefix of the names of the scenarios' cgroups.
 const PREFIX: &str = "knobgate-scenario-";
 
+/// The lock of the machine that a play has.
+const LOCK: &str = "scenario.lock";
+
 impl Scenario {
-    /// Plays it on the running kernel, in a cgroup that is made in `parent`.
+    /// Waits until no other scenario is played on the running kernel, and keeps others from it until the lock is dropped.
+    ///
+    /// `kernel.sysctl_writes_strict` belongs to the machine, whatever namespaces a process is in, and each scenario has a value
+    /// for it. So only one is played at a time. `waits` is called if another one is played now.
+    ///
+    /// # Errors
+    ///
+    /// There can be no lock in `/run/knobgate`.
+    pub fn lock_machine(waits: impl FnOnce(Option<&LockHolder>)) -> Result<MachineLock, KernelError> {
+        MachineLock::acquire(LOCK, waits).map_err(|source| KernelError::Lock { source })
+    }
+
+    /// Plays it on the running kernel, in a cgroup that is made in `parent`. The machine stays locked until the play has
+    /// finished.
     ///
     /// The knobs are the machine's own, or those of the namespaces that this process is in. They are set to the values
     /// of the scenario now, and restored when the play [finishes](Play::finish) or is dropped.
@@ -42,7 +70,14 @@ impl Scenario {
     /// # Errors
     ///
     /// Every [`KernelError`]; then nothing has changed.
-    pub fn play_on_kernel(&self, parent: &Cgroup) -> Result<Play<'_>, KernelError> {
+    pub fn play_on_kernel<'s>(
+        &'s self,
+        parent: &Cgroup,
+        _lock: &'s MachineLock,
+    ) -> Result<Play<'s>, KernelError> {
+        if let Some(process) = self.processes.iter().find(|process| process.pid.is_some()) {
+            return Err(KernelError::ProcessId { name: process.name.clone() });
+        }
         let mut backend = KernelBackend::new(parent, PREFIX)?;
         let maps = self.maps.iter().map(|def| backend.add_map("the maps of the scenario", def));
         let maps = maps.collect::<Result<_, _>>()?;

@@ -54,12 +54,14 @@ mod play;
 mod scenario;
 mod step_document;
 mod unique;
+mod unmodelled;
 mod variable_value;
 
 pub use bytes::{Bytes, Hex};
 pub use document::{
     AttachDocument, Document, FlagDocument, HandlerDocument, HandlerKind, Integer, KnobDocument, MapDocument,
-    ModeDocument, ProgramDocument, ReadDocument, UpdateDocument, WriteDocument,
+    ModeDocument, MoveDocument, ProcessDocument, ProgramDocument, ReadDocument, UpdateDocument,
+    WriteDocument,
 };
 pub use error::ScenarioError;
 pub use expectation::{ExpectationDocument, Expectations, Mismatch, Outcome};

@@ -31,6 +31,16 @@ pub enum Details {
         /// Why, in the words of the kernel's verifier.
         log: String,
     },
+    /// The model cannot tell what the kernel would do with the program. On the model alone.
+    NotModelled {
+        /// What is not modelled.
+        not_modelled: String,
+    },
+    /// What the kernel would do depends on a program that is not modelled, so the step was not played. On the model alone.
+    Skipped {
+        /// Which program.
+        skipped: String,
+    },
     /// A program did something that the kernel's verifier would have rejected. On the model alone.
     Fault {
         /// What, and where.

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use knobgate_backend::{
-    Backend, CgroupId, FileId, LinkId, MapId, Placement, ProgramId, RejectionLog, RelativeTo, StepError,
-    StepResult, SyscallResult, Task,
+    Backend, CgroupId, FileId, LinkId, MapId, Placement, ProcessId, ProgramId, RejectionLog, RelativeTo,
+    StepError, StepResult, SyscallResult, Task,
 };
 use knobgate_bpf::uapi::MAX_ERRNO;
 use knobgate_hook::AccessMode;
@@ -16,7 +16,8 @@ use crate::expectation::Outcome;
 use crate::kernel::MachineKnobs;
 use crate::kernel_range::KernelVersion;
 use crate::line::{Details, Line};
-use crate::scenario::{MapRef, Request, Scenario, Step};
+use crate::scenario::{Actor, MapRef, Request, Scenario, Step};
+use crate::unmodelled::{Situation, Unmodelled};
 
 /// A scenario being played on one backend: an iterator over its lines.
 ///
@@ -35,11 +36,15 @@ pub struct Play<'s> {
     programs: Vec<Option<ProgramId>>,
     attached: Vec<Option<RelativeTo>>,
     files: Vec<Option<FileId>>,
+    processes: Vec<Option<ProcessId>>,
+    /// The cgroups that the processes are in now.
+    cgroups_of: Vec<usize>,
+    unmodelled: Unmodelled,
     remarks: Vec<String>,
 }
 
-/// The name of the processes in the cgroups.
-const COMM: &[u8] = b"scenario";
+/// The name of processes that have no other.
+pub(crate) const COMM: &[u8] = b"scenario";
 
 /// The backend has failed, so the step has no result.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +78,9 @@ impl<'s> Play<'s> {
             programs: vec![None; scenario.programs.len()],
             attached: vec![None; scenario.attachments.len()],
             files: vec![None; scenario.files.len()],
+            processes: vec![None; scenario.processes.len()],
+            cgroups_of: scenario.processes.iter().map(|process| process.cgroup).collect(),
+            unmodelled: Unmodelled::default(),
             remarks: Vec::new(),
         }
     }
@@ -121,9 +129,10 @@ impl Iterator for Play<'_> {
         let number = self.next;
         let step = self.scenario.steps.get(number)?;
         self.next += 1;
-        let answer = self.play(step);
+        let answer = self.play_unless_unmodelled(step);
         let line = |ok, errno: Option<String>, details| Line { step: number, ok, errno, details };
         Some(Ok(match answer {
+            Ok(Details::Skipped { .. }) => line(false, None, answer.unwrap_or(Details::None {})),
             Ok(Details::Access { ret, .. }) if ret < 0 => {
                 let errno = i32::try_from(-ret).ok().filter(|errno| (1..=MAX_ERRNO).contains(errno));
                 let errno = errno.and_then(|errno| StepError::Errno(errno).errno_name());
@@ -132,8 +141,15 @@ impl Iterator for Play<'_> {
             Ok(details) => line(true, None, details),
             Err(error @ StepError::Errno(_)) => line(false, error.errno_name(), Details::None {}),
             Err(ref error @ StepError::Rejected { ref log, .. }) => {
-                self.remarks.push(format!("step {number}: {}", log.full));
+                self.remarks.push(format!(
+                    "step {number}: {}{}",
+                    log.full,
+                    self.rest_of_log(step, log.omitted)
+                ));
                 line(false, error.errno_name(), Details::Rejected { log: log.reason.clone() })
+            }
+            Err(StepError::NotModelled(not_modelled)) => {
+                line(false, None, Details::NotModelled { not_modelled })
             }
             Err(StepError::Fault(fault)) => line(false, None, Details::Fault { fault }),
             Err(StepError::Crash(crash)) => {
@@ -149,6 +165,53 @@ impl Iterator for Play<'_> {
 }
 
 impl Play<'_> {
+    /// Plays a step, unless what the kernel does depends on a program that is not modelled.
+    fn play_unless_unmodelled(&mut self, step: &Step) -> StepResult<Details> {
+        let running = match step {
+            Step::Access { by, .. } if !self.unmodelled.is_empty() => self.running(*by)?,
+            _ => Vec::new(),
+        };
+        let situation =
+            Situation { scenario: self.scenario, cgroups_of: &self.cgroups_of, running: &running };
+        if let Some(program) = self.unmodelled.behind(step, &situation) {
+            self.unmodelled.skipped(step, program, &situation);
+            let skipped =
+                format!("it depends on {}, which is not modelled", self.scenario.programs[program].name);
+            return Ok(Details::Skipped { skipped });
+        }
+        let played = self.play(step);
+        if let (Err(StepError::NotModelled(_)), Some(program)) = (&played, self.scenario.loaded_by(step)) {
+            let situation =
+                Situation { scenario: self.scenario, cgroups_of: &self.cgroups_of, running: &running };
+            self.unmodelled.not_modelled(step, program, &situation);
+        }
+        played
+    }
+
+    /// The programs of the scenario that run for accesses like this.
+    fn running(&mut self, by: Actor) -> StepResult<Vec<usize>> {
+        let cgroup = match by {
+            Actor::InCgroup(cgroup) => cgroup,
+            Actor::Process(process) => self.cgroups_of[process],
+        };
+        let running = self.backend.effective(self.cgroups[cgroup])?;
+        let index = |id| self.programs.iter().position(|program| *program == Some(id));
+        Ok(running.into_iter().filter_map(index).collect())
+    }
+
+    /// Where the rest of the verifier's log is, of which so many lines are left out.
+    fn rest_of_log(&self, step: &Step, omitted: usize) -> String {
+        let command = self
+            .scenario
+            .loaded_by(step)
+            .and_then(|program| self.scenario.programs[program].verify_command());
+        match (omitted, command) {
+            (0, _) => String::new(),
+            (omitted, Some(command)) => format!("\n({omitted} more lines of the log: {command} --log)"),
+            (omitted, None) => format!("\n({omitted} more lines of the log are left out)"),
+        }
+    }
+
     fn play(&mut self, step: &Step) -> StepResult<Details> {
         match step {
             &Step::Load { program } => {
@@ -174,8 +237,13 @@ impl Play<'_> {
                     programs: programs.into_iter().filter_map(index).map(name).collect(),
                 });
             }
-            Step::Access { file, cgroup, position, request } => {
-                return self.access(*file, *cgroup, *position, request);
+            Step::Access { file, by, position, request } => {
+                return self.access(*file, *by, *position, request);
+            }
+            &Step::Move { process, cgroup } => {
+                let id = self.process(process)?;
+                self.backend.move_process(id, self.cgroups[cgroup])?;
+                self.cgroups_of[process] = cgroup;
             }
             &Step::Map { map } => {
                 let map = match map {
@@ -200,7 +268,10 @@ impl Play<'_> {
         let described = &self.scenario.programs[program];
         let made = described.make(&self.backend.features()).map_err(|error| {
             let full = format!("{}: {error}", described.name);
-            StepError::Rejected { errno: None, log: RejectionLog { reason: error.to_string(), full } }
+            StepError::Rejected {
+                errno: None,
+                log: RejectionLog { reason: error.to_string(), full, omitted: 0 },
+            }
         })?;
         let shared: Option<Vec<MapId>> =
             made.shared.map(|shared| shared.iter().map(|&map| self.maps[map]).collect());
@@ -251,15 +322,26 @@ impl Play<'_> {
         }
     }
 
+    /// Starts a process, unless it runs.
+    fn process(&mut self, process: usize) -> StepResult<ProcessId> {
+        if let Some(started) = self.processes[process] {
+            return Ok(started);
+        }
+        let described = &self.scenario.processes[process];
+        let cgroup = self.cgroups[described.cgroup];
+        let started = self.backend.start_process(cgroup, &described.task, described.pid)?;
+        Ok(*self.processes[process].insert(started))
+    }
+
     fn access(
         &mut self,
         file: usize,
-        cgroup: usize,
+        by: Actor,
         position: Option<i64>,
         request: &Request,
     ) -> StepResult<Details> {
         let described = &self.scenario.files[file];
-        let result = self.on_descriptor(file, cgroup, position, request);
+        let result = self.on_descriptor(file, by, position, request);
         if described.id.is_none()
             && let Some(file) = self.files[file].take()
         {
@@ -282,12 +364,18 @@ impl Play<'_> {
     fn on_descriptor(
         &mut self,
         file: usize,
-        cgroup: usize,
+        by: Actor,
         position: Option<i64>,
         request: &Request,
     ) -> StepResult<SyscallResult> {
-        let cgroup = self.cgroups[cgroup];
-        self.backend.set_task(cgroup, &Task { comm: COMM.to_vec(), ..Task::default() })?;
+        let by = match by {
+            Actor::InCgroup(cgroup) => {
+                let cgroup = self.cgroups[cgroup];
+                self.backend.set_task(cgroup, &Task { comm: COMM.to_vec(), ..Task::default() })?;
+                Ok(cgroup)
+            }
+            Actor::Process(process) => Err(self.process(process)?),
+        };
         let file = match self.files[file] {
             Some(file) => file,
             None => {
@@ -298,7 +386,11 @@ impl Play<'_> {
                     (_, false) => AccessMode::Read,
                 };
                 let knob = &self.scenario.knobs[described.knob].name;
-                *self.files[file].insert(self.backend.open(knob, mode, cgroup)?)
+                let opened = match by {
+                    Ok(cgroup) => self.backend.open(knob, mode, cgroup),
+                    Err(process) => self.backend.open_by(process, knob, mode),
+                };
+                *self.files[file].insert(opened?)
             }
         };
         if let Some(position) = position {
@@ -308,6 +400,9 @@ impl Play<'_> {
             Request::Read(count) => knobgate_backend::Request::Read { count: *count, fill: 0 },
             Request::Write(data) => knobgate_backend::Request::Write(data),
         };
-        self.backend.access(file, cgroup, request, None)
+        match by {
+            Ok(cgroup) => self.backend.access(file, cgroup, request, None),
+            Err(process) => self.backend.access_by(process, file, request, None),
+        }
     }
 }

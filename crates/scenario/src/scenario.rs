@@ -1,6 +1,6 @@
 //! A checked scenario: all references are resolved to indexes.
 
-use knobgate_backend::CgroupId;
+use knobgate_backend::{CgroupId, Task};
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{Features, MapDef, Object};
 use knobgate_compiler::{CompileError, Degradation};
@@ -22,6 +22,7 @@ pub struct Scenario {
     pub(crate) cgroups: Vec<Cgroup>,
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) files: Vec<File>,
+    pub(crate) processes: Vec<Process>,
     pub(crate) steps: Vec<Step>,
     /// By step, like the following field.
     pub(crate) expectations: Vec<Expectations>,
@@ -88,10 +89,16 @@ impl Scenario {
             }
             Step::Detach { attachment } => format!("detach {}", id(*attachment)),
             Step::Effective { cgroup } => format!("effective {}", self.cgroup_path(*cgroup)),
-            Step::Access { file, cgroup, request, .. } => {
+            Step::Access { file, by, request, .. } => {
                 let what = if matches!(request, Request::Read(_)) { "read" } else { "write" };
                 let knob = &self.knobs[self.files[*file].knob].name;
-                format!("{what} {knob} in {}", self.cgroup_path(*cgroup))
+                match by {
+                    Actor::InCgroup(cgroup) => format!("{what} {knob} in {}", self.cgroup_path(*cgroup)),
+                    Actor::Process(process) => format!("{what} {knob} by {}", self.processes[*process].name),
+                }
+            }
+            Step::Move { process, cgroup } => {
+                format!("move {} to {}", self.processes[*process].name, self.cgroup_path(*cgroup))
             }
             Step::Map { map } => format!("map {}", self.map_name(*map)),
         }
@@ -123,6 +130,15 @@ impl Scenario {
     /// Line and column of a step, counted from 1, if the scenario was parsed from a text.
     pub fn place(&self, step: usize) -> Option<(usize, usize)> {
         self.places.get(step).copied()
+    }
+
+    /// The program that a step loads, if it is not loaded yet.
+    pub(crate) fn loaded_by(&self, step: &Step) -> Option<usize> {
+        match *step {
+            Step::Load { program } | Step::Update { program, .. } => Some(program),
+            Step::Attach { attachment } => Some(self.attachments[attachment].program),
+            _ => None,
+        }
     }
 
     /// Whether a step writes this knob.
@@ -157,8 +173,13 @@ pub(crate) struct Program {
 /// The source of a program.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The program itself. `shared` are the indexes of its maps among the scenario's.
-    Program { program: Box<knobgate_bpf::Program>, shared: Vec<usize>, expected_attach_type: u32 },
+    /// The program itself. `shared` are the indexes of its maps among the scenario's, `object` is the file that it comes from.
+    Program {
+        program: Box<knobgate_bpf::Program>,
+        shared: Vec<usize>,
+        expected_attach_type: u32,
+        object: Option<String>,
+    },
     /// A policy, to be compiled for the kernel at hand.
     Policy(Box<PolicyFile>),
 }
@@ -175,10 +196,21 @@ pub(crate) struct Made {
 }
 
 impl Program {
+    /// The command that prints the whole log of the kernel's verifier, for programs in files.
+    pub(crate) fn verify_command(&self) -> Option<String> {
+        match &self.source {
+            Source::Program { object: None, .. } => None,
+            Source::Program { object: Some(object), program, .. } => {
+                Some(format!("knobgate verify --object {object} --program {}", program.name))
+            }
+            Source::Policy(file) => Some(format!("knobgate verify --policy {}", file.source().name())),
+        }
+    }
+
     /// The program for a kernel with these features.
     pub(crate) fn make(&self, features: &Features) -> Result<Made, CompileError> {
         Ok(match &self.source {
-            Source::Program { program, shared, expected_attach_type } => Made {
+            Source::Program { program, shared, expected_attach_type, .. } => Made {
                 program: (**program).clone(),
                 shared: Some(shared.clone()),
                 expected_attach_type: *expected_attach_type,
@@ -261,8 +293,27 @@ pub(crate) enum Step {
     Update { attachment: usize, program: usize },
     Detach { attachment: usize },
     Effective { cgroup: usize },
-    Access { file: usize, cgroup: usize, position: Option<i64>, request: Request },
+    Access { file: usize, by: Actor, position: Option<i64>, request: Request },
     Map { map: MapRef },
+    Move { process: usize, cgroup: usize },
+}
+
+/// Who makes an access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Actor {
+    /// The process that each cgroup has.
+    InCgroup(usize),
+    /// A process of the scenario.
+    Process(usize),
+}
+
+/// A process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) cgroup: usize,
+    pub(crate) task: Task,
+    pub(crate) pid: Option<u32>,
 }
 
 #[derive(Debug)]

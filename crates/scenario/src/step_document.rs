@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::document::{AttachDocument, ReadDocument, UpdateDocument, WriteDocument};
+use crate::document::{AttachDocument, MoveDocument, ReadDocument, UpdateDocument, WriteDocument};
 use crate::expectation::Expectations;
 use crate::id::Id;
 
@@ -39,6 +39,8 @@ pub enum ActionDocument {
     Write(WriteDocument),
     /// List the entries of this map.
     Map(String),
+    /// Move a process into another cgroup.
+    Move(MoveDocument),
 }
 
 impl ActionDocument {
@@ -53,6 +55,7 @@ impl ActionDocument {
             Self::Read(_) => "read",
             Self::Write(_) => "write",
             Self::Map(_) => "map",
+            Self::Move(_) => "move",
         }
     }
 }
@@ -76,13 +79,15 @@ struct StepFields {
     read: Option<ReadDocument>,
     write: Option<WriteDocument>,
     map: Option<String>,
+    #[serde(rename = "move")]
+    moved: Option<MoveDocument>,
     #[serde(default)]
     expect: Expectations,
 }
 
 impl<'de> Deserialize<'de> for StepDocument {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let StepFields { load, attach, update, detach, effective, read, write, map, expect } =
+        let StepFields { load, attach, update, detach, effective, read, write, map, moved, expect } =
             StepFields::deserialize(deserializer)?;
         let actions = [
             load.map(ActionDocument::Load),
@@ -93,12 +98,13 @@ impl<'de> Deserialize<'de> for StepDocument {
             read.map(ActionDocument::Read),
             write.map(ActionDocument::Write),
             map.map(ActionDocument::Map),
+            moved.map(ActionDocument::Move),
         ];
         let mut actions = actions.into_iter().flatten();
         match (actions.next(), actions.next()) {
             (Some(action), None) => Ok(Self { action, expect }),
             _ => Err(serde::de::Error::custom(
-                "a step has exactly one of the members `load`, `attach`, `update`, `detach`, `effective`, `read`, `write` and `map`",
+                "a step has exactly one of the members `load`, `attach`, `update`, `detach`, `effective`, `read`, `write`, `map` and `move`",
             )),
         }
     }

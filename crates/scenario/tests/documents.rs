@@ -260,6 +260,42 @@ fn errors_say_where_and_what() {
             "steps[0].write.data: invalid type: integer `5`, expected a string, or {\"hex\": …}",
         ),
         (
+            step(r#"{"read": {"knob": "vm.x"}}"#),
+            "steps[0].read: an access has either a `cgroup` or a `process`",
+        ),
+        (
+            document(
+                r#""processes": {"p": {}}, "steps": [{"read": {"knob": "vm.x", "cgroup": "/", "process": "p"}}]"#,
+            ),
+            "steps[0].read: an access has either a `cgroup` or a `process`",
+        ),
+        (
+            step(r#"{"write": {"knob": "vm.x", "process": "p", "data": "1"}}"#),
+            "steps[0].write.process: there is no process `p`, nor any other",
+        ),
+        (
+            document(r#""processes": {"p": {}}, "steps": [{"move": {"process": "q", "cgroup": "c"}}]"#),
+            "steps[0].move.process: there is no process `q`; there are p",
+        ),
+        (
+            document(r#""processes": {"p": {"cgroup": "c"}}"#),
+            "processes.p.cgroup: there is no cgroup `c`; there are /",
+        ),
+        (
+            document(r#""processes": {"p": {"uid": 4294967295}}"#),
+            "processes.p.uid: no process can have the id 4294967295",
+        ),
+        (
+            document(r#""processes": {"p": {"comm": "0123456789abcdef"}}"#),
+            "processes.p.comm: the name of a process has at most 15 bytes, and no NUL",
+        ),
+        (document(r#""processes": {"p": {"pid": 0}}"#), "processes.p.pid: 0 is not the id of a process"),
+        (
+            document(r#""processes": {"p": {"pid": 7}, "q": {"pid": 7}}"#),
+            "processes.q.pid: there are two processes with the id 7",
+        ),
+        (document(r#""processes": {"p": {}, "p": {}}"#), "`p` occurs twice"),
+        (
             step(r#"{"attach": {"program": "p", "cgroup": "a", "mode": "multi", "flags": ["replace"]}}"#),
             "steps[0].attach.flags: `replace` needs `relative_to`",
         ),

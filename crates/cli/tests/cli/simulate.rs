@@ -1,4 +1,7 @@
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use snapbox::cmd::Command;
 
@@ -49,6 +52,80 @@ fn where_a_kernel_would_crash_the_play_ends_with_status_1() {
     let text = include_str!("../policies/crash.json");
     let fixed = text.replacen('{', r#"{ "profile": "6.12.117","#, 1);
     snapshot("simulate-crash", [simulate(["crash.json"]), simulate(["-"]).stdin(fixed)]);
+}
+
+#[test]
+fn what_is_not_as_expected_is_shown_in_every_format() {
+    snapshot(
+        "simulate-unexpected",
+        ["json", "tap", "junit"].map(|format| simulate(["--format", format, "unexpected.json"])),
+    );
+}
+
+#[test]
+fn a_program_that_is_not_modelled_ends_with_status_5() {
+    snapshot("simulate-unmodelled", [simulate(["unmodelled.json"])]);
+}
+
+#[test]
+fn of_several_scenarios_each_line_and_each_test_point_has_its_file() {
+    snapshot(
+        "simulate-several",
+        [
+            simulate(["unmodelled.json", "fault.json"]),
+            simulate([
+                "--format",
+                "tap",
+                "unexpected.json",
+                "wrong-scenario.json",
+                "none.json",
+                "fault.json",
+            ]),
+            simulate(["--format", "tap", "fault.json"]),
+        ],
+    );
+}
+
+#[test]
+fn a_scenario_is_played_again_when_it_or_a_file_that_it_names_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let scenario = |value: &str| {
+        format!(
+            r#"{{"knobs": [{{"name": "vm.x", "value": "{value}", "handler": {{"kind": "int"}}}}], "cgroups": ["a"],
+                 "programs": {{"p": {{"policy": "p.knob"}}}},
+                 "steps": [{{"attach": {{"program": "p", "cgroup": "a", "mode": "link"}}}}, {{"read": {{"knob": "vm.x", "cgroup": "a"}}}}]}}"#
+        )
+    };
+    std::fs::write(file("s.json"), scenario("1")).unwrap();
+    std::fs::write(file("p.knob"), "policy p\nallow read **\n").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_knobgate"));
+    command.args(["simulate", "--watch"]).arg(file("s.json"));
+    let mut playing = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(playing.stdout.take().unwrap()).lines();
+    let mut notes = BufReader::new(playing.stderr.take().unwrap()).lines();
+    let mut play = |expected: &str| {
+        assert!(lines.next().unwrap().unwrap().starts_with(r#"{"step":0,"ok":true"#));
+        let read = lines.next().unwrap().unwrap();
+        assert!(read.contains(expected), "{read}");
+        // Nothing may change before it is watched.
+        notes.find(|note| note.as_ref().unwrap().contains("watching 2 files")).unwrap().unwrap();
+    };
+    play(r#""data":"1\n""#);
+    // Editors write another file and rename it.
+    std::fs::write(file("s.json.new"), scenario("2")).unwrap();
+    std::fs::rename(file("s.json.new"), file("s.json")).unwrap();
+    play(r#""data":"2\n""#);
+    std::fs::write(file("p.knob"), "policy p\ndeny read **\n").unwrap();
+    play(r#""errno":"EPERM""#);
+    let pid = rustix::process::Pid::from_child(&playing);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(playing.wait().unwrap().signal(), Some(rustix::process::Signal::INT.as_raw()));
+}
+
+#[test]
+fn standard_input_cannot_be_watched() {
+    snapshot("simulate-watch-stdin", [simulate(["--watch", "-"]).stdin("{}")]);
 }
 
 #[test]

@@ -16,12 +16,14 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_scenario_prints_the_same_lines_on_the_kernel", same),
     ("a_stopped_scenario_restores_everything", stopped),
     ("a_missing_knob_is_reported_before_any_step", missing),
+    ("two_scenarios_are_played_one_after_the_other", one_at_a_time),
+    ("a_process_id_cannot_be_chosen_on_the_kernel", process_id),
     ("an_update_that_could_crash_the_kernel_is_not_played_on_it", crash),
 ];
 
 fn same() -> Result<(), Failed> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    for name in ["scenario.json", "third-write.json"] {
+    for name in ["scenario.json", "third-write.json", "limit-test.json"] {
         let path = examples.join(name);
         let in_user_space = Command::new(KNOBGATE).arg("simulate").arg(&path).output()?;
         assert_eq!(in_user_space.status.code(), Some(0), "{in_user_space:?}");
@@ -97,6 +99,43 @@ fn missing() -> Result<(), Failed> {
     let output = knobgate(["simulate", "--on-kernel"]).arg(file.path()).output()?;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""));
     assert!(stderr(&output).contains("this machine has no knob kernel/no_such_knob"), "{output:?}");
+    Ok(())
+}
+
+fn one_at_a_time() -> Result<(), Failed> {
+    // More lines than fit in a pipe, so that the first one waits for its reader.
+    let file = scenario("kernel/domainname", 4000);
+    let play = || {
+        let mut command = Command::new(KNOBGATE);
+        command.args(["simulate", "--on-kernel"]).arg(file.path());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        with_private_namespaces(&mut command, Namespaces { uts: true, ..Namespaces::default() });
+        command.spawn()
+    };
+    let mut first = play()?;
+    let mut lines = BufReader::new(first.stdout.take().expect("piped"));
+    lines.read_line(&mut String::new())?;
+    // It has its own namespace, but kernel.sysctl_writes_strict belongs to the machine.
+    let mut second = play()?;
+    let waits = BufReader::new(second.stderr.take().expect("piped"))
+        .lines()
+        .find_map(|line| line.ok().filter(|line| line.contains("waiting for another scenario")));
+    let waits = waits.ok_or("it does not wait")?;
+    assert!(waits.contains(&format!("process {} (knobgate)", first.id())), "{waits}");
+    lines.read_to_string(&mut String::new())?;
+    let second = second.wait_with_output()?;
+    assert_eq!((first.wait()?.code(), second.status.code()), (Some(0), Some(0)));
+    assert_eq!(stdout(&second).lines().count(), 4000);
+    Ok(())
+}
+
+fn process_id() -> Result<(), Failed> {
+    let mut file = NamedTempFile::with_suffix(".json")?;
+    file.write_all(br#"{"processes": {"alice": {"pid": 7}}, "steps": []}"#)?;
+    let output = knobgate(["simulate", "--on-kernel"]).arg(file.path()).output()?;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let expected = "the process alice has a `pid`, which cannot be chosen on the running kernel";
+    assert!(stderr(&output).contains(expected), "{output:?}");
     Ok(())
 }
 

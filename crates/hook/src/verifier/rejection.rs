@@ -157,6 +157,15 @@ impl Rejection {
         }
     }
 
+    /// What the kernel has and the model has not, if that is the reason: the kernel may accept the program.
+    pub fn not_modelled(&self) -> Option<String> {
+        match self {
+            Self::NotModelled { id, name, .. } => Some(format!("helper {name}#{id}")),
+            Self::KernelFunction { btf_id, .. } => Some(format!("kernel function {btf_id}")),
+            _ => None,
+        }
+    }
+
     /// The errno of `BPF_PROG_LOAD`, or of `BPF_MAP_CREATE` before it.
     pub const fn errno(&self) -> Errno {
         match self {

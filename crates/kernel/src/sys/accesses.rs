@@ -1,15 +1,18 @@
 //! The process that makes accesses for another one, from inside a cgroup, and the memory that they share.
 
 use std::ffi::CStr;
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use knobgate_bpf::uapi::TASK_COMM_LEN;
 use rustix::io::{Errno, Result};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, send, sendmsg,
+};
 use rustix::process::{Gid, Uid, getegid, geteuid};
-use rustix::thread::{set_name, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{set_name, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::fork::{close_all_but, fork_without_exec};
 use crate::process_id::ProcessId;
@@ -91,6 +94,10 @@ pub(crate) enum Request {
     Write { count: usize, position: Option<i64> },
     /// Take these real ids and this name. The effective ids stay.
     Become { uid: u32, gid: u32, name: [u8; TASK_COMM_LEN] },
+    /// The same with all ids, and without supplementary groups.
+    BecomeUser { uid: u32, gid: u32, name: [u8; TASK_COMM_LEN] },
+    /// Open the file whose path is in the buffer, with a NUL at its end, and send its descriptor with the answer.
+    Open { flags: i32 },
 }
 
 /// Bytes of a request on the socket: its kind and two numbers, or its kind, the ids and the name.
@@ -104,6 +111,8 @@ impl Request {
             Self::Read { position, .. } => u64::from(position.is_some()),
             Self::Write { position, .. } => 2 | u64::from(position.is_some()),
             Self::Become { .. } => 4,
+            Self::BecomeUser { .. } => 5,
+            Self::Open { .. } => 6,
         };
         bytes[..8].copy_from_slice(&kind.to_ne_bytes());
         match self {
@@ -111,7 +120,8 @@ impl Request {
                 bytes[8..16].copy_from_slice(&(count as u64).to_ne_bytes());
                 bytes[16..24].copy_from_slice(&position.unwrap_or(0).to_ne_bytes());
             }
-            Self::Become { uid, gid, name } => {
+            Self::Open { flags } => bytes[8..12].copy_from_slice(&flags.to_ne_bytes()),
+            Self::Become { uid, gid, name } | Self::BecomeUser { uid, gid, name } => {
                 bytes[8..12].copy_from_slice(&uid.to_ne_bytes());
                 bytes[12..16].copy_from_slice(&gid.to_ne_bytes());
                 bytes[16..].copy_from_slice(&name);
@@ -128,10 +138,15 @@ impl Request {
             0 | 1 => Self::Read { count: count as usize, position },
             2 | 3 => Self::Write { count: count as usize, position },
             _ => {
-                let &[uid, gid] = number.as_chunks().0 else { unreachable!("two halves") };
+                let &[first, second] = number.as_chunks().0 else { unreachable!("two halves") };
                 let mut name = [0; TASK_COMM_LEN];
                 name.copy_from_slice(&bytes[16..]);
-                Self::Become { uid: u32::from_ne_bytes(uid), gid: u32::from_ne_bytes(gid), name }
+                let (uid, gid) = (u32::from_ne_bytes(first), u32::from_ne_bytes(second));
+                match kind {
+                    4 => Self::Become { uid, gid, name },
+                    5 => Self::BecomeUser { uid, gid, name },
+                    _ => Self::Open { flags: i32::from_ne_bytes(first) },
+                }
             }
         }
     }
@@ -153,7 +168,11 @@ fn serve(socket: BorrowedFd<'_>, shared: &SharedBytes) -> u8 {
                 let returned = perform(request, file.as_ref().map_or(-1, AsRawFd::as_raw_fd), shared);
                 // Close the descriptor before answering.
                 drop(file);
-                if send(socket, &returned.to_ne_bytes(), SendFlags::NOSIGNAL).is_err() {
+                let answered = match request {
+                    Request::Open { .. } if returned >= 0 => send_opened(socket, returned as RawFd),
+                    _ => send(socket, &returned.to_ne_bytes(), SendFlags::NOSIGNAL).map(drop),
+                };
+                if answered.is_err() {
                     return 1;
                 }
             }
@@ -161,6 +180,17 @@ fn serve(socket: BorrowedFd<'_>, shared: &SharedBytes) -> u8 {
             Err(_) => return 1,
         }
     }
+}
+
+/// Answers 0, with a descriptor that this process has just opened, and closes it.
+fn send_opened(socket: BorrowedFd<'_>, opened: RawFd) -> Result<()> {
+    // SAFETY: openat(2) has returned it, and nothing else owns it.
+    let opened = unsafe { OwnedFd::from_raw_fd(opened) };
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let opened = [opened.as_fd()];
+    control.push(SendAncillaryMessage::ScmRights(&opened));
+    sendmsg(socket, &[IoSlice::new(&0_i64.to_ne_bytes())], &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
 fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Request, Option<OwnedFd>)>> {
@@ -188,9 +218,13 @@ fn perform(request: Request, file: i32, shared: &SharedBytes) -> i64 {
     let (plain, at_position, count, position) = match request {
         Request::Read { count, position } => (libc::SYS_read, libc::SYS_pread64, count, position),
         Request::Write { count, position } => (libc::SYS_write, libc::SYS_pwrite64, count, position),
-        Request::Become { uid, gid, name } => {
-            return become_task(uid, gid, &name)
-                .map_or_else(|error| -i64::from(error.raw_os_error()), |()| 0);
+        Request::Become { uid, gid, name } => return answer(become_task(uid, gid, &name)),
+        Request::BecomeUser { uid, gid, name } => return answer(become_user(uid, gid, &name)),
+        Request::Open { flags } => {
+            let flags = flags | libc::O_CLOEXEC;
+            // SAFETY: the path in `shared` ends with a NUL, and the requesting process does not touch it before the answer.
+            let opened = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, shared.start, flags, 0) };
+            return if opened == -1 { -i64::from(last_error().raw_os_error()) } else { opened };
         }
     };
     let number = if position.is_some() { at_position } else { plain };
@@ -199,6 +233,19 @@ fn perform(request: Request, file: i32, shared: &SharedBytes) -> i64 {
     // write(2) ignore the last argument.
     let returned = unsafe { libc::syscall(number, file, shared.start, count, position.unwrap_or(0)) };
     if returned == -1 { -i64::from(last_error().raw_os_error()) } else { returned }
+}
+
+fn answer(result: Result<()>) -> i64 {
+    result.map_or_else(|error| -i64::from(error.raw_os_error()), |()| 0)
+}
+
+/// The ids last: without them, this process may change nothing more.
+fn become_user(uid: u32, gid: u32, name: &[u8; TASK_COMM_LEN]) -> Result<()> {
+    set_name(CStr::from_bytes_until_nul(name).map_err(|_| Errno::INVAL)?)?;
+    set_thread_groups(&[])?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)
 }
 
 fn become_task(uid: u32, gid: u32, name: &[u8; TASK_COMM_LEN]) -> Result<()> {

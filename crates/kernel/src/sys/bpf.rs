@@ -236,9 +236,10 @@ impl MapFd {
 
     /// Fails with `EINVAL` if the sizes are not those of this map, and with `EOPNOTSUPP` if values in user space do not
     /// have the declared size. They do in hashes, arrays, the per-CPU and LRU variants, LPM tries, arrays of programs, of
-    /// maps and of cgroups, hashes of maps (4 bytes: descriptors to store, ids to look up), and the storage of tasks and cgroups.
+    /// perf events, of maps and of cgroups, hashes of maps (4 bytes: descriptors to store, ids to look up), and the storage of
+    /// tasks and cgroups.
     fn check(&self, key: &[u8], value: usize) -> Result<()> {
-        const ELEMENTS_AS_DECLARED: [u32; 13] = [1, 2, 3, 5, 6, 8, 9, 10, 11, 12, 13, 29, 32];
+        const ELEMENTS_AS_DECLARED: [u32; 14] = [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 29, 32];
         if !ELEMENTS_AS_DECLARED.contains(&self.info.kind) {
             return Err(Errno::OPNOTSUPP);
         }

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use knobgate_backend::Task;
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{MapDef, MapKind, Object, TargetKernel};
 use knobgate_hook::{Map, ModelKernel, Profile};
 use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
 
 use crate::bytes::Hex;
-use crate::document::{Document, KnobDocument, MapDocument, ProgramDocument};
+use crate::document::{Document, KnobDocument, ProcessDocument, ProgramDocument};
 use crate::error::Findings;
 use crate::insns;
 use crate::knob::Knob;
 use crate::path::Path;
-use crate::scenario::{Cgroup, Program, Scenario, Source};
+use crate::play::COMM;
+use crate::scenario::{Cgroup, Process, Program, Scenario, Source};
 use crate::variable_value::VariableValue;
 
 /// The path below `/proc/sys` of a name in either notation.
@@ -79,7 +81,8 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
             findings.add(&path.key("type"), message);
             continue;
         };
-        entries(map, kind, &path.key("entries"), findings);
+        let sizes = (map.key_size, map.value_size);
+        entries(&map.entries, kind, sizes, &path.key("entries"), findings);
         maps.push(MapDef {
             name: map.name.clone(),
             kind,
@@ -87,7 +90,7 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
             value_size: map.value_size,
             max_entries: map.max_entries,
             flags: 0,
-            contents: map.entries.iter().map(|(Hex(key), Hex(value))| (key.clone(), value.clone())).collect(),
+            contents: to_bytes(&map.entries),
             frozen: map.frozen,
             ..MapDef::default()
         });
@@ -113,12 +116,11 @@ fn kinds() -> impl Iterator<Item = MapKind> {
     MapKind::ALL.iter().copied().filter(|kind| kind.is_modelled() && !kind.has_inner_maps())
 }
 
-/// Whether the contents of a map of this kind can be shown: no cgroups, programs or events.
+/// Whether the contents of a map of this kind can be shown: no cgroups, programs or maps.
 pub(super) fn can_list(kind: MapKind) -> bool {
     !matches!(
         kind,
         MapKind::ProgArray
-            | MapKind::PerfEventArray
             | MapKind::CgroupArray
             | MapKind::ArrayOfMaps
             | MapKind::HashOfMaps
@@ -127,17 +129,27 @@ pub(super) fn can_list(kind: MapKind) -> bool {
     )
 }
 
-fn entries(map: &MapDocument, kind: MapKind, path: &Path, findings: &mut Findings) {
-    let has_none = !can_list(kind) || matches!(kind, MapKind::Ringbuf | MapKind::Queue | MapKind::Stack);
-    if has_none && !map.entries.is_empty() {
+fn to_bytes(entries: &[(Hex, Hex)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    entries.iter().map(|(Hex(key), Hex(value))| (key.clone(), value.clone())).collect()
+}
+
+/// Checks the initial entries of a map with these sizes of keys and values.
+fn entries(
+    entries: &[(Hex, Hex)],
+    kind: MapKind,
+    (key_size, value_size): (u32, u32),
+    path: &Path,
+    findings: &mut Findings,
+) {
+    let has_none = !can_list(kind)
+        || matches!(kind, MapKind::Ringbuf | MapKind::PerfEventArray | MapKind::Queue | MapKind::Stack);
+    if has_none && !entries.is_empty() {
         findings.add(path, format!("a map of type {} starts without entries", kind.name()));
         return;
     }
-    for (index, (key, value)) in map.entries.iter().enumerate() {
+    for (index, (key, value)) in entries.iter().enumerate() {
         let path = path.index(index);
-        for (at, Hex(bytes), size, what) in
-            [(0, key, map.key_size, "a key"), (1, value, map.value_size, "a value")]
-        {
+        for (at, Hex(bytes), size, what) in [(0, key, key_size, "a key"), (1, value, value_size, "a value")] {
             if bytes.len() != size as usize {
                 let message =
                     format!("{what} of this map has {size} bytes, and this one has {}", bytes.len());
@@ -175,6 +187,7 @@ pub(super) fn programs(
     let given = maps.len();
     let mut of_objects: BTreeMap<(Option<(&str, &Values)>, String), usize> = BTreeMap::new();
     let mut objects: BTreeMap<(&str, &Values), Option<Object>> = BTreeMap::new();
+    let mut filled = BTreeSet::new();
     let (mut file_bytes, mut program_bytes) = (0, 0);
     for (name, program) in &document.programs {
         let path = Path::of("programs").key(name);
@@ -200,10 +213,11 @@ pub(super) fn programs(
                         program: Box::new(program),
                         shared,
                         expected_attach_type: expected_attach_type.unwrap_or(BPF_CGROUP_SYSCTL),
+                        object: None,
                     })
                 }
             }
-            ProgramDocument::Object { object: path, program, set } => {
+            ProgramDocument::Object { object: path, program, set, contents } => {
                 let place = Path::of("programs").key(name);
                 let object = objects.entry((path, set)).or_insert_with(|| {
                     let bytes = file("object", path, findings)?;
@@ -234,11 +248,26 @@ pub(super) fn programs(
                             maps.len() - 1
                         })
                     });
-                    let shared = shared.collect();
+                    let shared: Vec<usize> = shared.collect();
+                    for (map, given) in contents {
+                        let place = place.key("contents").key(map);
+                        let names = || program.maps.iter().map(|def| &def.name);
+                        let Some(index) = names().position(|name| name == map) else {
+                            findings.add(&place, missing("map", map, names()));
+                            continue;
+                        };
+                        let def = &mut maps[shared[index]];
+                        entries(given, def.kind, (def.key_size, def.value_size), &place, findings);
+                        if !filled.insert(shared[index]) {
+                            findings.add(&place, "another program of this object fills the map already");
+                        }
+                        def.contents.extend(to_bytes(given));
+                    }
                     // The scenario's maps hold it.
                     program.maps.iter_mut().for_each(|def| def.contents = Vec::new());
                     let program = Box::new(program);
-                    Some(Source::Program { program, shared, expected_attach_type: BPF_CGROUP_SYSCTL })
+                    let object = Some(path.clone());
+                    Some(Source::Program { program, shared, expected_attach_type: BPF_CGROUP_SYSCTL, object })
                 })
             }
             ProgramDocument::Policy { policy: name } => file("policy", name, findings).and_then(|bytes| {
@@ -310,6 +339,70 @@ pub(super) fn cgroups(
         }
     }
     (cgroups, paths)
+}
+
+/// The processes, in the order of their names.
+pub(super) fn processes(
+    document: &Document,
+    paths: &BTreeMap<String, usize>,
+    findings: &mut Findings,
+) -> Vec<Process> {
+    let mut pids = BTreeSet::new();
+    let mut processes = Vec::new();
+    for (name, process) in &document.processes {
+        let place = Path::of("processes").key(name);
+        let ProcessDocument { cgroup, uid, gid, comm, pid } = process;
+        let cgroup = cgroup.as_ref().and_then(|path| {
+            findings.ok(&place.key("cgroup"), cgroup_path(path).and_then(|path| find_cgroup(paths, path)))
+        });
+        for (member, id) in [("uid", uid), ("gid", gid)] {
+            if *id == Some(u32::MAX) {
+                findings.add(&place.key(member), format!("no process can have the id {}", u32::MAX));
+            }
+        }
+        let comm = comm.as_ref().map_or(COMM, |comm| &comm.0[..]);
+        if comm.len() > Task::COMM_MAX || comm.contains(&0) {
+            let message = format!("the name of a process has at most {} bytes, and no NUL", Task::COMM_MAX);
+            findings.add(&place.key("comm"), message);
+        }
+        match *pid {
+            Some(pid) if !(1..=i32::MAX as u32).contains(&pid) => {
+                findings.add(&place.key("pid"), format!("{pid} is not the id of a process"));
+            }
+            Some(pid) if !pids.insert(pid) => {
+                findings.add(&place.key("pid"), format!("there are two processes with the id {pid}"));
+            }
+            _ => {}
+        }
+        processes.push(Process {
+            name: name.clone(),
+            cgroup: cgroup.unwrap_or_default(),
+            task: Task { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), comm: comm.to_vec() },
+            pid: *pid,
+        });
+    }
+    processes
+}
+
+/// The cgroup with this path.
+pub(super) fn find_cgroup(cgroups: &BTreeMap<String, usize>, path: &str) -> Result<usize, String> {
+    let all = cgroups.keys().map(|path| format!("/{path}"));
+    cgroups.get(path).copied().ok_or_else(|| missing("cgroup", path, all))
+}
+
+/// That something does not exist, and what does.
+pub(super) fn missing<T: std::fmt::Display>(
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = T>,
+) -> String {
+    const SHOWN: usize = 8;
+    let known: Vec<String> = known.take(SHOWN + 1).map(|name| name.to_string()).collect();
+    match known.len() {
+        0 => format!("there is no {what} `{name}`, nor any other"),
+        1..=SHOWN => format!("there is no {what} `{name}`; there are {}", known.join(", ")),
+        _ => format!("there is no {what} `{name}`; there are {} and more", known[..SHOWN].join(", ")),
+    }
 }
 
 fn split_last(path: &str) -> (&str, &str, &str) {

@@ -6,14 +6,14 @@ use knobgate_backend::ACCESS_MAX;
 use knobgate_bpf::{Features, MapKind};
 use knobgate_hook::AttachMode;
 
-use super::setting::{can_list, cgroup_path, knob_name};
+use super::setting::{can_list, cgroup_path, find_cgroup, knob_name, missing};
 use crate::bytes::Bytes;
 use crate::document::{AttachDocument, Document, FlagDocument, ModeDocument, ReadDocument, WriteDocument};
 use crate::error::Findings;
 use crate::expectation;
 use crate::id::Id;
 use crate::path::Path;
-use crate::scenario::{Attachment, File, Flags, MapRef, Program, Request, Scenario, Step};
+use crate::scenario::{Actor, Attachment, File, Flags, MapRef, Program, Request, Scenario, Step};
 use crate::step_document::{ActionDocument, StepDocument};
 
 /// What steps can refer to, by name.
@@ -21,6 +21,7 @@ pub(super) struct Names<'a> {
     knobs: BTreeMap<String, usize>,
     programs: BTreeMap<&'a str, usize>,
     cgroups: &'a BTreeMap<String, usize>,
+    processes: BTreeMap<&'a str, usize>,
     /// Under each name, all maps that have it.
     maps: BTreeMap<String, BTreeSet<MapRef>>,
     /// Why the entries of a map cannot be listed, for such maps.
@@ -62,6 +63,7 @@ impl<'a> Names<'a> {
             knobs: knobs.enumerate().map(|(index, name)| (name, index)).collect(),
             programs: document.programs.keys().enumerate().map(|(index, name)| (&**name, index)).collect(),
             cgroups,
+            processes: document.processes.keys().enumerate().map(|(index, name)| (&**name, index)).collect(),
             maps,
             unlisted: kinds
                 .into_iter()
@@ -81,8 +83,11 @@ impl<'a> Names<'a> {
 
     fn cgroup(&self, path: &str) -> Result<usize, String> {
         let path = cgroup_path(path)?;
-        let all = self.cgroups.keys().map(|path| format!("/{path}"));
-        self.cgroups.get(path).copied().ok_or_else(|| missing("cgroup", path, all))
+        find_cgroup(self.cgroups, path)
+    }
+
+    fn process(&self, name: &str) -> Result<usize, String> {
+        self.processes.get(name).copied().ok_or_else(|| missing("process", name, self.processes.keys()))
     }
 
     fn map(&self, name: &str) -> Result<MapRef, String> {
@@ -108,16 +113,6 @@ fn not_listed(kind: MapKind, entries: u32) -> Option<String> {
         ))
     } else {
         None
-    }
-}
-
-fn missing<T: std::fmt::Display>(what: &str, name: &str, known: impl Iterator<Item = T>) -> String {
-    const SHOWN: usize = 8;
-    let known: Vec<String> = known.take(SHOWN + 1).map(|name| name.to_string()).collect();
-    match known.len() {
-        0 => format!("there is no {what} `{name}`, nor any other"),
-        1..=SHOWN => format!("there is no {what} `{name}`; there are {}", known.join(", ")),
-        _ => format!("there is no {what} `{name}`; there are {} and more", known[..SHOWN].join(", ")),
     }
 }
 
@@ -161,6 +156,12 @@ pub(super) fn check(steps: &[StepDocument], names: &Names<'_>, findings: &mut Fi
             ActionDocument::Map(map) => {
                 findings.ok(&path.key("map"), names.map(map)).map(|map| Step::Map { map })
             }
+            ActionDocument::Move(moved) => {
+                let path = path.key("move");
+                let process = findings.ok(&path.key("process"), names.process(&moved.process));
+                let cgroup = findings.ok(&path.key("cgroup"), names.cgroup(&moved.cgroup));
+                process.zip(cgroup).map(|(process, cgroup)| Step::Move { process, cgroup })
+            }
         };
         checked.steps.extend(step);
     }
@@ -180,7 +181,8 @@ fn expectations(step: &StepDocument, path: &Path, findings: &mut Findings) {
 struct Access<'a> {
     open: Option<&'a Id>,
     knob: Option<&'a str>,
-    cgroup: &'a str,
+    cgroup: Option<&'a str>,
+    process: Option<&'a str>,
     pos: Option<u64>,
     writes: bool,
 }
@@ -261,14 +263,15 @@ impl Checked {
         path: &Path,
         findings: &mut Findings,
     ) -> Option<Step> {
-        let ReadDocument { open, knob, cgroup, pos, count } = read;
+        let ReadDocument { open, knob, cgroup, process, pos, count } = read;
         let count = count.unwrap_or(4096);
         if count > ACCESS_MAX as u64 {
             findings
                 .add(&path.key("count"), format!("{count} bytes are too many: {ACCESS_MAX} are the most"));
         }
         let (open, knob) = (open.as_ref(), knob.as_deref());
-        let access = Access { open, knob, cgroup, pos: *pos, writes: false };
+        let (cgroup, process) = (cgroup.as_deref(), process.as_deref());
+        let access = Access { open, knob, cgroup, process, pos: *pos, writes: false };
         self.access(&access, Request::Read(count as usize), names, path, findings)
     }
 
@@ -279,13 +282,14 @@ impl Checked {
         path: &Path,
         findings: &mut Findings,
     ) -> Option<Step> {
-        let WriteDocument { open, knob, cgroup, pos, data: Bytes(data) } = write;
+        let WriteDocument { open, knob, cgroup, process, pos, data: Bytes(data) } = write;
         if data.len() > ACCESS_MAX {
             let message = format!("{} bytes are too many: {ACCESS_MAX} are the most", data.len());
             findings.add(&path.key("data"), message);
         }
         let (open, knob) = (open.as_ref(), knob.as_deref());
-        let access = Access { open, knob, cgroup, pos: *pos, writes: true };
+        let (cgroup, process) = (cgroup.as_deref(), process.as_deref());
+        let access = Access { open, knob, cgroup, process, pos: *pos, writes: true };
         self.access(&access, Request::Write(data.clone()), names, path, findings)
     }
 
@@ -297,14 +301,25 @@ impl Checked {
         path: &Path,
         findings: &mut Findings,
     ) -> Option<Step> {
-        let cgroup = findings.ok(&path.key("cgroup"), names.cgroup(access.cgroup));
+        let by = match (access.cgroup, access.process) {
+            (Some(cgroup), None) => {
+                findings.ok(&path.key("cgroup"), names.cgroup(cgroup)).map(Actor::InCgroup)
+            }
+            (None, Some(process)) => {
+                findings.ok(&path.key("process"), names.process(process)).map(Actor::Process)
+            }
+            _ => {
+                findings.add(path, "an access has either a `cgroup` or a `process`");
+                None
+            }
+        };
         let position = access.pos.map(|pos| {
             i64::try_from(pos)
                 .map_err(|_| format!("{pos} is not a file position: {} is the maximum", i64::MAX))
         });
         let position = position.and_then(|position| findings.ok(&path.key("pos"), position));
         let file = self.file(access, names, path, findings);
-        Some(Step::Access { file: file?, cgroup: cgroup?, position, request })
+        Some(Step::Access { file: file?, by: by?, position, request })
     }
 
     /// The descriptor of an access, which is a new one unless an earlier access shares it.

@@ -237,11 +237,11 @@ fn examine(
     Ok(MachineKnob { name: name(), path, value })
 }
 
-/// Whether this process has another network namespace than the machine's, which is taken to be that of process 1. If that
-/// cannot be found out, it has not.
+/// Whether this process is in another network namespace than the machine's first one, which alone has this knob
+/// (`net_core_table` in net/core/sysctl_net_core.c). Other namespaces have `somaxconn`.
 fn has_own_network() -> bool {
-    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    namespace("1").is_some_and(|machine| namespace("self").is_some_and(|own| own != machine))
+    let exists = |knob: &str| fs::exists(format!("/proc/sys/net/core/{knob}"));
+    matches!((exists("netdev_budget"), exists("somaxconn")), (Ok(false), Ok(true)))
 }
 
 impl MachineKnob {

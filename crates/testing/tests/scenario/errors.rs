@@ -25,6 +25,7 @@ type Change = fn(&mut Document);
 
 pub(crate) fn wrong_knobs() -> Result<(), Failed> {
     let parent = scratch();
+    let lock = Scenario::lock_machine(|_| {}).expect("a lock");
     let before = values();
     let changes: [(&str, Change); 9] = [
         ("this machine has no knob net/core/none", |document| {
@@ -60,7 +61,8 @@ pub(crate) fn wrong_knobs() -> Result<(), Failed> {
             "reading the knob net/ipv6/conf/default/stable_secret fails on this machine, and should fail with EINVAL",
             |document| {
                 let knob = last(document);
-                (knob.name, knob.mode) = ("net/ipv6/conf/default/stable_secret".to_owned(), None);
+                (knob.name, knob.mode) =
+                    ("net/ipv6/conf/default/stable_secret".to_owned(), Some("0600".to_owned()));
                 (knob.value, knob.handler.max_len) = (None, None);
                 knob.handler.read_error = Some("EINVAL".to_owned());
             },
@@ -80,7 +82,7 @@ pub(crate) fn wrong_knobs() -> Result<(), Failed> {
         change(&mut document);
         let scenario = Scenario::check(&document, &mut |_| unreachable!("it names no files"));
         let scenario = scenario.expect("it is right by itself");
-        match scenario.play_on_kernel(&parent) {
+        match scenario.play_on_kernel(&parent, &lock) {
             Ok(_) => {
                 return Err(format!("played, and should have failed: {expected}").into());
             }
@@ -95,7 +97,7 @@ pub(crate) fn wrong_knobs() -> Result<(), Failed> {
     // And what was played leaves nothing behind either.
     let scenario =
         Scenario::check(&setting(), &mut |_| unreachable!("it names no files")).expect("it is right");
-    let play = scenario.play_on_kernel(&parent).expect("it can be played");
+    let play = scenario.play_on_kernel(&parent, &lock).expect("it can be played");
     assert_ne!(values(), before);
     drop(play);
     assert_eq!(values(), before);
@@ -104,6 +106,7 @@ pub(crate) fn wrong_knobs() -> Result<(), Failed> {
 
 pub(crate) fn programs_of_others() -> Result<(), Failed> {
     let parent = scratch();
+    let lock = Scenario::lock_machine(|_| {}).expect("a lock");
     let insns = vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()];
     let program = Program { name: "others".to_owned(), insns, ..Program::default() };
     let loaded = load(&program, &LoadOptions::default()).expect("it is taken");
@@ -112,7 +115,7 @@ pub(crate) fn programs_of_others() -> Result<(), Failed> {
         Document { steps: vec![ActionDocument::Effective("/".to_owned()).into()], ..Document::default() };
     let scenario =
         Scenario::check(&document, &mut |_| unreachable!("it names no files")).expect("it is right");
-    let mut play = scenario.play_on_kernel(&parent).expect("it can be played");
+    let mut play = scenario.play_on_kernel(&parent, &lock).expect("it can be played");
     assert_eq!(
         play.take_remarks(),
         ["a program that is not the scenario's runs for all of its accesses, and is not shown"]

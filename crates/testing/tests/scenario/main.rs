@@ -10,11 +10,12 @@ mod kernel_cases;
 mod loads;
 mod maps;
 mod objects;
+mod processes;
 mod programs;
 
 use std::process::ExitCode;
 
-use knobgate_scenario::{Document, Scenario, StepDocument};
+use knobgate_scenario::{Document, Outcome, Play, Scenario, StepDocument};
 use knobgate_testing::{PRIVATE_KNOBS, Suite, Test, profile, scratch};
 use libtest_mimic::Failed;
 
@@ -24,6 +25,7 @@ type Case = (&'static str, Document, String);
 const TESTS: &[Test] = &[
     ("reads_and_writes_are_the_same_line_for_line", || compare(accesses::cases())),
     ("knobs_whose_reads_fail_are_the_same_line_for_line", || compare(failing_reads::cases())),
+    ("processes_are_the_same_line_for_line", || compare(processes::cases())),
     ("attachments_are_the_same_line_for_line", || compare(attachments::cases())),
     ("loads_are_the_same_line_for_line", || compare(loads::cases())),
     ("maps_are_the_same_line_for_line", || compare(maps::cases())),
@@ -54,13 +56,13 @@ fn compare(cases: Vec<Case>) -> Result<(), Failed> {
         let scenario = scenario.with_profile(profile());
 
         let mut on_model = scenario.play_on_model().expect("it can be played");
-        let model: Vec<String> = on_model.by_ref().map(|line| line.expect("it goes on").to_json()).collect();
-        let mut on_kernel = match scenario.play_on_kernel(&parent) {
+        let model = lines(name, &mut on_model);
+        let lock = Scenario::lock_machine(|_| {}).expect("a lock");
+        let mut on_kernel = match scenario.play_on_kernel(&parent, &lock) {
             Ok(play) => play,
             Err(error) => panic!("{name}: {error}"),
         };
-        let kernel: Vec<String> =
-            on_kernel.by_ref().map(|line| line.expect("it goes on").to_json()).collect();
+        let kernel = lines(name, &mut on_kernel);
         let remarks = on_kernel.take_remarks();
         on_kernel.finish().expect("all is as it was");
 
@@ -81,10 +83,24 @@ fn compare(cases: Vec<Case>) -> Result<(), Failed> {
     if differences == 0 { Ok(()) } else { Err(format!("{differences} lines differ").into()) }
 }
 
+/// The lines of a play, which have to be as the steps expect.
+fn lines(name: &str, play: &mut Play<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let Some(line) = play.next() {
+        let line = line.expect("it goes on");
+        if let Outcome::Failed(mismatches) = play.outcome(&line) {
+            panic!("{name}: {}\n  {mismatches:?}", line.to_json());
+        }
+        lines.push(line.to_json());
+    }
+    lines
+}
+
 fn examples() -> Vec<Case> {
     let scenario = include_str!("../../../../examples/scenario.json");
     let third_write = include_str!("../../../../examples/third-write.json");
-    [("scenario", scenario), ("third-write", third_write)]
+    let limit_test = include_str!("../../../../examples/limit-test.json");
+    [("scenario", scenario), ("third-write", third_write), ("limit-test", limit_test)]
         .map(|(name, text)| (name, Document::parse(text).expect("a scenario"), String::new()))
         .into()
 }

@@ -1,5 +1,7 @@
 //! Programs of ELF objects, as clang makes them.
 
+use std::collections::BTreeMap;
+
 use knobgate_scenario::{Document, ProgramDocument};
 
 use crate::Case;
@@ -8,7 +10,7 @@ use crate::programs::setting;
 /// Files in `examples/objects`, the program that is taken, and its maps to look at.
 const OBJECTS: &[(&str, Option<&str>, &[&str])] = &[
     ("context", None, &[]),
-    ("kinds", None, &[]),
+    ("kinds", None, &["by_kind", "queue", "stack", "perf"]),
     ("locks", None, &["counters", "by_kind"]),
     ("names", None, &[]),
     ("nested", None, &["reads", "writes", "names", "ring"]),
@@ -21,8 +23,9 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, program, maps) in OBJECTS {
         let object = format!("objects/{name}.bpf.o");
-        let program =
-            ProgramDocument::Object { object, program: program.map(str::to_owned), set: Default::default() };
+        let program = program.map(str::to_owned);
+        let (set, contents) = (BTreeMap::new(), BTreeMap::new());
+        let program = ProgramDocument::Object { object, program, set, contents };
         let document =
             Document { programs: [("program".to_owned(), program)].into(), maps: Vec::new(), ..setting() };
         let mut steps =

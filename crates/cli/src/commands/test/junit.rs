@@ -9,6 +9,7 @@ use super::tally::has_mismatch;
 use super::tested_file::{NotRun, Ran, TestedFile};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
+use crate::junit_output;
 use crate::printable::printable;
 use crate::report;
 
@@ -31,9 +32,7 @@ pub(super) fn document(all: &[TestedFile], profile: &Profile) -> Result<Vec<u8>,
         }
         report.add_test_suite(suite);
     }
-    let mut document = Vec::new();
-    report.serialize(&mut document).map_err(|error| Failure::Output(std::io::Error::other(error)))?;
-    Ok(document)
+    junit_output::document(&report)
 }
 
 fn case(ran: &Ran, outcome: &TestOutcome, profile: &Profile) -> TestCase {

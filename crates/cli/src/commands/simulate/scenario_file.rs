@@ -1,0 +1,56 @@
+//! Reading a scenario, and the files that it names.
+
+use std::path::{Path, PathBuf};
+
+use knobgate_kernel::RunningKernel;
+use knobgate_scenario::Scenario;
+
+use crate::failure::Failure;
+use crate::limited;
+use crate::policy_file;
+
+/// A file with a scenario.
+#[derive(Debug)]
+pub(super) struct ScenarioFile {
+    /// Its name in messages.
+    pub(super) name: String,
+    /// The scenario, or what is wrong with it.
+    pub(super) scenario: Result<Scenario, Vec<Failure>>,
+    /// The file itself, and those that the scenario names.
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl ScenarioFile {
+    /// Reads a scenario. If it is for the kernel, the programs of objects are linked for the running one.
+    pub(super) fn read(path: &Path, on_kernel: bool) -> Self {
+        let name = policy_file::name(path);
+        let mut files = vec![path.to_owned()];
+        let scenario = parse(path, &name, on_kernel, &mut files);
+        Self { name, scenario, files }
+    }
+}
+
+fn parse(
+    path: &Path,
+    name: &str,
+    on_kernel: bool,
+    files: &mut Vec<PathBuf>,
+) -> Result<Scenario, Vec<Failure>> {
+    let cannot_read = |error| vec![Failure::usage(format!("cannot read {name}")).because(error)];
+    let bytes = limited::read(path, Scenario::TEXT_MAX).map_err(cannot_read)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| vec![Failure::usage(format!("cannot read {name}: it is not UTF-8"))])?;
+    // Paths in it are relative to it.
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let mut read = |file: &str| {
+        let path = directory.join(file);
+        files.push(path.clone());
+        limited::read_file(&path, Scenario::FILE_MAX)
+    };
+    let scenario = match on_kernel {
+        true => Scenario::parse_for(&text, &mut read, &RunningKernel::default()),
+        false => Scenario::parse(&text, &mut read),
+    };
+    scenario
+        .map_err(|errors| errors.into_iter().map(|error| Failure::bad(format!("{name}: {error}"))).collect())
+}
