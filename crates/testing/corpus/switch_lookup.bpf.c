@@ -7,8 +7,10 @@
 
 __u32 chosen;
 
-static NOINLINE __u32 number_of(char letter)
+static NOINLINE __u32 number_of(__u32 letter)
 {
+	/* See switch_dense. */
+	opaque(letter);
 	switch (letter) {
 	case 'a': return 1001;
 	case 'b': return 52;

@@ -141,6 +141,7 @@ programs! {
         "switch_dense"
         "switch_lookup"
         "switch_sparse"
+        "switch_statements"
         "tail_call"
         "tail_call_chain"
         "tail_call_without_target"
