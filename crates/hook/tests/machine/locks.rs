@@ -47,7 +47,8 @@ fn a_lock_is_taken_and_released() {
 #[test]
 fn locks_are_held_and_touched_as_the_kernel_allows() {
     use helper_ids::{JIFFIES64, SPIN_LOCK, SPIN_UNLOCK};
-    let cases: [(fn(&mut Assembler), &str); 6] = [
+    type Write = fn(&mut Assembler);
+    let cases: [(Write, &str); 6] = [
         (
             |asm| {
                 call_with_value(asm, SPIN_LOCK, 8);
