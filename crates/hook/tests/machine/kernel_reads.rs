@@ -4,7 +4,7 @@ use knobgate_bpf::{AluOp, Assembler, Cond, MapKind, Reg, Size, StructDef, helper
 use knobgate_hook::task_btf::kernel_structs;
 use knobgate_hook::{Credentials, Hook, LoadedProgram, Namespaces, Process, Profile};
 
-use super::{allow, keep, load, map, number, on_write, rejection, result, results};
+use super::{allow, fault, keep, load, map, number, on_write, rejection, result, results};
 
 const EFAULT: i64 = -14;
 const EINVAL: i64 = -22;
@@ -238,6 +238,16 @@ fn a_read_that_fails_fills_the_buffer_with_zeros() {
         let found = (number(&program.maps()[0], 0) as i64, number(&program.maps()[0], 8));
         assert_eq!(found, (expected, kept), "{address:x} {helper} {size}");
     }
+}
+
+#[test]
+fn what_is_around_the_programs_own_memory_is_not_known() {
+    let mut asm = Assembler::new();
+    asm.load_map_value(Reg::R3, 0, 12);
+    probe_read(&mut asm, helper_ids::PROBE_READ_KERNEL, 8);
+    allow(&mut asm);
+    let message = fault(asm, vec![results(16)]);
+    assert!(message.contains("the result depends on an address"), "{message}");
 }
 
 #[test]

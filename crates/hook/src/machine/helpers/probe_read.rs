@@ -5,6 +5,7 @@ use knobgate_bpf::helper_ids;
 use super::arguments::Arguments;
 use super::{HelperEnv, HelperResult, errno, number};
 use crate::Errno;
+use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
 /// The end of user space: arch/x86/include/asm/page_64.h.
@@ -85,8 +86,12 @@ pub(super) fn copy(
     let address = match (address.as_number(), address.region) {
         (Some(address), _) => address,
         (None, Region::Context) => env.memory.kernel.context(env.invocation).wrapping_add(address.bits),
-        // The program's own memory; the stack may be read before it is written.
-        (None, _) => return env.memory.copy(address, size).map(Ok),
+        // The program's own memory; the stack may be read before it is written. What is around it depends on addresses.
+        (None, left) => {
+            let bytes = env.memory.copy(address, size);
+            let right = Region::Number;
+            return bytes.map(Ok).map_err(|_| Reason::DependsOnAddress { left, right });
+        }
     };
     env.memory.kernel.fill(env.invocation);
     Ok(env.memory.kernel.copy(address, size))
