@@ -3,6 +3,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use knobgate_kernel::{ProcessId, Signal};
 use snapbox::cmd::Command;
 
 use crate::{knobgate, snapshot};
@@ -118,9 +119,8 @@ fn a_scenario_is_played_again_when_it_or_a_file_that_it_names_changes() {
     play(r#""data":"2\n""#);
     std::fs::write(file("p.knob"), "policy p\ndeny read **\n").unwrap();
     play(r#""errno":"EPERM""#);
-    let pid = rustix::process::Pid::from_child(&playing);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(playing.wait().unwrap().signal(), Some(rustix::process::Signal::INT.as_raw()));
+    ProcessId::of_child(&playing).send(Signal::INT).unwrap();
+    assert_eq!(playing.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
 }
 
 #[test]
