@@ -44,10 +44,7 @@ fn maps() -> Vec<MapDef> {
         key_size,
         value_size,
         max_entries,
-        flags: 0,
-        contents: Vec::new(),
-        frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     vec![
         map("value", MapKind::Array, 4, 16, 1),

@@ -87,7 +87,7 @@ fn of_pid() -> Result<(), Failed> {
     assert_eq!((cgroup.procs()?, cgroup.is_populated()?), (vec![pid], true));
     other.enter(process)?;
     assert_eq!(Cgroup::of_pid(pid)?.path(), other.path());
-    assert_eq!(cgroup.procs()?, []);
+    assert_eq!(cgroup.procs()?, Vec::<u32>::new());
     drop(child);
     assert!(matches!(Cgroup::of_pid(pid), Err(CgroupError::NoProcess { .. })));
     assert!(matches!(other.enter(process), Err(CgroupError::NoProcess { .. })));
