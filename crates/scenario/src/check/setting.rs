@@ -162,6 +162,9 @@ fn entries(
 /// The values of variables, by name.
 type Values = BTreeMap<String, VariableValue>;
 
+/// A file, and the values of the variables of its object.
+type ObjectKey<'a> = (&'a str, &'a Values);
+
 /// What the programs of objects are linked for, on the model.
 pub(super) fn kernel(document: &Document, profile: Profile, findings: &mut Findings) -> ModelKernel {
     let mut kernel = ModelKernel::new(profile);
@@ -185,8 +188,8 @@ pub(super) fn programs(
 ) -> Vec<Program> {
     let mut programs = Vec::new();
     let given = maps.len();
-    let mut of_objects: BTreeMap<(Option<(&str, &Values)>, String), usize> = BTreeMap::new();
-    let mut objects: BTreeMap<(&str, &Values), Option<Object>> = BTreeMap::new();
+    let mut of_objects: BTreeMap<(Option<ObjectKey<'_>>, String), usize> = BTreeMap::new();
+    let mut objects: BTreeMap<ObjectKey<'_>, Option<Object>> = BTreeMap::new();
     let mut filled = BTreeSet::new();
     let (mut file_bytes, mut program_bytes) = (0, 0);
     for (name, program) in &document.programs {

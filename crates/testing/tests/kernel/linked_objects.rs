@@ -19,7 +19,7 @@ macro_rules! object {
 pub(crate) fn tests() -> Suite {
     let of_functions = Suite::default().test("an_open_coded_iterator_counts", no_kfuncs, iterate).test(
         "a_variable_of_the_kernel_has_an_address",
-        no_btf,
+        no_variables,
         typed_variable,
     );
     Suite::default()
