@@ -28,6 +28,12 @@ impl Verifier<'_> {
             helper_ids::GET_LOCAL_STORAGE if !self.state.get(Reg::R2).is_null() => {
                 return Err(Violation::StorageFlags);
             }
+            helper_ids::SNPRINTF => {
+                let size = self.state.get(Reg::R5).scalar.bits.value;
+                if !size.is_multiple_of(8) {
+                    return Err(Violation::SnprintfData { size });
+                }
+            }
             helper_ids::SET_RETVAL if self.env.profile.set_retval_checked => {
                 check_retval(&self.state.get(Reg::R1))?;
             }
