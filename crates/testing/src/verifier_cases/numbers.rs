@@ -1,7 +1,7 @@
 //! Registers, numbers and pointer arithmetic.
 
 use knobgate_bpf::helper_ids as id;
-use knobgate_bpf::{AluOp, Insn, Size, Width};
+use knobgate_bpf::{AluOp, Assembler, Insn, Size, Width};
 
 use super::{HASH, R0, R1, R2, R3, R10, VALUE, VerifierCase, allow, case, look_up, position};
 
