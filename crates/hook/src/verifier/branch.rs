@@ -85,7 +85,11 @@ impl Verifier<'_> {
                 return Some(Learnt::Numbers(learnt, learnt));
             }
             let Some((refined, other)) = Scalar::compare(width, cond, holds, a, b) else {
-                return Some(Learnt::Numbers(a.without_bounds(), b.without_bounds()));
+                let (a, b) = match (cond, holds) {
+                    (Cond::Set, false) => (a.without_bits(width, b), b.without_bits(width, a)),
+                    _ => (a.without_bounds(), b.without_bounds()),
+                };
+                return Some(Learnt::Numbers(a, b));
             };
             let differ = matches!((cond, holds), (Cond::Ne, true) | (Cond::Eq, false));
             // Before 6.8, `reg_set_min_max` learns nothing from inequality.
@@ -128,7 +132,7 @@ impl Verifier<'_> {
     /// What a pointer to a value is when it is known not to be null: an array of maps has maps in it.
     fn kind_if_not_null(&self, kind: Kind) -> Kind {
         match kind {
-            Kind::MapValue(map) => self.env.inner_map(map).map_or(kind, Kind::Map),
+            Kind::MapValue(map) => self.env.inner[usize::from(map)].map_or(kind, Kind::Map),
             kind => kind,
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct VerifierEnv<'a> {
     pub(super) flow: ControlFlow,
     /// The maps of the program, and after them the inner maps.
     pub(super) maps: Vec<&'a MapDef>,
+    /// For each map, the index of its inner map.
+    pub(super) inner: Vec<Option<u16>>,
     /// The values of frozen arrays of one value.
     pub(super) frozen: Vec<Option<Vec<u8>>>,
     /// The instructions that need something that the kernel lacks.
@@ -42,27 +44,24 @@ impl<'a> VerifierEnv<'a> {
     ) -> Self {
         let flow = ControlFlow::new(code, functions);
         let live_registers = super::register_liveness::compute(code, &flow);
-        let defs = maps.iter().map(Map::def);
-        let inner = maps.iter().filter_map(|map| map.def().inner.as_deref());
         let value = |map: &Map| {
             let def = map.def();
             let is_one = def.frozen && def.kind == MapKind::Array && def.max_entries == 1;
             is_one.then(|| map.lookup(&[0; 4])).flatten()
         };
         let mut frozen: Vec<Option<Vec<u8>>> = maps.iter().map(value).collect();
-        let maps: Vec<&MapDef> = defs.chain(inner).collect();
-        frozen.resize(maps.len(), None);
-        Self { profile, code, functions, flow, maps, frozen, unresolved, live_registers, cpus }
-    }
-
-    /// The inner map of an array of maps, by its index.
-    pub(super) fn inner_map(&self, map: u16) -> Option<u16> {
-        let mut with_inner =
-            self.maps.iter().take_while(|def| !std::ptr::eq(**def, self.maps[usize::from(map)]));
-        self.maps[usize::from(map)].inner.as_ref()?;
-        let before = with_inner.by_ref().filter(|def| def.inner.is_some()).count();
-        let programs = self.maps.len() - self.maps.iter().filter(|def| def.inner.is_some()).count();
-        u16::try_from(programs + before).ok()
+        let mut defs: Vec<&MapDef> = maps.iter().map(Map::def).collect();
+        let mut inner = Vec::new();
+        for map in maps {
+            let index = map.def().inner.as_deref().map(|map| {
+                defs.push(map);
+                defs.len() as u16 - 1
+            });
+            inner.push(index);
+        }
+        inner.resize(defs.len(), None);
+        frozen.resize(defs.len(), None);
+        Self { profile, code, functions, flow, maps: defs, inner, frozen, unresolved, live_registers, cpus }
     }
 
     /// The kernel's structure that describes a map.

@@ -36,8 +36,11 @@ impl Verifier<'_> {
             }
             helper_ids::SNPRINTF => {
                 // `check_bpf_snprintf_call()`
-                let count = self.state.get(Reg::R5).known().unwrap_or(0) as usize / 8;
-                if !is_valid_format(&arguments.string, count, self.env.profile) {
+                let size = self.state.get(Reg::R5).scalar.bits.value;
+                if !size.is_multiple_of(8) {
+                    return Err(Violation::SnprintfData { size });
+                }
+                if !is_valid_format(&arguments.string, size as usize / 8, self.env.profile) {
                     return Err(Violation::Format);
                 }
             }

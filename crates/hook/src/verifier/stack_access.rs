@@ -62,11 +62,7 @@ impl Verifier<'_> {
         };
         let profile = self.env.profile;
         let frame = &mut self.state.frames[usize::from(number)];
-        let least = if writes || profile.uninit_stack || !profile.uninit_above_stored && fixed.is_some() {
-            -(MAX_BPF_STACK as i64)
-        } else {
-            -frame.allocated()
-        };
+        let least = if writes || profile.uninit_stack { -(MAX_BPF_STACK as i64) } else { -frame.allocated() };
         if offsets.min < least || offsets.min > -1 || offsets.max.saturating_add(i64::from(size)) > 0 {
             return Err(match fixed {
                 Some(_) => Violation::StackAccess { access, register, off: offsets.min, size },
@@ -281,7 +277,9 @@ impl Verifier<'_> {
             return Err(Violation::ZeroStackRead);
         }
         let Kind::Stack(number) = self.state.get(base).kind else { return Ok(()) };
-        let offsets = self.check_stack_bounds(base, 0, size, writes)?;
+        // Before 6.14, helpers that do not fill memory were taken to read it, and whatever they got to write it.
+        let tells_apart = self.env.profile.version >= (6, 14);
+        let offsets = self.check_stack_bounds(base, 0, size, fills || writes && tells_apart)?;
         let frame = usize::from(number);
         let count = offsets.max - offsets.min + i64::from(size);
         if fills && offsets.is_fixed() {
@@ -305,7 +303,7 @@ impl Verifier<'_> {
                     let (register, at) = (base.number(), off - offsets.min);
                     return Err(Violation::UninitStackArgument { register, off: offsets.min, at, size });
                 }
-                _ if !writes => {}
+                _ if !writes && tells_apart => {}
                 Byte::Spill => self.state.frames[frame].slot_mut(slot).scrub(),
                 _ => self.state.frames[frame].slot_mut(slot).bytes[byte] = Byte::Misc,
             }

@@ -182,6 +182,9 @@ pub enum Violation {
     /// A map without callbacks is iterated over.
     #[error("callback function not allowed for map")]
     MapWithoutCallback,
+    /// The data of `bpf_snprintf` is no array of u64; the kernel says nothing about it.
+    #[error("the size of the data of bpf_snprintf is {size}, which is not a multiple of 8")]
+    SnprintfData { size: u64 },
     /// `bpf_loop` gets a pointer instead of the number of rounds.
     #[error("verifier bug: backtracking misuse")]
     PointerAsCount,
@@ -321,6 +324,7 @@ impl Violation {
             | Self::UninitDynptr { .. }
             | Self::UnacquiredReference { .. }
             | Self::OverwrittenDynptr
+            | Self::SnprintfData { .. }
             | Self::Shift { .. }
             | Self::DivisionByZero
             | Self::PointerMath { .. }

@@ -42,7 +42,7 @@ fn takes_any_return_value(profile: &Profile) -> bool {
 
 /// Of so many programs, how many the model may accept that the verifier rejects. Older verifiers know less of numbers.
 fn lenient(profile: &Profile, count: u64) -> u64 {
-    if profile.version < (6, 8) { count / 10 } else { count.div_ceil(1000) + 2 }
+    if profile.version < (6, 8) { count / 10 } else { count.div_ceil(200) + 2 }
 }
 
 /// Verifies this many programs with random return values.

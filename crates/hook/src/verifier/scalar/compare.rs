@@ -105,6 +105,13 @@ impl Scalar {
         Self { bits: self.bits, ..Self::UNKNOWN }
     }
 
+    /// The same for a number that has none of the bits of `mask`, if that is a constant: those bits are known.
+    pub(in crate::verifier) fn without_bits(self, width: Width, mask: Self) -> Self {
+        let Some(mask) = mask.known_to(width) else { return self };
+        let bits = Bits { value: self.bits.value & !mask, mask: self.bits.mask & !mask };
+        Self { bits, ..Self::UNKNOWN }.settled()
+    }
+
     /// A number that was compared with itself, which the verifier treats like two numbers.
     pub(in crate::verifier) fn compare_itself(self, width: Width, cond: Cond, holds: bool) -> Option<Self> {
         let (mut one, other) = Self::compare(width, cond, holds, self, self)?;
