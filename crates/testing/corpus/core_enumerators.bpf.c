@@ -2,6 +2,7 @@
 // READ kernel/domainname => *
 // VARIABLE value = 18
 // VARIABLE invented = 0
+// MODEL rejects "has no such type"
 #include "bpf.h"
 #include "task.h"
 

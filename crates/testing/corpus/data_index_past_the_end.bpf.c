@@ -1,6 +1,6 @@
 // An index that may be one too large.
 // KERNEL rejects "invalid access to map value, value_size="
-// MODEL rejects "invalid access to map value, value_size="
+// MODEL rejects "R1 max value is outside of the allowed memory range"
 #include "bpf.h"
 
 __u32 table[8];

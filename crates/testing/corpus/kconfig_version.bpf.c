@@ -2,6 +2,7 @@
 // READ kernel/domainname => *
 // VARIABLE version_is_known = 1
 // VARIABLE invented = 0
+// VARIES .kconfig
 #include "bpf.h"
 
 extern int LINUX_KERNEL_VERSION KCONFIG;

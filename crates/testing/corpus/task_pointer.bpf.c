@@ -15,7 +15,7 @@ int task_pointer(struct bpf_sysctl *ctx)
 	struct task_struct *task = bpf_get_current_task_btf();
 
 	same_process = task->tgid == bpf_get_current_pid_tgid() >> 32;
-	has_parent = task->real_parent->pid > 0;
+	has_parent = task->real_parent->tgid != task->tgid;
 	has_network = task->nsproxy->net_ns->ns.inum != 0;
 	return 1;
 }

@@ -71,7 +71,7 @@ pub enum Rejection {
     UnavailableHelper { insn: usize, id: u32, name: &'static str },
     /// The helper is for programs under the GPL.
     #[error(
-        "instruction {insn}: cannot call {name}, a GPL-restricted function, from a program under another license"
+        "instruction {insn}: cannot call GPL-restricted function from non-GPL compatible program ({name})"
     )]
     Gpl { insn: usize, name: &'static str },
     /// The kernel has the helper, but this model does not.

@@ -343,7 +343,7 @@ fn gpl_only_helpers_need_a_compatible_license() {
     let program = Program { license: Some("MIT".to_owned()), ..program(asm, Vec::new()) };
     let rejected = LoadedProgram::load(&program, &Profile::LINUX_6_18, &LoadOptions::default());
     let message = rejected.expect_err("it is rejected").to_string();
-    assert!(message.contains("cannot call bpf_trace_printk, a GPL-restricted function"), "{message}");
+    assert!(message.contains("non-GPL compatible program (bpf_trace_printk)"), "{message}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use knobgate_backend::{Backend, CgroupId, Entry, MapId, Placement, Request, StepError};
-use knobgate_bpf::{MapKind, Object, ObjectVariable, Program};
+use knobgate_bpf::{MapKind, Object, ObjectVariable, Program, TargetKernel};
 
 use super::head::{Access, Expected, Head, Line};
 
@@ -21,13 +21,18 @@ pub enum Ending {
     Worked(Contents),
 }
 
-/// Loads and attaches a program, makes the accesses of its head, and compares what that says.
+/// Links a program for `kernel`, loads and attaches it, makes the accesses of its head, and compares what that says.
 ///
 /// # Errors
 ///
 /// The first difference.
-pub fn play(backend: &mut dyn Backend, head: &Head, object: &[u8]) -> Result<Ending, String> {
-    let (program, variables) = match read(head, object) {
+pub fn play(
+    backend: &mut dyn Backend,
+    kernel: &dyn TargetKernel,
+    head: &Head,
+    object: &[u8],
+) -> Result<Ending, String> {
+    let (program, variables) = match read(kernel, head, object) {
         Ok(read) => read,
         Err(error) => return Ok(Ending::Rejected(error.to_string())),
     };
@@ -63,9 +68,13 @@ pub fn play(backend: &mut dyn Backend, head: &Head, object: &[u8]) -> Result<End
     Ok(Ending::Worked(contents))
 }
 
-fn read(head: &Head, object: &[u8]) -> Result<(Program, Vec<ObjectVariable>), knobgate_bpf::ObjectError> {
+fn read(
+    kernel: &dyn TargetKernel,
+    head: &Head,
+    object: &[u8],
+) -> Result<(Program, Vec<ObjectVariable>), knobgate_bpf::ObjectError> {
     let object = Object::read(object)?;
-    Ok((object.program(head.program.as_deref())?, object.variables().to_vec()))
+    Ok((object.program_for(head.program.as_deref(), kernel)?, object.variables().to_vec()))
 }
 
 fn compare_contents(contents: &Contents, line: &Line) -> Result<(), String> {

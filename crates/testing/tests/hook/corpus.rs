@@ -1,8 +1,9 @@
 //! The programs of the corpus: each ends as its head says, on the kernel and on the model, and leaves the same in its maps.
 
 use knobgate_backend::Backend;
-use knobgate_bpf::Object;
-use knobgate_hook::Profile;
+use knobgate_bpf::{Object, TargetKernel};
+use knobgate_hook::{ModelKernel, Profile};
+use knobgate_kernel::RunningKernel;
 use knobgate_testing::corpus::{CorpusProgram, Ending, Head, PROGRAMS, play};
 use knobgate_testing::object_cases::knobs;
 use knobgate_testing::{Both, PRIVATE_KNOBS, Suite};
@@ -35,16 +36,18 @@ fn lacks(program: &CorpusProgram, profile: &Profile) -> Option<String> {
         return None;
     }
     let object = Object::read(&object).ok()?;
-    lacks_for(&object.program(head.program.as_deref()).ok()?, profile)
+    lacks_for(&object.program_for(head.program.as_deref(), &ModelKernel::new(*profile)).ok()?, profile)
 }
 
 fn check(program: &CorpusProgram) -> Result<(), String> {
     let head = program.head()?;
     let object = program.object()?.ok_or("there is no object")?;
     let mut both = Both::new(knobs(&knobgate_testing::profile()));
-    let kernel = ending(&mut both.kernel, &head, &object, head.kernel_rejects.as_deref());
+    let running = RunningKernel::default();
+    let kernel = ending(&mut both.kernel, &running, &head, &object, head.kernel_rejects.as_deref());
     let kernel = kernel.map_err(|difference| format!("the kernel: {difference}"))?;
-    let model = ending(&mut both.model, &head, &object, head.model_rejects.as_deref());
+    let modelled = ModelKernel::new(knobgate_testing::profile());
+    let model = ending(&mut both.model, &modelled, &head, &object, head.model_rejects.as_deref());
     let model = model.map_err(|difference| format!("the model: {difference}"))?;
     match (kernel, model) {
         (Ending::Worked(kernel), Ending::Worked(model)) if kernel != model => {
@@ -57,11 +60,12 @@ fn check(program: &CorpusProgram) -> Result<(), String> {
 /// How the program ended, if that is what the head says.
 fn ending(
     backend: &mut dyn Backend,
+    kernel: &dyn TargetKernel,
     head: &Head,
     object: &[u8],
     rejects: Option<&str>,
 ) -> Result<Ending, String> {
-    let ending = play(backend, head, object)?;
+    let ending = play(backend, kernel, head, object)?;
     match (&ending, rejects) {
         (Ending::Rejected(reason), Some(words)) if reason.contains(words) => Ok(ending),
         (Ending::Worked(_), None) => Ok(ending),

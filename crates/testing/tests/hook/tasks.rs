@@ -175,10 +175,7 @@ fn program(btf: &[u8], profile: &Profile, own: PidNamespace) -> Result<Program, 
         key_size: 4,
         value_size: BYTES,
         max_entries: 1,
-        flags: 0,
-        contents: Vec::new(),
-        frozen: false,
-        inner: None,
+        ..MapDef::default()
     };
     let code = asm.finish(false).map_err(|_| LayoutError::Unreadable)?;
     Ok(Program { name: "tasks".to_owned(), maps: vec![map], ..Program::from(code) })

@@ -1,5 +1,6 @@
 //! The scenarios of the kernel's own tests, on the running kernel.
 
+use knobgate_scenario::Scenario;
 use knobgate_testing::{kernel_cases, play_all, profile, scratch};
 use libtest_mimic::Failed;
 
@@ -9,7 +10,9 @@ pub(crate) fn pass() -> Result<(), Failed> {
     for (name, scenario) in kernel_cases() {
         let scenario = scenario.with_profile(profile());
         let (model, _) = play_all(&mut scenario.play_on_model().expect("it can be played"));
-        let mut play = scenario.play_on_kernel(&parent).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let lock = Scenario::lock_machine(|_| {}).expect("a lock");
+        let mut play =
+            scenario.play_on_kernel(&parent, &lock).unwrap_or_else(|error| panic!("{name}: {error}"));
         let (kernel, failures) = play_all(&mut play);
         play.finish().expect("all is as it was");
         failed.extend(failures.into_iter().map(|failure| format!("{name}: {failure}")));

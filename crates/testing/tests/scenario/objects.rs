@@ -52,7 +52,12 @@ pub(crate) fn cases() -> Vec<Case> {
 fn pinned() -> Case {
     let objects = ["objects/pinned.bpf.o", "./objects/pinned.bpf.o"];
     let programs = ["one", "other"].map(str::to_owned).into_iter().zip(objects);
-    let program = |object: &str| ProgramDocument::Object { object: object.to_owned(), program: None };
+    let program = |object: &str| ProgramDocument::Object {
+        object: object.to_owned(),
+        program: None,
+        set: BTreeMap::new(),
+        contents: BTreeMap::new(),
+    };
     let programs = programs.map(|(name, object)| (name, program(object))).collect();
     let steps = r#"
         {"attach": {"program": "one", "cgroup": "a", "mode": "link"}},

@@ -56,9 +56,11 @@ impl Interpreter<'_, '_> {
     }
 
     pub(super) fn leave(&mut self) -> RunResult<Option<u64>> {
-        let returned = self.read(Reg::R0)?;
-        let Some(frame) = self.frames.last() else { return self.end(returned).map(Some) };
+        let Some(frame) = self.frames.last() else { return self.end(self.read(Reg::R0)?).map(Some) };
+        // A function that is called may return nothing.
+        let mut returned = self.registers[Reg::R0 as usize];
         if !matches!(frame.continuation, Continuation::Return) {
+            returned = self.read(Reg::R0)?;
             let value = returned_number(returned)?;
             if value > 1 {
                 return Err(Reason::ReturnValue { at: "callback return", value: value as i64 });
