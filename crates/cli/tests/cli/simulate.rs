@@ -53,6 +53,6 @@ fn where_a_kernel_would_crash_the_play_ends_with_status_1() {
 
 #[test]
 fn a_fault_ends_with_status_1() {
-    // Reads after the end of a map's value of 8 bytes, at an offset that is only known at run time.
+    // Subtracts addresses, which the model does not have, if the position is 8.
     snapshot("simulate-fault", [simulate(["fault.json"])]);
 }
