@@ -32,7 +32,7 @@ pub fn play_all(play: &mut Play<'_>) -> (Vec<String>, Vec<String>) {
         match play.outcome(&line) {
             Outcome::Failed(mismatches) => failures.push(format!("step {}: {mismatches:?}", line.step)),
             Outcome::OtherKernel => {
-                failures.push(format!("step {}: nothing is expected on this kernel", line.step))
+                failures.push(format!("step {}: nothing is expected on this kernel", line.step));
             }
             _ => {}
         }

@@ -130,6 +130,6 @@ fn standard_input_cannot_be_watched() {
 
 #[test]
 fn a_fault_ends_with_status_1() {
-    // Reads after the end of a map's value of 8 bytes, at an offset that is only known at run time.
+    // Subtracts addresses, which the model does not have, if the position is 8.
     snapshot("simulate-fault", [simulate(["fault.json"])]);
 }
