@@ -17,9 +17,7 @@ fn outcomes(profile: &Profile, steps: &str) -> Vec<Outcome> {
             "programs": {{
                 "allow": {{"insns": "b700000001000000 9500000000000000"}},
                 "two": {{"insns": "b700000002000000 9500000000000000"}},
-                "past the end": {{
-                    "insns": "1811000000000000 0000000000000000 bfa2000000000000 07020000ffffffff 720affff01000000 8500000001000000 1500010000000000 7901000000000000 b700000001000000 9500000000000000"
-                }}
+                "subtracts": {{"insns": "bfa2000000000000 1f12000000000000 b700000001000000 9500000000000000"}}
             }},
             "cgroups": ["a"],
             "steps": [{steps}]
@@ -128,7 +126,7 @@ fn the_first_expectation_that_is_for_the_kernel_counts() {
 fn a_step_that_expects_something_fails_with_a_fault() {
     let outcomes = outcomes(
         &Profile::default(),
-        r#"{"attach": {"program": "past the end", "cgroup": "a", "mode": "link"}},
+        r#"{"attach": {"program": "subtracts", "cgroup": "a", "mode": "link"}},
            {"read": {"knob": "vm.x", "cgroup": "a"}, "expect": {"ok": false}}"#,
     );
     let failed = mismatches(&outcomes[1]);

@@ -209,7 +209,7 @@ impl Player<'_> {
         match details {
             Details::Fault { .. } => {
                 output.warning(format_args!(
-                    "step {step}: the program did what the kernel's verifier does not allow; the kernel would have rejected it"
+                    "step {step}: the program was stopped, because the hook in user space cannot go on here; the kernel may reject it, or run it"
                 ));
                 Status::Bad
             }
