@@ -226,13 +226,15 @@ fn counted() -> Result<(), Failed> {
 /// Waits for the line of the log about this policy.
 fn line_about(machine: &Machine, part: &str) -> String {
     let line = || machine.logged().lines().find(|line| line.contains(part)).map(str::to_owned);
-    eventually("it is logged", || line().is_some());
+    eventually(&format!("a line about {part} is logged"), || line().is_some());
     line().unwrap_or_default()
 }
 
 fn json() -> Result<(), Failed> {
     let machine = Machine::new("[log]\nformat = \"json\"\n")?;
     let agent = machine.start()?;
+    let started: Value = serde_json::from_str(&line_about(&machine, "\"started\""))?;
+    assert_eq!(started["level"], "info");
     let cgroup = scratch();
     attach(policy(&POLICY.replace("t-agent", "t-json")).path(), &cgroup, "t-json");
     run(&cgroup, "echo 1 >/proc/sys/net/ipv4/ip_forward")?;
@@ -253,8 +255,6 @@ fn json() -> Result<(), Failed> {
     ] {
         assert_eq!(line[field], expected, "{field}: {line}");
     }
-    let started: Value = serde_json::from_str(&line_about(&machine, "\"started\""))?;
-    assert_eq!(started["level"], "info");
     agent.stop()
 }
 
