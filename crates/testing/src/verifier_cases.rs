@@ -21,7 +21,7 @@ pub struct VerifierCase {
 }
 
 /// Maps of every program: an array of one value, a hash, a ring buffer, a frozen text without an end, a frozen text, an
-/// array of four values, a frozen format.
+/// array of four values, a frozen format, an array of programs.
 const VALUE: usize = 0;
 const HASH: usize = 1;
 const RING: usize = 2;
@@ -29,6 +29,7 @@ const ENDLESS: usize = 3;
 const TEXT: usize = 4;
 const ARRAY: usize = 5;
 const FORMAT: usize = 6;
+const PROGRAMS: usize = 7;
 
 const R0: Reg = Reg::R0;
 const R1: Reg = Reg::R1;
@@ -56,6 +57,7 @@ fn maps() -> Vec<MapDef> {
         MapDef::frozen_value("text", b"text\0".to_vec()),
         map("array", MapKind::Array, 4, 8, 4),
         MapDef::frozen_value("format", b"%d\0".to_vec()),
+        map("programs", MapKind::ProgArray, 4, 4, 1),
     ]
 }
 
@@ -129,6 +131,7 @@ pub fn cases() -> Vec<VerifierCase> {
         arguments::arguments(),
         arguments::records(),
         control_flow::functions(),
+        control_flow::call_chains(),
         control_flow::loops(),
         dynptrs::dynptrs(),
         dynptrs::kernel_memory(),
