@@ -35,7 +35,7 @@ pub(super) struct Verifier<'a> {
     /// The states of the other paths, of which the last is followed next.
     pending: Vec<State>,
     pub(super) explored: Explored,
-    pub(super) stack_liveness: StackLiveness<'a>,
+    pub(super) stack_liveness: StackLiveness,
     /// What the current instruction does with the stack.
     pub(super) stack_accesses: StackAccesses,
     /// Whether the current instruction has an entry in the history.
@@ -56,7 +56,7 @@ pub(super) fn check(env: &VerifierEnv<'_>) -> Result<BTreeMap<usize, usize>, Rej
         state: State::entry(),
         pending: Vec::new(),
         explored: Explored::new(env.code.len()),
-        stack_liveness: StackLiveness::new(env.functions),
+        stack_liveness: StackLiveness::new(),
         stack_accesses: StackAccesses::default(),
         has_history: false,
         accesses_context: vec![None; env.code.len()],
