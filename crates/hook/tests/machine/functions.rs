@@ -213,3 +213,29 @@ fn a_program_that_takes_too_long_is_stopped() {
     let fault = program.run(&mut invocation, &mut options).expect_err("a fault").to_string();
     assert!(fault.contains("budget of 1000 instructions"), "{fault}");
 }
+
+#[test]
+fn loops_in_loops_that_would_stall_the_kernel_are_stopped() {
+    let mut asm = Assembler::new();
+    let (outer, inner) = (asm.new_label(), asm.new_label());
+    let calls_back = |asm: &mut Assembler, callback| {
+        asm.mov(Reg::R1, 1 << 23);
+        asm.load_function(Reg::R2, callback);
+        asm.mov(Reg::R3, 0);
+        asm.mov(Reg::R4, 0);
+        asm.call_helper(helper_ids::LOOP);
+    };
+    calls_back(&mut asm, outer);
+    allow(&mut asm);
+    asm.begin_function("outer");
+    asm.bind(outer);
+    calls_back(&mut asm, inner);
+    asm.mov(Reg::R0, 0);
+    asm.exit();
+    asm.begin_function("inner");
+    asm.bind(inner);
+    asm.mov(Reg::R0, 0);
+    asm.exit();
+    let fault = on_write(&load(asm, Vec::new()).expect("loads"), b"", b"x").expect_err("a fault").to_string();
+    assert!(fault.contains("the kernel would stall here"), "{fault}");
+}
