@@ -136,6 +136,7 @@ pub fn cases() -> Vec<VerifierCase> {
         numbers::arithmetic(),
         memory::memory(),
         memory::stack(),
+        memory::many_maps(),
         arguments::arguments(),
         arguments::records(),
         control_flow::functions(),

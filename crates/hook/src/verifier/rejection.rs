@@ -4,6 +4,7 @@ use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
 use knobgate_bpf::{Unresolved, UnresolvedReason};
 
 use super::Violation;
+use super::decode::{MAPS_MAX, MAX_USED_MAPS};
 use crate::{Errno, MapError};
 
 /// Why a program is rejected. The messages are those of the kernel's verifier, where it has any.
@@ -101,6 +102,12 @@ pub enum Rejection {
     /// What an instruction does on some path is not safe.
     #[error("instruction {insn}: {violation}")]
     Unsafe { insn: usize, violation: Violation },
+    /// The program uses more maps than the kernel accepts.
+    #[error("The total number of maps per program has reached the limit of {MAX_USED_MAPS}")]
+    TooManyUsedMaps,
+    /// More maps come with the program than the model has numbers for.
+    #[error("{maps} maps come with the program; {MAPS_MAX} are the most that are modelled")]
+    TooManyMaps { maps: usize },
     /// There are more functions than the kernel accepts: 256.
     #[error("too many subprograms")]
     TooManyFunctions,
@@ -159,6 +166,8 @@ impl Rejection {
             | Self::InnerMap { .. }
             | Self::TailCall { .. }
             | Self::ForeignStorage { .. }
+            | Self::TooManyUsedMaps
+            | Self::TooManyMaps { .. }
             | Self::TooManyFunctions
             | Self::TooDeep { .. }
             | Self::TailCallStack { .. }
@@ -181,6 +190,7 @@ impl Rejection {
             Self::Empty | Self::TooLarge { .. } | Self::TooManyFunctions | Self::TooDeep { .. } => {
                 Errno::E2BIG
             }
+            Self::TooManyUsedMaps | Self::TooManyMaps { .. } => Errno::E2BIG,
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.errno(),
             Self::Unsafe { violation, .. } => violation.errno(),
             Self::TailCallStack { .. } | Self::StackTotal { .. } => Errno::EACCES,
