@@ -142,8 +142,8 @@ pub fn kernel_btf(profile: &Profile) -> Vec<u8> {
     struct_btf(kernel_structs(profile))
 }
 
-/// The type of the scalar or pointer at these bytes of a struct: `btf_struct_walk()` in kernel/bpf/btf.c. `None`: they are not
-/// within one.
+/// The type of the scalar or pointer at these bytes of a struct: `btf_struct_walk()` in kernel/bpf/btf.c. An array of integers
+/// can be read in other units than its own. `None`: they are not within one.
 pub(crate) fn member_at(structs: &[StructDef], name: &str, offset: u32, size: u32) -> Option<MemberType> {
     let of = structs.iter().find(|of| of.name == name)?;
     let member = of.members.iter().rfind(|member| member.offset <= offset)?;
@@ -155,6 +155,10 @@ fn part(structs: &[StructDef], of: MemberType, offset: u32, size: u32) -> Option
         Int { size: bytes, .. } => (offset < bytes && size <= bytes - offset).then_some(of),
         Pointer(_) => (offset == 0 && size == 8).then_some(of),
         Struct(name) => member_at(structs, name, offset, size),
+        Array(element @ Int { .. }, count) => {
+            let bytes = element.size(structs) * count;
+            (offset < bytes && size <= bytes - offset).then_some(*element)
+        }
         Array(element, count) => {
             let bytes = element.size(structs);
             (offset < bytes * count).then(|| part(structs, *element, offset % bytes, size))?
@@ -186,6 +190,25 @@ mod tests {
         ];
         for member in members {
             assert!(layouts.offset(member).is_ok(), "{member}");
+        }
+    }
+
+    #[test]
+    fn an_array_of_integers_can_be_read_in_other_units() {
+        let structs = kernel_structs(&Profile::default());
+        let (comm, _) = StructDef::find(structs, "task_struct.comm").expect("a member");
+        for (offset, size, is_within) in [
+            (0, 1, true),
+            (0, 8, true),
+            (4, 4, true),
+            (3, 8, true),
+            (8, 8, true),
+            (9, 8, false),
+            (16, 1, false),
+        ] {
+            let found = member_at(structs, "task_struct", comm + offset, size);
+            let is_comm = matches!(found, Some(Int { size: 1, .. }));
+            assert_eq!(is_comm, is_within, "{size} bytes at {offset}");
         }
     }
 

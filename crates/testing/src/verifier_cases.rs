@@ -3,6 +3,8 @@
 mod arguments;
 mod control_flow;
 mod dynptrs;
+mod joins;
+mod links;
 mod memory;
 mod numbers;
 
@@ -21,7 +23,8 @@ pub struct VerifierCase {
 }
 
 /// Maps of every program: an array of one value, a hash, a ring buffer, a frozen text without an end, a frozen text, an
-/// array of four values, a frozen format.
+/// array of four values, a frozen format, an array of programs, an array of
+/// arrays.
 const VALUE: usize = 0;
 const HASH: usize = 1;
 const RING: usize = 2;
@@ -29,6 +32,8 @@ const ENDLESS: usize = 3;
 const TEXT: usize = 4;
 const ARRAY: usize = 5;
 const FORMAT: usize = 6;
+const PROGRAMS: usize = 7;
+const MAPS: usize = 8;
 
 const R0: Reg = Reg::R0;
 const R1: Reg = Reg::R1;
@@ -56,6 +61,11 @@ fn maps() -> Vec<MapDef> {
         MapDef::frozen_value("text", b"text\0".to_vec()),
         map("array", MapKind::Array, 4, 8, 4),
         MapDef::frozen_value("format", b"%d\0".to_vec()),
+        map("programs", MapKind::ProgArray, 4, 4, 1),
+        MapDef {
+            inner: Some(Box::new(map("inner", MapKind::Array, 4, 8, 1))),
+            ..map("maps", MapKind::ArrayOfMaps, 4, 4, 1)
+        },
     ]
 }
 
@@ -126,12 +136,17 @@ pub fn cases() -> Vec<VerifierCase> {
         numbers::arithmetic(),
         memory::memory(),
         memory::stack(),
+        memory::many_maps(),
         arguments::arguments(),
         arguments::records(),
         control_flow::functions(),
+        control_flow::call_chains(),
         control_flow::loops(),
         dynptrs::dynptrs(),
         dynptrs::kernel_memory(),
+        joins::joins(),
+        links::links(),
+        links::negation(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -118,6 +118,9 @@ pub enum Reason {
     /// The instruction budget is used up.
     #[error("the budget of {budget} instructions is used up")]
     Budget { budget: u64 },
+    /// Loops whose end the verifier need not know have gone on for very long together. The kernel has no limit there.
+    #[error("callbacks and may_goto have gone on {rounds} times in this run; the kernel would stall here")]
+    Stall { rounds: u64 },
     /// The attachment has no cgroup storage for the program, which got there by a link update or a tail call.
     #[error(
         "this kernel would crash here: {helper} follows a null pointer, for the attachment has no storage of type {kind}; \

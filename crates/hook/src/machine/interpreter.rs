@@ -24,6 +24,10 @@ use crate::{Invocation, arithmetic};
 use frames::{Continuation, Frame};
 use pointers::{compare_pointers, pointer_arithmetic};
 
+/// How many rounds of [`Interpreter::rounds`] a run may have before the model gives up: each loop has a limit, but loops
+/// that are inside of others have none together.
+const ROUNDS_MAX: u64 = 4 * BPF_MAX_LOOPS as u64;
+
 /// One run of a program.
 pub(super) struct Interpreter<'r, 'i> {
     program: LoadedProgram,
@@ -82,6 +86,9 @@ impl<'r, 'i> Interpreter<'r, 'i> {
             if left == 0 {
                 if budget.is_some() || self.rounds == rounds_before {
                     return Err(self.fault(Reason::Budget { budget: total }));
+                }
+                if self.rounds > ROUNDS_MAX {
+                    return Err(self.fault(Reason::Stall { rounds: self.rounds }));
                 }
                 (left, rounds_before) = (total, self.rounds);
             }

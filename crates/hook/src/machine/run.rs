@@ -16,7 +16,8 @@ pub struct RunOptions<'t> {
     /// How many instructions may run, including callbacks. `None` is the verifier's limit for a path, a million. The
     /// verifier follows a callback or a `may_goto` only a few times, however often it is taken, so there is another million
     /// as long as helpers keep calling back and a function has not used up its 8,388,608 rounds with `may_goto`. (On x86-64
-    /// since 6.15 a function has a quarter of a second for these rounds instead, however many that are.)
+    /// since 6.15 a function has a quarter of a second for these rounds instead, however many that are.) After four times as
+    /// many rounds in one run, as in loops inside of loops, the run is stopped.
     pub budget: Option<u64>,
     /// Clocks, random numbers, the processor.
     pub env: RunEnv,

@@ -12,6 +12,12 @@ const SLOTS: usize = STACK_BYTES / SLOT_BYTES;
 /// The content of uninitialized stack, which some kernels let programs read: anything, so not zero.
 const POISON: u8 = 0xa5;
 
+/// What `round_up_stack_depth()` in kernel/bpf/verifier.c rounds the stack of a function up to. Since 6.8, programs that
+/// are compiled to machine code take less.
+pub(crate) fn stack_granularity(profile: &Profile) -> usize {
+    if profile.version >= (6, 8) { 16 } else { 32 }
+}
+
 /// The stack of one run.
 #[derive(Debug)]
 pub(crate) struct Stack {
@@ -25,6 +31,10 @@ pub(crate) struct Stack {
     depths: [usize; MAX_CALL_FRAMES],
     /// How deep each function has stored.
     stored: [usize; MAX_CALL_FRAMES],
+    /// In which frame the program of each function starts: a program that was called by a tail call in a function has its
+    /// limits for itself.
+    starts: [usize; MAX_CALL_FRAMES],
+    granularity: usize,
     /// Whether uninitialized stack may be read: everywhere, or above the lowest initialized byte.
     uninit_readable: bool,
     uninit_above_stored: bool,
@@ -39,6 +49,8 @@ impl Stack {
             frame: 0,
             depths: [0; MAX_CALL_FRAMES],
             stored: [0; MAX_CALL_FRAMES],
+            starts: [0; MAX_CALL_FRAMES],
+            granularity: stack_granularity(profile),
             uninit_readable: profile.uninit_stack,
             uninit_above_stored: profile.uninit_above_stored,
         }
@@ -51,7 +63,14 @@ impl Stack {
 
     /// Enters a function.
     pub(crate) fn push(&mut self) {
+        self.starts[self.frame + 1] = self.starts[self.frame];
         self.frame += 1;
+        self.clear();
+    }
+
+    /// Starts another program in the frame of the innermost function.
+    pub(crate) fn tail_call(&mut self) {
+        self.starts[self.frame] = self.frame;
         self.clear();
     }
 
@@ -62,7 +81,7 @@ impl Stack {
     }
 
     /// Clears the frame of the innermost function.
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         if self.depths[self.frame] > 0 {
             let end = (STACK_BYTES - self.frame * MAX_BPF_STACK) / SLOT_BYTES;
             let start = end - MAX_BPF_STACK / SLOT_BYTES;
@@ -93,8 +112,8 @@ impl Stack {
     #[cold]
     fn deepen(&mut self, frame: usize, depth: usize) -> Result<(), Reason> {
         self.depths[frame] = depth;
-        // check_max_stack_depth() in kernel/bpf/verifier.c rounds every frame up to 32 bytes.
-        let total: usize = self.depths[..=self.frame].iter().map(|depth| depth.next_multiple_of(32)).sum();
+        let frames = &self.depths[self.starts[self.frame]..=self.frame];
+        let total: usize = frames.iter().map(|depth| depth.next_multiple_of(self.granularity)).sum();
         if total > MAX_BPF_STACK { Err(Reason::StackTotal { bytes: total }) } else { Ok(()) }
     }
 

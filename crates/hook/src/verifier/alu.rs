@@ -88,16 +88,24 @@ impl Verifier<'_> {
             None if !is_safe && self.env.profile.version >= (6, 10) => Scalar::UNKNOWN,
             None => Scalar::compute(width, op, a, b),
         };
-        let by = match (op, b.known()) {
-            (AluOp::Add, Some(by)) if !is_itself => Some(by as i64),
-            (AluOp::Sub, Some(by)) if !is_itself => Some((by as i64).wrapping_neg()),
-            _ => None,
-        };
-        let link = by.map_or(ScalarId::NONE, |by| {
+        let delta = b.known().filter(|_| !is_itself).and_then(|by| self.delta(width, op, by as i64));
+        let link = delta.map_or(ScalarId::NONE, |by| {
             let wraps = width == Width::W32 && Scalar::compute(Width::W64, op, a, b) != result;
             left.link.moved(by, wraps)
         });
         Register { link, ..Register::number(result) }
+    }
+
+    /// What an operation by a constant adds to a number, if its link to others stays: since 6.11, a positive constant that
+    /// is added to 64 bits. 6.18.44 also follows other constants, subtraction and 32 bits.
+    fn delta(&self, width: Width, op: AluOp, by: i64) -> Option<i32> {
+        let by = i32::try_from(by).ok()?;
+        match op {
+            AluOp::Add if self.env.profile.version >= (6, 18) => Some(by),
+            AluOp::Sub if self.env.profile.version >= (6, 18) => by.checked_neg(),
+            AluOp::Add if self.env.profile.version >= (6, 11) && width == Width::W64 && by >= 0 => Some(by),
+            _ => None,
+        }
     }
 
     /// `dst = operand`
@@ -152,7 +160,8 @@ impl Verifier<'_> {
         let value = self.read(dst)?;
         self.check_written(dst)?;
         let value = match value.kind {
-            Kind::Scalar => {
+            // Before, nothing is known of the result.
+            Kind::Scalar if self.env.profile.version >= (6, 17) => {
                 Register::number(Scalar::compute(width, AluOp::Sub, Scalar::constant(0), value.scalar))
             }
             _ => Register::UNKNOWN,
@@ -171,6 +180,8 @@ impl Verifier<'_> {
         let value = self.read(dst)?;
         self.check_written(dst)?;
         let value = match value.known() {
+            // Before, nothing is known of the result. Observed on 6.18.44.
+            _ if self.env.profile.version < (6, 18) => Register::UNKNOWN,
             Some(known) => Register::constant(arithmetic::swap(order, size, known)),
             None => Register::of_size(size),
         };

@@ -10,6 +10,9 @@ use super::scalar::Scalar;
 use super::state::{HistoryEntry, Place, State};
 use super::violation::Violation;
 
+/// `LINKED_REGS_MAX`: of how many linked numbers a branch learns something.
+const LINKED_REGS_MAX: usize = 6;
+
 /// A comparison.
 #[derive(Clone, Copy)]
 struct Comparison {
@@ -54,9 +57,9 @@ impl Verifier<'_> {
         };
         self.push_linked_history(&left, &right);
         let mut other = self.state.clone();
-        jumps.apply(&mut other, comparison, &left, &right);
+        jumps.apply(&mut other, comparison, &left);
         self.push(target, other)?;
-        falls.apply(&mut self.state, comparison, &left, &right);
+        falls.apply(&mut self.state, comparison, &left);
         Ok(Next::Insn(next))
     }
 
@@ -123,8 +126,11 @@ impl Verifier<'_> {
             && left.is_pointer()
             && right.is_pointer()
             && left.maybe_null != right.maybe_null
+            && !matches!((left.kind, right.kind), (Kind::BtfId(..), _) | (_, Kind::BtfId(..)))
+            && self.env.profile.version >= (6, 2)
         {
-            return Some(Learnt::NotNull { is_left: left.maybe_null });
+            let (is_left, nullable) = if left.maybe_null { (true, left) } else { (false, right) };
+            return Some(Learnt::NotNull { is_left, kind: self.kind_if_not_null(nullable.kind) });
         }
         Some(Learnt::Nothing)
     }
@@ -137,18 +143,33 @@ impl Verifier<'_> {
         }
     }
 
-    /// Keeps which linked numbers the branch learns something of, for backtracking (`collect_linked_regs`).
+    /// Keeps which linked numbers the branch learns something of, for backtracking (`collect_linked_regs`). Since 6.12 there
+    /// is only room for some; the others are not linked any more. 6.18.44 does not count registers that are not live.
     fn push_linked_history(&mut self, left: &Register, right: &Register) {
         let origin = |register: &Register| if register.is_scalar() { register.link.origin } else { 0 };
         let origins = [origin(left), origin(right)];
         if origins == [0, 0] {
             return;
         }
+        let version = self.env.profile.version;
+        let is_live = |place: &Place| match *place {
+            Place::Register { frame, register } if version >= (6, 18) => {
+                let live = self.env.live_registers[self.state.insn_of(usize::from(frame))];
+                live >> register & 1 == 1
+            }
+            _ => true,
+        };
         let is_linked = |value: &Register| {
             value.is_scalar() && value.link.origin != 0 && origins.contains(&value.link.origin)
         };
-        let linked: Vec<Place> =
-            self.state.places().filter(|(_, value)| is_linked(value)).map(|(place, _)| place).collect();
+        let places = self.state.places().filter(|(_, value)| is_linked(value)).map(|(place, _)| place);
+        let mut linked: Vec<Place> = places.filter(is_live).collect();
+        linked.sort_by_key(|place| std::cmp::Reverse(place.frame()));
+        if version >= (6, 12) && linked.len() > LINKED_REGS_MAX {
+            for place in linked.split_off(LINKED_REGS_MAX) {
+                self.state.unlink(place);
+            }
+        }
         if linked.len() > 1 {
             self.history_entry().linked = Some(Rc::from(linked));
         }
@@ -191,29 +212,30 @@ enum Learnt {
         is_null: bool,
         kind: Kind,
     },
-    /// One of two equal pointers is not null because the other is not.
+    /// One of two equal pointers is not null because the other is not, and what it is (`mark_ptr_not_null_reg`).
     NotNull {
         is_left: bool,
+        kind: Kind,
     },
 }
 
 impl Learnt {
-    fn apply(self, state: &mut State, comparison: Comparison, left: &Register, right: &Register) {
+    fn apply(self, state: &mut State, comparison: Comparison, left: &Register) {
         let Comparison { dst, operand, .. } = comparison;
         match self {
             Self::Nothing => {}
             Self::Numbers(a, b) => {
-                state.learn(dst, left.link, a);
+                state.learn(dst, a);
                 if let Some(src) = register(operand).filter(|src| *src != dst) {
-                    state.learn(src, right.link, b);
+                    state.learn(src, b);
                 }
             }
             Self::Null { is_null, kind } => state.mark_null_or_not(left, is_null, kind),
-            Self::NotNull { is_left } => {
+            Self::NotNull { is_left, kind } => {
                 let register = if is_left { Some(dst) } else { register(operand) };
                 if let Some(register) = register {
                     let value = state.get(register);
-                    state.set(register, Register { maybe_null: false, ..value });
+                    state.set(register, Register { kind, maybe_null: false, ..value });
                 }
             }
         }
@@ -221,9 +243,22 @@ impl Learnt {
 }
 
 impl State {
+    /// The number has nothing to do with others any more.
+    fn unlink(&mut self, place: Place) {
+        match place {
+            Place::Register { frame, register } => {
+                self.frames[usize::from(frame)].registers[usize::from(register)].link = ScalarId::NONE;
+            }
+            Place::Slot { frame, slot } => {
+                self.frames[usize::from(frame)].slot_mut(usize::from(slot)).spilled.link = ScalarId::NONE;
+            }
+        }
+    }
+
     /// Sets a register to this number, and updates all numbers that are linked to it (`sync_linked_regs`).
-    fn learn(&mut self, register: Reg, link: ScalarId, scalar: Scalar) {
+    fn learn(&mut self, register: Reg, scalar: Scalar) {
         let value = self.get(register);
+        let link = value.link;
         self.set(register, Register { scalar, ..value });
         if link == ScalarId::NONE {
             return;

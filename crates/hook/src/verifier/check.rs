@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::Rejection;
 use super::env::VerifierEnv;
 use super::explored::Explored;
-use super::memory::Access;
+use super::memory::{Access, Accessed};
 use super::precision::{self, Wanted};
 use super::register::{Kind, Register, ScalarId, index};
 use super::return_value::check_returned;
@@ -35,13 +35,13 @@ pub(super) struct Verifier<'a> {
     /// The states of the other paths, of which the last is followed next.
     pending: Vec<State>,
     pub(super) explored: Explored,
-    pub(super) stack_liveness: StackLiveness<'a>,
+    pub(super) stack_liveness: StackLiveness,
     /// What the current instruction does with the stack.
     pub(super) stack_accesses: StackAccesses,
     /// Whether the current instruction has an entry in the history.
     pub(super) has_history: bool,
-    /// For each instruction that accesses memory, whether it is the context.
-    pub(super) accesses_context: Vec<Option<bool>>,
+    /// For each instruction that accesses memory, what that is.
+    pub(super) accessed: Vec<Option<Accessed>>,
     /// How many bytes of stack each function uses, by its first instruction.
     stack_depths: BTreeMap<usize, usize>,
     ids: u32,
@@ -56,10 +56,10 @@ pub(super) fn check(env: &VerifierEnv<'_>) -> Result<BTreeMap<usize, usize>, Rej
         state: State::entry(),
         pending: Vec::new(),
         explored: Explored::new(env.code.len()),
-        stack_liveness: StackLiveness::new(env.functions),
+        stack_liveness: StackLiveness::new(),
         stack_accesses: StackAccesses::default(),
         has_history: false,
-        accesses_context: vec![None; env.code.len()],
+        accessed: vec![None; env.code.len()],
         stack_depths: BTreeMap::new(),
         ids: 0,
         insns_processed: 0,
@@ -222,7 +222,7 @@ impl Verifier<'_> {
         Ok(Next::Insn(start))
     }
 
-    fn exit(&mut self) -> Result<Next, Violation> {
+    pub(super) fn exit(&mut self) -> Result<Next, Violation> {
         let Some(callee) = (self.state.frames.len() > 1).then(|| self.state.frame().clone()) else {
             return self.exit_program();
         };

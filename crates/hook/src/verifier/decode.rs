@@ -10,6 +10,12 @@ use super::Rejection;
 use crate::Profile;
 use crate::step::Step;
 
+/// `MAX_USED_MAPS`
+pub(super) const MAX_USED_MAPS: usize = 64;
+
+/// How many maps may come with a program, used or not.
+pub(super) const MAPS_MAX: usize = 1 << 15;
+
 /// Decodes a program: one step for each instruction.
 pub(super) fn decode(
     program: &Program,
@@ -30,6 +36,15 @@ pub(super) fn decode(
         if !is_load || !fits || relocations.insert(insn, relocation).is_some() {
             return Err(Rejection::Relocation { insn });
         }
+    }
+
+    let used: BTreeSet<usize> = program.relocations.iter().map(|relocation| relocation.map).collect();
+    if used.len() > MAX_USED_MAPS {
+        return Err(Rejection::TooManyUsedMaps);
+    }
+    // Steps have 16 bits for the number of a map, and each map may have an inner one.
+    if program.maps.len() > MAPS_MAX {
+        return Err(Rejection::TooManyMaps { maps: program.maps.len() });
     }
 
     let unresolved: BTreeSet<usize> = program.unresolved.iter().map(|unresolved| unresolved.insn).collect();

@@ -4,7 +4,7 @@ use knobgate_bpf::{ArgType, Helper, Reg, helper_ids};
 
 use super::check::Verifier;
 use super::register::{Kind, Register, ScalarId};
-use super::stack::{Byte, Slot, place};
+use super::stack::{Byte, Slot, place, slot_mask};
 use super::stack_access::Stored;
 use super::state::Reference;
 use super::violation::Violation;
@@ -30,6 +30,8 @@ impl Verifier<'_> {
         if arg_type == ArgType::UninitDynptr {
             return self.make_dynptr(at, helper.id == helper_ids::RINGBUF_RESERVE_DYNPTR);
         }
+        // `mark_dynptr_read()`
+        self.stack_accesses.read(at.frame, slot_mask(at.off, 16));
         let slots = [at.slot, at.slot - 1].map(|slot| self.state.frames[at.frame].stack.get(slot).copied());
         let found = match slots {
             [Some(first), Some(second)] if first.is_dynptr() && second.is_dynptr() => first.spilled,

@@ -17,7 +17,6 @@ pub(super) const BPF_MAX_VAR_SIZ: u64 = 1 << 29;
 pub(super) struct VerifierEnv<'a> {
     pub(super) profile: &'a Profile,
     pub(super) code: &'a [Step],
-    pub(super) functions: &'a Functions,
     pub(super) flow: ControlFlow,
     /// The maps of the program, and after them the inner maps.
     pub(super) maps: Vec<&'a MapDef>,
@@ -61,7 +60,7 @@ impl<'a> VerifierEnv<'a> {
         }
         inner.resize(defs.len(), None);
         frozen.resize(defs.len(), None);
-        Self { profile, code, functions, flow, maps: defs, inner, frozen, unresolved, live_registers, cpus }
+        Self { profile, code, flow, maps: defs, inner, frozen, unresolved, live_registers, cpus }
     }
 
     /// The kernel's structure that describes a map.

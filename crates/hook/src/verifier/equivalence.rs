@@ -47,7 +47,7 @@ impl Ids {
         if old.origin == 0 {
             return true;
         }
-        if (old.added, old.low_half) != (new.added, new.low_half) {
+        if !old.has_same_delta(new) {
             return false;
         }
         let new = match new.origin {
@@ -95,7 +95,7 @@ pub(super) fn is_exact(old: &Register, new: &Register, ids: &mut Ids) -> bool {
     let links_fit = match (old.is_scalar(), new.is_scalar()) {
         (true, true) => {
             let (old, new) = (old.link, new.link);
-            (old.added, old.low_half) == (new.added, new.low_half) && ids.links_fit(old, new)
+            old.has_same_delta(new) && ids.links_fit(old, new)
         }
         _ => true,
     };

@@ -48,7 +48,7 @@ struct Loop {
     back_edges: Vec<(State, usize)>,
 }
 
-/// How often marks are passed on around a loop, before everything is marked.
+/// `MAX_BACKEDGE_ITERS`: how often marks are passed on around a loop, before everything is marked.
 const BACK_EDGE_ROUNDS: usize = 64;
 
 impl Explored {
@@ -278,12 +278,16 @@ impl Verifier<'_> {
                 }
             }
             let live = self.stack_liveness.live(self.env.code, &self.env.flow, frame.instance, insn);
-            let is_dead = |slot: usize| live >> slot & 1 == 0;
-            let unused = |(at, slot): (usize, &Slot)| is_dead(at) && slot.bytes != [Byte::Invalid; 8];
-            if frame.stack.iter().enumerate().any(unused) {
+            // Dynptrs stay, whether they are live or not.
+            let is_unused = |at: usize, slot: &Slot| {
+                live >> at & 1 == 0 && !slot.is_dynptr() && slot.bytes != [Byte::Invalid; 8]
+            };
+            if frame.stack.iter().enumerate().any(|(at, slot)| is_unused(at, slot)) {
                 let slots = std::rc::Rc::make_mut(&mut frame.stack);
-                for (_, slot) in slots.iter_mut().enumerate().filter(|(at, _)| is_dead(*at)) {
-                    *slot = Slot::EMPTY;
+                for (at, slot) in slots.iter_mut().enumerate() {
+                    if is_unused(at, slot) {
+                        *slot = Slot::EMPTY;
+                    }
                 }
             }
         }

@@ -61,6 +61,9 @@ impl Verifier<'_> {
         frame.clobber_arguments();
         frame.registers[0] = returned;
         let insn = self.state.insn;
+        if helper.id == helper_ids::TAIL_CALL && self.state.top() > 0 && self.env.profile.version >= (6, 18) {
+            return self.tail_call_in_function();
+        }
         let Some(callee) = callee else { return Ok(Next::Insn(insn + 1)) };
         if self.env.profile.version < (6, 7) {
             // The callback is followed once, and then the caller goes on.
@@ -69,6 +72,15 @@ impl Verifier<'_> {
             return Ok(Next::Insn(start));
         }
         Ok(Next::Insn(insn + 1))
+    }
+
+    /// A function that makes a tail call returns what the other program returns, or goes on if there is none ("bpf:
+    /// properly verify tail call behavior"; observed on 6.18.44). Before, verifiers only knew that it goes on.
+    fn tail_call_in_function(&mut self) -> Result<Next, Violation> {
+        let fails = self.state.clone();
+        self.push(self.state.insn + 1, fails)?;
+        self.state.frame_mut().registers[0] = Register::UNKNOWN;
+        self.exit()
     }
 
     /// The frame of a callback that is to be followed, on kernels that follow it once. Newer ones follow it until its

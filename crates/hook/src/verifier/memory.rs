@@ -219,18 +219,28 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// An instruction that accesses the context accesses nothing else on another path, because it is rewritten
-    /// (`save_aux_ptr_type`).
+    /// An instruction that accesses the context or a struct of the kernel accesses nothing else on another path, because it
+    /// is rewritten (`save_aux_ptr_type`).
     fn check_same_pointers(&mut self, base: Reg) -> Result<(), Violation> {
-        let is_context = matches!(self.state.get(base).kind, Kind::Context | Kind::BtfId(..));
-        match &mut self.accesses_context[self.state.insn] {
-            Some(before) if *before != is_context => Err(Violation::DifferentPointers),
-            before => {
-                *before = Some(is_context);
-                Ok(())
-            }
+        let accessed = match self.state.get(base).kind {
+            Kind::Context => Accessed::Context,
+            Kind::BtfId(..) => Accessed::Struct,
+            _ => Accessed::Other,
+        };
+        match self.accessed[self.state.insn].replace(accessed) {
+            Some(before) if before != accessed => Err(Violation::DifferentPointers),
+            _ => Ok(()),
         }
     }
+}
+
+/// What an instruction accesses on all paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accessed {
+    Context,
+    /// A struct of the kernel.
+    Struct,
+    Other,
 }
 
 /// The offset in a struct of the kernel, which is fixed and not negative.

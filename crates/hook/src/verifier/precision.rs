@@ -5,7 +5,7 @@
 //! computed from is marked in the checkpoints on it. The kernel does the same, so that a program is followed as far as
 //! there.
 
-use knobgate_bpf::{AtomicOp, Operand, Reg};
+use knobgate_bpf::{AtomicOp, Operand, Reg, helper_ids};
 
 use super::control_flow::calls_back;
 use super::env::VerifierEnv;
@@ -280,6 +280,11 @@ fn backtrack(
                 wanted.set(dst);
             }
         }
+        // The other program returns to the caller of the function.
+        Step::Helper { helper } if helper.id == helper_ids::TAIL_CALL && after != Some(insn + 1) => {
+            enter_callee(env, after, wanted)?;
+            wanted.clear(Reg::R0);
+        }
         Step::Helper { helper } => {
             // Not from straight-line code: the end of a callback is followed by its caller.
             let enters_callback = calls_back(helper) && after != Some(insn + 1);
@@ -303,28 +308,32 @@ fn backtrack(
             wanted.frames[wanted.frame - 1].0 |= registers;
             return leave(wanted);
         }
-        Step::Exit => {
-            let is_call = |insn: usize| matches!(env.code.get(insn), Some(Step::Call { .. }));
-            let returns_to = after.ok_or(Unclear)?;
-            let after_call = returns_to.checked_sub(1).is_some_and(is_call);
-            let in_callback =
-                matches!(env.code[returns_to], Step::Helper { helper } if calls_back(helper)) || !after_call;
-            let masks = &mut wanted.frames[wanted.frame].0;
-            if in_callback {
-                *masks &= !0x3e;
-            }
-            if *masks & 0x3e != 0 {
-                return Err(Unclear);
-            }
-            let is_wanted = *masks & 1 == 1 && after_call;
-            *masks &= !1;
-            wanted.frame += 1;
-            wanted.frames.truncate(wanted.frame);
-            wanted.frames.push((u16::from(is_wanted), 0));
-        }
+        Step::Exit => enter_callee(env, after, wanted)?,
         _ => {}
     }
     wanted.follow_links(entry);
+    Ok(())
+}
+
+/// Goes on at the end of the function that returned to `after`.
+fn enter_callee(env: &VerifierEnv<'_>, after: Option<usize>, wanted: &mut Wanted) -> Result<(), Unclear> {
+    let is_call = |insn: usize| matches!(env.code.get(insn), Some(Step::Call { .. }));
+    let returns_to = after.ok_or(Unclear)?;
+    let after_call = returns_to.checked_sub(1).is_some_and(is_call);
+    let in_callback =
+        matches!(env.code[returns_to], Step::Helper { helper } if calls_back(helper)) || !after_call;
+    let masks = &mut wanted.frames[wanted.frame].0;
+    if in_callback {
+        *masks &= !0x3e;
+    }
+    if *masks & 0x3e != 0 {
+        return Err(Unclear);
+    }
+    let is_wanted = *masks & 1 == 1 && after_call;
+    *masks &= !1;
+    wanted.frame += 1;
+    wanted.frames.truncate(wanted.frame);
+    wanted.frames.push((u16::from(is_wanted), 0));
     Ok(())
 }
 

@@ -166,24 +166,31 @@ pub(super) struct ScalarId {
     pub(super) origin: u32,
     /// What was added since.
     pub(super) added: i64,
+    /// Something was added, be it 0 (`BPF_ADD_CONST`).
+    pub(super) is_moved: bool,
     /// The upper half was lost.
     pub(super) low_half: bool,
 }
 
 impl ScalarId {
-    pub(super) const NONE: Self = Self { origin: 0, added: 0, low_half: false };
+    pub(super) const NONE: Self = Self { origin: 0, added: 0, is_moved: false, low_half: false };
 
     /// The link of a copy.
     pub(super) const fn new(origin: u32) -> Self {
         Self { origin, ..Self::NONE }
     }
 
-    /// The link of the number after adding `by`, which may have lost its upper half.
-    pub(super) fn moved(self, by: i64, wraps: bool) -> Self {
-        match self.added.checked_add(by) {
-            Some(added) if self != Self::NONE => Self { added, low_half: self.low_half || wraps, ..self },
-            _ => Self::NONE,
+    /// The link of the number after adding `by`, which may have lost its upper half. Only one addition is followed.
+    pub(super) fn moved(self, by: i32, wraps: bool) -> Self {
+        if self.origin == 0 || self.is_moved {
+            return Self::NONE;
         }
+        Self { added: by.into(), is_moved: true, low_half: wraps, ..self }
+    }
+
+    /// Whether the same was added to both.
+    pub(super) fn has_same_delta(self, other: Self) -> bool {
+        (self.added, self.is_moved, self.low_half) == (other.added, other.is_moved, other.low_half)
     }
 
     /// What is known of the number `of` with this link, after the number with the link `other` was found to be `known`

@@ -4,6 +4,7 @@ use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
 use knobgate_bpf::{Unresolved, UnresolvedReason};
 
 use super::Violation;
+use super::decode::{MAPS_MAX, MAX_USED_MAPS};
 use crate::{Errno, MapError};
 
 /// Why a program is rejected. The messages are those of the kernel's verifier, where it has any.
@@ -98,12 +99,25 @@ pub enum Rejection {
     /// A backward jump, on a kernel without bounded loops.
     #[error("back-edge from insn {insn} to {target}")]
     BackEdge { insn: usize, target: usize },
-    /// A function calls itself, directly or through others.
-    #[error("instruction {insn}: recursive call of the function at instruction {target}")]
-    Recursion { insn: usize, target: usize },
     /// What an instruction does on some path is not safe.
     #[error("instruction {insn}: {violation}")]
     Unsafe { insn: usize, violation: Violation },
+    /// The program uses more maps than the kernel accepts.
+    #[error("The total number of maps per program has reached the limit of {MAX_USED_MAPS}")]
+    TooManyUsedMaps,
+    /// More maps come with the program than the model has numbers for.
+    #[error("{maps} maps come with the program; {MAPS_MAX} are the most that are modelled")]
+    TooManyMaps { maps: usize },
+    /// There are more functions than the kernel accepts: 256.
+    #[error("too many subprograms")]
+    TooManyFunctions,
+    /// A chain of calls has more functions than the kernel has frames for, maybe because one of them calls itself. Code
+    /// that no path gets to counts, too.
+    #[error("the call stack of {frames} frames is too deep !")]
+    TooDeep { frames: usize },
+    /// A function makes a tail call while its callers use 256 bytes of stack or more.
+    #[error("tail_calls are not allowed when call stack of previous frames is {bytes} bytes. Too large")]
+    TailCallStack { bytes: usize },
     /// The functions of a call chain use too much stack together.
     #[error("combined stack size of {frames} calls is {bytes}. Too large")]
     StackTotal { frames: usize, bytes: usize },
@@ -142,7 +156,6 @@ impl Rejection {
             | Self::FallsOff { insn, .. }
             | Self::Unreachable { insn, .. }
             | Self::BackEdge { insn, .. }
-            | Self::Recursion { insn, .. }
             | Self::Unsafe { insn, .. } => Some(insn),
             Self::Empty
             | Self::TooLarge { .. }
@@ -153,6 +166,11 @@ impl Rejection {
             | Self::InnerMap { .. }
             | Self::TailCall { .. }
             | Self::ForeignStorage { .. }
+            | Self::TooManyUsedMaps
+            | Self::TooManyMaps { .. }
+            | Self::TooManyFunctions
+            | Self::TooDeep { .. }
+            | Self::TailCallStack { .. }
             | Self::StackTotal { .. } => None,
         }
     }
@@ -169,10 +187,13 @@ impl Rejection {
     /// The errno of `BPF_PROG_LOAD`, or of `BPF_MAP_CREATE` before it.
     pub const fn errno(&self) -> Errno {
         match self {
-            Self::Empty | Self::TooLarge { .. } => Errno::E2BIG,
+            Self::Empty | Self::TooLarge { .. } | Self::TooManyFunctions | Self::TooDeep { .. } => {
+                Errno::E2BIG
+            }
+            Self::TooManyUsedMaps | Self::TooManyMaps { .. } => Errno::E2BIG,
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.errno(),
             Self::Unsafe { violation, .. } => violation.errno(),
-            Self::StackTotal { .. } => Errno::EACCES,
+            Self::TailCallStack { .. } | Self::StackTotal { .. } => Errno::EACCES,
             Self::Decode(_)
             | Self::UnknownInstruction { .. }
             | Self::OtherMaps
@@ -195,8 +216,7 @@ impl Rejection {
             | Self::NotAFunction { .. }
             | Self::FallsOff { .. }
             | Self::Unreachable { .. }
-            | Self::BackEdge { .. }
-            | Self::Recursion { .. } => Errno::EINVAL,
+            | Self::BackEdge { .. } => Errno::EINVAL,
         }
     }
 }

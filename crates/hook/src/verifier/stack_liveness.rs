@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::control_flow::ControlFlow;
-use super::structure::{Functions, successors};
+use super::structure::successors;
 use crate::step::Step;
 
 /// What one instruction does with the stack of its own frame and those of its callers.
@@ -40,19 +40,18 @@ impl StackAccesses {
 }
 
 #[derive(Debug)]
-pub(super) struct StackLiveness<'a> {
+pub(super) struct StackLiveness {
     /// The functions, by their caller, the call and their first instruction.
     numbers: HashMap<(usize, usize, usize), usize>,
     instances: Vec<Instance>,
-    functions: &'a Functions,
 }
 
 /// A function, as it is called by a chain of calls.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Instance {
-    start: usize,
-    /// For each of its instructions.
-    slots: Vec<Slots>,
+    /// For each of its instructions that was executed: there may be many instances of large functions, of which little is
+    /// executed before the limit on instructions.
+    slots: HashMap<usize, Slots>,
     /// Instructions whose live slots have to be computed anew.
     pending: Vec<usize>,
 }
@@ -61,23 +60,15 @@ struct Instance {
 struct Slots {
     /// Read by some execution of the instruction.
     read: u64,
-    /// Written as a whole by every execution; of an instruction that was never executed, all.
+    /// Written as a whole by every execution.
     written: u64,
     live: u64,
 }
 
-impl<'a> StackLiveness<'a> {
-    pub(super) fn new(functions: &'a Functions) -> Self {
-        let mut liveness = Self { numbers: HashMap::new(), instances: Vec::new(), functions };
-        liveness.add(0);
-        liveness
-    }
-
-    fn add(&mut self, start: usize) -> usize {
-        let end = self.functions.get(&start).copied().unwrap_or(start);
-        let slots = vec![Slots { read: 0, written: u64::MAX, live: 0 }; end - start];
-        self.instances.push(Instance { start, slots, pending: Vec::new() });
-        self.instances.len() - 1
+impl StackLiveness {
+    /// The main function is instance 0.
+    pub(super) fn new() -> Self {
+        Self { numbers: HashMap::new(), instances: vec![Instance::default()] }
     }
 
     /// The function that starts at `start`, called by the instruction `callsite` of the function `caller`.
@@ -85,7 +76,8 @@ impl<'a> StackLiveness<'a> {
         if let Some(known) = self.numbers.get(&(caller, callsite, start)) {
             return *known;
         }
-        let number = self.add(start);
+        self.instances.push(Instance::default());
+        let number = self.instances.len() - 1;
         self.numbers.insert((caller, callsite, start), number);
         number
     }
@@ -99,13 +91,17 @@ impl<'a> StackLiveness<'a> {
     pub(super) fn live(&mut self, code: &[Step], flow: &ControlFlow, instance: usize, insn: usize) -> u64 {
         let instance = &mut self.instances[instance];
         instance.settle(code, flow);
-        instance.slots[insn - instance.start].live
+        instance.slots.get(&insn).map_or(0, |slots| slots.live)
     }
 }
 
 impl Instance {
     fn commit(&mut self, insn: usize, read: u64, written: u64) {
-        let slots = &mut self.slots[insn - self.start];
+        let Some(slots) = self.slots.get_mut(&insn) else {
+            self.slots.insert(insn, Slots { read, written, live: 0 });
+            self.pending.push(insn);
+            return;
+        };
         let before = (slots.read, slots.written);
         slots.read |= read;
         slots.written &= written;
@@ -115,12 +111,13 @@ impl Instance {
     }
 
     fn settle(&mut self, code: &[Step], flow: &ControlFlow) {
-        let Self { start, slots, pending } = self;
+        let Self { slots, pending } = self;
         while let Some(insn) = pending.pop() {
             let after = successors(code[insn], insn)
-                .filter_map(|next| slots.get(next - *start))
+                .filter_map(|next| slots.get(&next))
                 .fold(0, |after, next| after | next.live);
-            let own = &mut slots[insn - *start];
+            // Nothing is live where no execution was.
+            let Some(own) = slots.get_mut(&insn) else { continue };
             let live = own.read | after & !own.written;
             if live != own.live {
                 own.live = live;

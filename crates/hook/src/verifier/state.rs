@@ -41,6 +41,14 @@ pub(super) enum Place {
     Slot { frame: u8, slot: u8 },
 }
 
+impl Place {
+    pub(super) const fn frame(self) -> u8 {
+        match self {
+            Self::Register { frame, .. } | Self::Slot { frame, .. } => frame,
+        }
+    }
+}
+
 /// What backtracking has to know of one executed instruction: `struct bpf_jmp_history_entry`.
 #[derive(Debug, Clone)]
 pub(super) struct HistoryEntry {

@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use knobgate_bpf::Program;
 use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
+use knobgate_bpf::{Program, helper_ids};
 
 use super::Rejection;
 use crate::Profile;
 use crate::constants::MAX_BPF_STACK;
+use crate::machine::stack_granularity;
 use crate::step::Step;
+
+/// `BPF_MAX_SUBPROGS`, with the main function.
+const FUNCTIONS_MAX: usize = 256;
 
 /// The functions of a program: where each starts and ends.
 pub(super) type Functions = BTreeMap<usize, usize>;
@@ -21,6 +25,9 @@ pub(super) fn check(program: &Program, code: &[Step], profile: &Profile) -> Resu
         return Err(Rejection::TooLarge { insns: code.len() });
     }
     let functions = functions(program, code);
+    if functions.len() > FUNCTIONS_MAX {
+        return Err(Rejection::TooManyFunctions);
+    }
     for (&start, &end) in &functions {
         check_jumps(code, start, end)?;
     }
@@ -113,57 +120,79 @@ fn check_loops(code: &[Step], start: usize, end: usize, profile: &Profile) -> Re
     Ok(())
 }
 
-/// Checks how much stack the functions on a chain of calls use together: `check_max_stack_depth()`. `used` has what each
-/// function uses.
+/// Checks how many functions a chain of calls has, and how much stack they use together: `check_max_stack_depth()`. Code
+/// that no path gets to counts, too. `used` has what each function uses.
 pub(super) fn check_stack(
     code: &[Step],
     functions: &Functions,
     used: &BTreeMap<usize, usize>,
     profile: &Profile,
 ) -> Result<(), Rejection> {
-    let mut calls: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-    for (&start, &end) in functions {
-        for (insn, step) in code.iter().enumerate().take(end).skip(start) {
-            if let Step::Call { start: target } | Step::Function { start: target, .. } = step {
-                calls.entry(start).or_default().push((insn, *target as usize));
+    let called = |start: usize, end: usize| Called {
+        used: round_up_stack_depth(used.get(&start).copied().unwrap_or(0), profile),
+        calls: code[start..end].iter().filter_map(target).collect(),
+        has_tail_call: code[start..end].iter().any(is_tail_call),
+    };
+    let functions = functions.iter().map(|(&start, &end)| (start, called(start, end))).collect();
+    Chains { functions, profile, checked: BTreeSet::new() }.check(0, 1, 0)
+}
+
+/// The function that an instruction calls or has called.
+fn target(step: &Step) -> Option<usize> {
+    match step {
+        Step::Call { start } | Step::Function { start, .. } => Some(*start as usize),
+        _ => None,
+    }
+}
+
+fn is_tail_call(step: &Step) -> bool {
+    matches!(step, Step::Helper { helper } if helper.id == helper_ids::TAIL_CALL)
+}
+
+/// What a chain of calls has to know of a function.
+struct Called {
+    /// Bytes of stack.
+    used: usize,
+    calls: Vec<usize>,
+    has_tail_call: bool,
+}
+
+/// All chains of calls.
+struct Chains<'a> {
+    functions: BTreeMap<usize, Called>,
+    profile: &'a Profile,
+    /// Functions that were checked, with the number of frames and the stack of their callers.
+    checked: BTreeSet<(usize, usize, usize)>,
+}
+
+impl Chains<'_> {
+    /// Checks what `function` calls, as the last of `frames` functions. Its callers use `bytes` of stack.
+    fn check(&mut self, function: usize, frames: usize, bytes: usize) -> Result<(), Rejection> {
+        let Some(called) = self.functions.get(&function) else { return Ok(()) };
+        if !self.checked.insert((function, frames, bytes)) {
+            return Ok(());
+        }
+        // Since 5.10: the frames of the callers stay when the next program starts.
+        let is_limited = function != 0 && called.has_tail_call && self.profile.version >= (5, 10);
+        if is_limited && bytes >= MAX_BPF_STACK / 2 {
+            return Err(Rejection::TailCallStack { bytes });
+        }
+        let bytes = bytes + called.used;
+        if bytes > MAX_BPF_STACK {
+            return Err(Rejection::StackTotal { frames, bytes });
+        }
+        for target in called.calls.clone() {
+            if frames >= self.profile.call_frames {
+                return Err(Rejection::TooDeep { frames });
             }
+            self.check(target, frames + 1, bytes)?;
         }
+        Ok(())
     }
-    let depths = functions.keys().map(|start| {
-        let used = used.get(start).copied().unwrap_or(0);
-        (*start, round_up_stack_depth(used, profile))
-    });
-    let (frames, bytes) = descend(0, &calls, &depths.collect(), &mut Vec::new(), &mut BTreeMap::new())?;
-    if bytes > MAX_BPF_STACK { Err(Rejection::StackTotal { frames, bytes }) } else { Ok(()) }
 }
 
-/// Since 6.8, programs that are compiled to machine code take less.
 fn round_up_stack_depth(used: usize, profile: &Profile) -> usize {
-    if profile.version >= (6, 8) { used.next_multiple_of(16) } else { used.max(1).next_multiple_of(32) }
-}
-
-/// The maximum of frames and of bytes of stack, from `function` on.
-fn descend(
-    function: usize,
-    calls: &BTreeMap<usize, Vec<(usize, usize)>>,
-    depths: &BTreeMap<usize, usize>,
-    chain: &mut Vec<usize>,
-    totals: &mut BTreeMap<usize, (usize, usize)>,
-) -> Result<(usize, usize), Rejection> {
-    if let Some(&known) = totals.get(&function) {
-        return Ok(known);
-    }
-    chain.push(function);
-    let (mut frames, mut bytes) = (0, 0);
-    for &(insn, target) in calls.get(&function).into_iter().flatten() {
-        if chain.contains(&target) {
-            return Err(Rejection::Recursion { insn, target });
-        }
-        let below = descend(target, calls, depths, chain, totals)?;
-        (frames, bytes) = (frames.max(below.0), bytes.max(below.1));
-    }
-    chain.pop();
-    let total = (frames + 1, bytes + depths.get(&function).copied().unwrap_or(0));
-    totals.insert(function, total);
-    Ok(total)
+    // The interpreter, for which old kernels make room, has no empty frames.
+    let least = if profile.version >= (6, 8) { 0 } else { 1 };
+    used.max(least).next_multiple_of(stack_granularity(profile))
 }

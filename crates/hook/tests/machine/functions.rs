@@ -1,9 +1,9 @@
 //! Calls, callbacks, tail calls, and the limits on all of them.
 
 use knobgate_bpf::{AluOp, Assembler, Cond, MapKind, Reg, Size, helper_ids};
-use knobgate_hook::{Invocation, Profile, RunOptions, Task};
+use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 
-use super::{allow, keep, load, map, number, on_write, result, results};
+use super::{allow, keep, load, map, number, on_write, program, result, results};
 
 #[test]
 fn functions_keep_their_callers_registers_and_return_a_number() {
@@ -148,6 +148,51 @@ fn at_most_thirty_three_tail_calls_are_made() {
 }
 
 #[test]
+fn functions_may_use_as_much_stack_as_the_verifier_accepts() {
+    // 8 and 496 bytes: 512 where each is rounded up to 16, and too much where it is 32.
+    for profile in Profile::ALL {
+        let mut asm = Assembler::new();
+        let function = asm.new_label();
+        asm.store_imm(Size::U64, Reg::R10, -8, 1);
+        asm.call(function);
+        allow(&mut asm);
+        asm.begin_function("function");
+        asm.bind(function);
+        asm.store_imm(Size::U64, Reg::R10, -496, 1);
+        allow(&mut asm);
+        let loaded = LoadedProgram::load(&program(asm, Vec::new()), &profile, &LoadOptions::default());
+        assert_eq!(loaded.is_ok(), profile.version >= (6, 8), "{profile}");
+        if let Ok(loaded) = loaded {
+            let task = Task::default();
+            let mut invocation = Invocation::read("kernel/x", b"", &task, &profile);
+            assert_eq!(loaded.run(&mut invocation, &mut RunOptions::default()), Ok(1), "{profile}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_is_tail_called_in_a_function_has_all_of_the_stack() {
+    let mut asm = Assembler::new();
+    let function = asm.new_label();
+    asm.store_imm(Size::U64, Reg::R10, -240, 1);
+    asm.call(function);
+    allow(&mut asm);
+    asm.begin_function("function");
+    asm.bind(function);
+    asm.load_map(Reg::R2, 0);
+    asm.mov(Reg::R3, 0);
+    asm.call_helper(helper_ids::TAIL_CALL);
+    allow(&mut asm);
+    let caller = load(asm, vec![map("programs", MapKind::ProgArray, 4, 4, 1)]).expect("loads");
+    let mut asm = Assembler::new();
+    asm.store_imm(Size::U64, Reg::R10, -512, 1);
+    allow(&mut asm);
+    let callee = load(asm, Vec::new()).expect("loads");
+    caller.maps()[0].set_program(0, Some(callee)).expect("in the array");
+    assert_eq!(on_write(&caller, b"", b"x"), Ok(1));
+}
+
+#[test]
 fn a_program_that_takes_too_long_is_stopped() {
     let mut asm = Assembler::new();
     let round = asm.new_label();
@@ -167,4 +212,30 @@ fn a_program_that_takes_too_long_is_stopped() {
     let mut options = RunOptions { budget: Some(1000), ..RunOptions::default() };
     let fault = program.run(&mut invocation, &mut options).expect_err("a fault").to_string();
     assert!(fault.contains("budget of 1000 instructions"), "{fault}");
+}
+
+#[test]
+fn loops_in_loops_that_would_stall_the_kernel_are_stopped() {
+    let mut asm = Assembler::new();
+    let (outer, inner) = (asm.new_label(), asm.new_label());
+    let calls_back = |asm: &mut Assembler, callback| {
+        asm.mov(Reg::R1, 1 << 23);
+        asm.load_function(Reg::R2, callback);
+        asm.mov(Reg::R3, 0);
+        asm.mov(Reg::R4, 0);
+        asm.call_helper(helper_ids::LOOP);
+    };
+    calls_back(&mut asm, outer);
+    allow(&mut asm);
+    asm.begin_function("outer");
+    asm.bind(outer);
+    calls_back(&mut asm, inner);
+    asm.mov(Reg::R0, 0);
+    asm.exit();
+    asm.begin_function("inner");
+    asm.bind(inner);
+    asm.mov(Reg::R0, 0);
+    asm.exit();
+    let fault = on_write(&load(asm, Vec::new()).expect("loads"), b"", b"x").expect_err("a fault").to_string();
+    assert!(fault.contains("the kernel would stall here"), "{fault}");
 }

@@ -92,6 +92,24 @@ fn a_tracer_sees_every_instruction_and_trace_printk() {
 }
 
 #[test]
+fn a_percent_sign_in_a_format_is_no_argument() {
+    let mut asm = Assembler::new();
+    asm.load_imm64(Reg::R1, u64::from_le_bytes(*b"%%d\0####"));
+    asm.store(Size::U64, Reg::R10, -8, Reg::R1);
+    asm.mov(Reg::R1, Reg::R10);
+    asm.alu(AluOp::Add, Reg::R1, -8);
+    asm.mov(Reg::R2, 4);
+    asm.call_helper(helper_ids::TRACE_PRINTK);
+    allow(&mut asm);
+    let program = load(asm, Vec::new()).expect("loads");
+    let (task, profile, mut notes) = (Task::default(), Profile::LINUX_6_18, Notes::default());
+    let mut invocation = Invocation::read("kernel/x", b"", &task, &profile);
+    let mut options = RunOptions { tracer: Some(&mut notes), ..RunOptions::default() };
+    assert_eq!(program.run(&mut invocation, &mut options), Ok(1));
+    assert_eq!(notes.printed, [b"%d"]);
+}
+
+#[test]
 fn events_go_to_the_index_or_the_processor() {
     for (flags, expected) in [(0u64, 0), (1, 0), (0xffff_ffff, 0), (5, -7), (1 << 32, -22)] {
         let mut asm = Assembler::new();

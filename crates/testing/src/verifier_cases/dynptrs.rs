@@ -78,6 +78,21 @@ pub(super) fn dynptrs() -> Vec<VerifierCase> {
                 read(asm, PLACE);
             },
         ),
+        case(
+            "a dynptr is read that was made on one branch only",
+            Some("Expected an initialized dynptr as arg #2"),
+            |asm| {
+                asm.call_helper(id::GET_PRANDOM_U32);
+                asm.mov(R6, R0);
+                let (without, joined) = (asm.new_label(), asm.new_label());
+                asm.jump_if(Cond::Ne, R6, 5, without);
+                from_mem(asm, PLACE);
+                asm.bind(without);
+                asm.jump(joined);
+                asm.bind(joined);
+                read(asm, PLACE);
+            },
+        ),
         case("half of a dynptr is overwritten", Some("Expected an initialized dynptr as arg #2"), |asm| {
             from_mem(asm, PLACE);
             asm.store_imm(Size::U64, R10, PLACE as i16 + 8, 0);

@@ -4,6 +4,30 @@ use knobgate_bpf::{AluOp, AtomicOp, Cond, Insn, Size};
 
 use super::{HASH, R0, R1, R2, R3, R6, R10, TEXT, VALUE, VerifierCase, allow, case, look_up, position};
 
+/// A program that uses so many maps.
+fn with_maps(name: &'static str, rejected: Option<&'static str>, count: usize) -> VerifierCase {
+    let mut many = case(name, rejected, |asm| {
+        for map in 0..count {
+            asm.load_map(R1, map);
+        }
+        allow(asm);
+    });
+    let array = many.program.maps[VALUE].clone();
+    many.program.maps = vec![array; count];
+    many
+}
+
+pub(super) fn many_maps() -> Vec<VerifierCase> {
+    vec![
+        with_maps("64 maps are used", None, 64),
+        with_maps(
+            "65 maps are used",
+            Some("The total number of maps per program has reached the limit of 64"),
+            65,
+        ),
+    ]
+}
+
 pub(super) fn memory() -> Vec<VerifierCase> {
     let at = |name, rejected, size, off: i16| {
         case(name, rejected, |asm| {

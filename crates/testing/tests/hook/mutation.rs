@@ -3,8 +3,8 @@
 use knobgate_bpf::{Insn, Program, helper_ids};
 use knobgate_testing::Random;
 
-/// Helpers to exchange for one another. None of them returns something that differs in the model.
-const HELPERS: [u32; 14] = [
+/// Helpers to exchange for one another.
+const HELPERS: [u32; 24] = [
     helper_ids::MAP_LOOKUP_ELEM,
     helper_ids::MAP_UPDATE_ELEM,
     helper_ids::MAP_DELETE_ELEM,
@@ -19,6 +19,16 @@ const HELPERS: [u32; 14] = [
     helper_ids::RINGBUF_SUBMIT,
     helper_ids::LOOP,
     helper_ids::STRNCMP,
+    helper_ids::TAIL_CALL,
+    helper_ids::GET_CURRENT_TASK,
+    helper_ids::GET_CURRENT_TASK_BTF,
+    helper_ids::PROBE_READ_KERNEL,
+    helper_ids::DYNPTR_FROM_MEM,
+    helper_ids::DYNPTR_READ,
+    helper_ids::DYNPTR_WRITE,
+    helper_ids::DYNPTR_DATA,
+    helper_ids::RINGBUF_RESERVE_DYNPTR,
+    helper_ids::RINGBUF_SUBMIT_DYNPTR,
 ];
 
 /// The operators of comparisons, in opcodes.

@@ -91,7 +91,7 @@ pub(crate) fn verify_return_values(seed: u64, count: u64) -> Result<String, Stri
 }
 
 /// Verifies the programs of which it is known what is wrong with them. Both give the same reason, if the model is of the
-/// kernel that it is about.
+/// kernel that it is about. What is accepted runs on the model.
 pub(crate) fn verify_cases() -> Result<String, String> {
     let profile = knobgate_testing::profile();
     let cases = verifier_cases::cases();
@@ -99,8 +99,8 @@ pub(crate) fn verify_cases() -> Result<String, String> {
     for case in &cases {
         let real = knobgate_kernel::load(&case.program, &knobgate_kernel::LoadOptions::default());
         let real = real.map(|_| ()).map_err(|error| reason(&error, case.rejected));
-        let model = LoadedProgram::load(&case.program, &profile, &LoadOptions::default());
-        let model = model.map(|_| ()).map_err(|rejection| words(&rejection));
+        let loaded = LoadedProgram::load(&case.program, &profile, &LoadOptions::default());
+        let model = loaded.as_ref().map(|_| ()).map_err(words);
         let expected = case.rejected.map_or(Ok(()), |reason| Err(reason.to_owned()));
         let agree = if profile.version == Profile::LINUX_6_18.version {
             (&real, &model) == (&expected, &expected)
@@ -109,6 +109,11 @@ pub(crate) fn verify_cases() -> Result<String, String> {
         };
         if !agree {
             println!("{}: the kernel: {real:?}, the model: {model:?}, expected: {expected:?}", case.name);
+            differences += 1;
+        }
+        let stopped = loaded.ok().and_then(|loaded| fault(&loaded, &profile));
+        if let Some(fault) = stopped.filter(|fault| !is_about_addresses(&fault.reason)) {
+            println!("{}: accepted, and stopped when it runs: {fault}", case.name);
             differences += 1;
         }
     }

@@ -3,7 +3,7 @@
 use knobgate_bpf::Size;
 
 use super::arguments::Arguments;
-use super::bprintf::{Malformed, pieces, prepare};
+use super::bprintf::{Malformed, Piece, pieces, prepare};
 use super::bstr_printf::{Printed, bstr_printf};
 use super::{HelperEnv, HelperResult, errno, number};
 use crate::Errno;
@@ -12,6 +12,8 @@ use crate::machine::value::{Region, Value};
 
 /// `MAX_BPRINTF_VARARGS`
 const VARARGS_MAX: usize = 12;
+/// `MAX_TRACE_PRINTK_VARARGS`
+const TRACE_PRINTK_VARARGS: usize = 3;
 /// `MAX_BPRINTF_BUF`
 const BPRINTF_BUF_MAX: usize = 1024;
 
@@ -68,7 +70,11 @@ pub(super) fn snprintf(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -
 /// `bpf_trace_printk(fmt, fmt_size, …)`: to the tracer.
 pub(super) fn trace_printk(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let Some(format) = sized_format(env, arguments)? else { return Ok(errno(Errno::EINVAL)) };
-    let wanted = format.windows(2).filter(|pair| pair[0] == b'%' && pair[1] != b'%').count();
+    // Registers that the format does not ask for may be uninitialized.
+    let Ok(pieces) = pieces(&format, TRACE_PRINTK_VARARGS, env.invocation.profile) else {
+        return Ok(errno(Errno::EINVAL));
+    };
+    let wanted = pieces.iter().filter(|piece| matches!(piece, Piece::Argument(_))).count();
     let values = (3..=5).take(wanted).map(|register| arguments.register(register));
     let values: Vec<Value> = values.collect::<HelperResult<_>>()?;
     trace(env, &format, &values)
