@@ -79,7 +79,7 @@ impl Scenario {
             return Err(KernelError::ProcessId { name: process.name.clone() });
         }
         let mut backend = KernelBackend::new(parent, PREFIX)?;
-        let maps = self.maps.iter().map(|def| backend.add_map("the maps of the scenario", def));
+        let maps = self.maps.iter().map(|def| backend.add_map("the maps of the scenario", def).map(Ok));
         let maps = maps.collect::<Result<_, _>>()?;
         let cgroups = self.create_cgroups(|parent, name| backend.add_cgroup(parent, name))?;
         let others = backend.count_effective()?;

@@ -65,8 +65,11 @@ impl Scenario {
 
         let failed = |name: &str, error| ModelError::Cgroup { name: name.to_owned(), error };
         let mut backend = ModelBackend::new(hook, 1).map_err(|error| failed("/", error))?;
-        let maps = self.maps.iter().map(|def| {
-            backend.add_map(def).map_err(|error| ModelError::Map { name: def.name.clone(), error })
+        let maps = self.maps.iter().map(|def| match (backend.add_map(def), &def.name) {
+            (Ok(map), _) => Ok(Ok(map)),
+            (Err(error), name) => {
+                error.not_modelled().map(Err).ok_or(ModelError::Map { name: name.clone(), error })
+            }
         });
         let maps = maps.collect::<Result<_, _>>()?;
         let cgroups = self.create_cgroups(|parent, name| {

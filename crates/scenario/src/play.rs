@@ -31,7 +31,7 @@ pub struct Play<'s> {
     pub(crate) knobs: Option<MachineKnobs>,
     next: usize,
     /// By the scenario's indexes, like the following fields.
-    maps: Vec<MapId>,
+    maps: Vec<MapOrNotModelled>,
     cgroups: Vec<CgroupId>,
     programs: Vec<Option<ProgramId>>,
     attached: Vec<Option<RelativeTo>>,
@@ -42,6 +42,9 @@ pub struct Play<'s> {
     unmodelled: Unmodelled,
     remarks: Vec<String>,
 }
+
+/// A map of the scenario, or what the model lacks of it.
+pub(crate) type MapOrNotModelled = Result<MapId, String>;
 
 /// The name of processes that have no other.
 pub(crate) const COMM: &[u8] = b"scenario";
@@ -63,7 +66,7 @@ impl<'s> Play<'s> {
         scenario: &'s Scenario,
         backend: impl Backend + 'static,
         kernel: KernelVersion,
-        maps: Vec<MapId>,
+        maps: Vec<MapOrNotModelled>,
         cgroups: Vec<CgroupId>,
     ) -> Self {
         Self {
@@ -247,7 +250,7 @@ impl Play<'_> {
             }
             &Step::Map { map } => {
                 let map = match map {
-                    MapRef::Shared(map) => self.maps[map],
+                    MapRef::Shared(map) => self.map_id(map)?,
                     MapRef::Own { program, map } => {
                         self.backend.maps(self.programs[program].ok_or(Errno::EBADF)?)?[map]
                     }
@@ -273,8 +276,8 @@ impl Play<'_> {
                 log: RejectionLog { reason: error.to_string(), full, omitted: 0 },
             }
         })?;
-        let shared: Option<Vec<MapId>> =
-            made.shared.map(|shared| shared.iter().map(|&map| self.maps[map]).collect());
+        let maps = |shared: Vec<usize>| shared.into_iter().map(|map| self.map_id(map)).collect();
+        let shared: Option<Vec<MapId>> = made.shared.map(maps).transpose()?;
         let id = self.backend.load_as(&made.program, shared.as_deref(), made.expected_attach_type)?;
         self.programs[program] = Some(id);
         let (step, name) = (self.next - 1, &described.name);
@@ -282,6 +285,10 @@ impl Play<'_> {
             format!("step {step}: {name}: the kernel cannot do all that the policy says: {what}")
         }));
         Ok(id)
+    }
+
+    fn map_id(&self, map: usize) -> StepResult<MapId> {
+        self.maps[map].clone().map_err(StepError::NotModelled)
     }
 
     fn attach(&mut self, attachment: usize) -> StepResult<()> {

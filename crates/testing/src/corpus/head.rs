@@ -26,6 +26,8 @@ pub struct Head {
     pub kernel_rejects: Option<String>,
     /// `MODEL rejects "…"`: words of the model's.
     pub model_rejects: Option<String>,
+    /// `MODEL lacks "…"`: words of what the program needs and the model does not have.
+    pub model_lacks: Option<String>,
     /// `VARIES`: a map that has other contents on each machine, such as process ids.
     pub varies: Option<String>,
     /// What is done and compared, in this order.
@@ -116,7 +118,7 @@ impl Head {
 
     fn read(&mut self, text: &str) -> Option<()> {
         let (word, rest) = text.split_once(' ')?;
-        let quoted = |text: &str| String::from_utf8(bytes(text.strip_prefix("rejects ")?)?).ok();
+        let quoted = |verb: &str| String::from_utf8(bytes(rest.strip_prefix(verb)?)?).ok();
         match word {
             "PROGRAM" => self.program = Some(rest.to_owned()),
             "SINCE" => {
@@ -126,8 +128,9 @@ impl Head {
             "CPU" => self.cpu = Some(rest.to_owned()),
             "CLANG" => self.clang = Some(rest.parse().ok()?),
             "VARIES" => self.varies = Some(rest.to_owned()),
-            "KERNEL" => self.kernel_rejects = Some(quoted(rest)?),
-            "MODEL" => self.model_rejects = Some(quoted(rest)?),
+            "KERNEL" => self.kernel_rejects = Some(quoted("rejects ")?),
+            "MODEL" if rest.starts_with("lacks ") => self.model_lacks = Some(quoted("lacks ")?),
+            "MODEL" => self.model_rejects = Some(quoted("rejects ")?),
             "READ" | "WRITE" => {
                 let (access, expected) = rest.rsplit_once(" => ")?;
                 self.lines.push(Line::Access(Access::read(access, word == "WRITE", expected)?));

@@ -17,6 +17,8 @@ pub type Contents = BTreeMap<String, Vec<Entry>>;
 pub enum Ending {
     /// It is not loaded, for this reason.
     Rejected(String),
+    /// It needs this, which the model does not have.
+    NotModelled(String),
     /// It was attached, and everything was as the head says.
     Worked(Contents),
 }
@@ -41,6 +43,7 @@ pub fn play(
         Err(error @ (StepError::Rejected { .. } | StepError::Errno(_))) => {
             return Ok(Ending::Rejected(reason(&error)));
         }
+        Err(StepError::NotModelled(what)) => return Ok(Ending::NotModelled(what)),
         Err(error) => return Err(reason(&error)),
     };
     let maps = backend.maps(program).map_err(|error| reason(&error))?.to_vec();

@@ -18,9 +18,13 @@ fn difference(program: &CorpusProgram) -> Result<(), String> {
     let Some(object) = program.object()? else { return Ok(()) };
     let ending = play(&mut model, &ModelKernel::new(profile), &head, &object)
         .map_err(|difference| format!("{}: {difference}", program.name))?;
-    match (ending, &head.model_rejects) {
-        (Ending::Worked(_), None) => Ok(()),
-        (Ending::Rejected(reason), Some(words)) if reason.contains(words) => Ok(()),
-        (ending, words) => Err(format!("{}: {ending:?}; to be rejected with {words:?}", program.name)),
+    match (ending, &head.model_rejects, &head.model_lacks) {
+        (Ending::Worked(_), None, None) => Ok(()),
+        (Ending::Rejected(reason), Some(words), None) if reason.contains(words) => Ok(()),
+        (Ending::NotModelled(what), None, Some(words)) if what.contains(words) => Ok(()),
+        (ending, rejects, lacks) => Err(format!(
+            "{}: {ending:?}; to be rejected with {rejects:?}, or to lack {lacks:?}",
+            program.name
+        )),
     }
 }
