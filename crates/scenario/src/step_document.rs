@@ -9,6 +9,7 @@ use crate::id::Id;
 
 /// One step: an action, and what its line is expected to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(extend("unevaluatedProperties" = false))]
 pub struct StepDocument {
     /// What it does.
     #[serde(flatten)]

@@ -101,6 +101,8 @@ fn the_schema_rejects_what_is_not_a_scenario() {
         document(r#""programs": {"p": {"policy": "x", "object": "y"}}"#),
         document(r#""programs": {"p": {"insns": "0"}}"#),
         step(r#"{"load": "p", "map": "m"}"#),
+        step(r#"{"effective": "/", "wrte": 1}"#),
+        step(r#"{"effective": "/", "exepct": {"ok": true}}"#),
         step(r#"{"write": {"knob": "vm.x", "cgroup": "/", "data": {"hex": "0"}}}"#),
     ] {
         assert!(!fits(&wrong), "{wrong}");
