@@ -188,7 +188,7 @@ impl Player<'_> {
                 }
                 played.points.push(point);
             } else if status != Status::Good {
-                played.points.push(TestPoint::error(scenario, line.step, without_result(&line.details)));
+                played.points.push(TestPoint::error(scenario, line.step, &without_result(&line.details)));
             }
         };
         played.points.extend(TestPoint::not_played(scenario, next, why));
@@ -241,13 +241,13 @@ impl Player<'_> {
 }
 
 /// Why such a line is no result.
-fn without_result(details: &Details) -> &str {
+fn without_result(details: &Details) -> String {
     match details {
-        Details::Fault { fault: why }
-        | Details::Crash { crash: why }
-        | Details::NotModelled { not_modelled: why }
-        | Details::Skipped { skipped: why } => why,
-        _ => "",
+        Details::Fault { fault: why } | Details::Crash { crash: why } => why.clone(),
+        Details::NotModelled { not_modelled: why } | Details::Skipped { skipped: why } => {
+            format!("not modelled: {why}")
+        }
+        _ => String::new(),
     }
 }
 
