@@ -11,6 +11,7 @@ use knobgate_hook::WritesStrict;
 use crate::document::Document;
 use crate::error::{Findings, ScenarioError};
 use crate::locate;
+use crate::object_only::object_only;
 use crate::path::Path;
 use crate::scenario::Scenario;
 
@@ -26,13 +27,15 @@ impl Document {
             return Err(ScenarioError { path: String::new(), message, place: None });
         }
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let read = serde_path_to_error::deserialize(&mut deserializer);
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+        let read = object_only(tracked, "a scenario: an object with `steps`");
         let (path, error) = match read {
             Ok(document) => match deserializer.end() {
                 Ok(()) => return Ok(document),
                 Err(error) => (String::new(), error),
             },
-            Err(error) => (error.path().to_string(), error.into_inner()),
+            Err(error) => (track.path().to_string(), error),
         };
         let place = (error.line(), error.column());
         let message = error.to_string();

@@ -49,6 +49,7 @@ mod knob;
 mod line;
 mod locate;
 mod model;
+mod object_only;
 mod path;
 mod play;
 mod scenario;
