@@ -120,7 +120,9 @@ fn check(
     let (cgroups, paths) = setting::cgroups(document, &mut findings);
     let processes = setting::processes(document, &paths, &mut findings);
     let names = steps::Names::of(document, &programs, &paths);
-    let steps::Checked { steps, attachments, files } = steps::check(&document.steps, &names, &mut findings);
+    let steps::Checked { steps, attachments, files, .. } =
+        steps::check(&document.steps, &names, &mut findings);
+    let own_maps = names.own_maps;
     findings.finish(text)?;
     let expectations = document.steps.iter().map(|step| step.expect.clone()).collect();
     let places = text.map(|text| locate::elements(text, "steps")).unwrap_or_default();
@@ -130,6 +132,7 @@ fn check(
         knobs,
         maps,
         programs,
+        own_maps,
         cgroups,
         attachments,
         files,

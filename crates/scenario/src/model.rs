@@ -1,5 +1,7 @@
 //! Playing on the model of the kernel.
 
+use std::collections::BTreeMap;
+
 use knobgate_backend::ModelBackend;
 use knobgate_hook::{Errno, Hook, Knob, Knobs};
 
@@ -75,6 +77,8 @@ impl Scenario {
         let cgroups = self.create_cgroups(|parent, name| {
             backend.add_cgroup(parent, name).map_err(|error| failed(name, error))
         })?;
-        Ok(Play::new(self, backend, KernelVersion::from(&profile), maps, cgroups))
+        let mut play = Play::new(self, backend, KernelVersion::from(&profile), maps, cgroups);
+        play.rejected = Some(BTreeMap::new());
+        Ok(play)
     }
 }

@@ -1,5 +1,6 @@
 //! Playing a scenario: one line for each step.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use knobgate_backend::{
@@ -34,6 +35,8 @@ pub struct Play<'s> {
     maps: Vec<MapOrNotModelled>,
     cgroups: Vec<CgroupId>,
     programs: Vec<Option<ProgramId>>,
+    /// The programs that the model has rejected, which it always does again. `None` on the running kernel.
+    pub(crate) rejected: Option<BTreeMap<usize, Rejected>>,
     attached: Vec<Option<RelativeTo>>,
     files: Vec<Option<FileId>>,
     processes: Vec<Option<ProcessId>>,
@@ -45,6 +48,32 @@ pub struct Play<'s> {
 
 /// A map of the scenario, or what the model lacks of it.
 pub(crate) type MapOrNotModelled = Result<MapId, String>;
+
+/// Why a program is not loaded.
+#[derive(Debug, Clone)]
+pub(crate) enum Rejected {
+    Rejected { errno: Option<i32>, log: RejectionLog },
+    NotModelled(String),
+}
+
+impl Rejected {
+    fn of(error: &StepError) -> Option<Self> {
+        match error {
+            StepError::Rejected { errno, log } => Some(Self::Rejected { errno: *errno, log: log.clone() }),
+            StepError::NotModelled(what) => Some(Self::NotModelled(what.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl From<Rejected> for StepError {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Rejected { errno, log } => Self::Rejected { errno, log },
+            Rejected::NotModelled(what) => Self::NotModelled(what),
+        }
+    }
+}
 
 /// The name of processes that have no other.
 pub(crate) const COMM: &[u8] = b"scenario";
@@ -79,6 +108,7 @@ impl<'s> Play<'s> {
             maps,
             cgroups,
             programs: vec![None; scenario.programs.len()],
+            rejected: None,
             attached: vec![None; scenario.attachments.len()],
             files: vec![None; scenario.files.len()],
             processes: vec![None; scenario.processes.len()],
@@ -268,6 +298,19 @@ impl Play<'_> {
         if let Some(loaded) = self.programs[program] {
             return Ok(loaded);
         }
+        if let Some(rejected) = self.rejected.as_ref().and_then(|all| all.get(&program)) {
+            return Err(rejected.clone().into());
+        }
+        let loaded = self.load_anew(program);
+        if let (Some(all), Err(error)) = (&mut self.rejected, &loaded)
+            && let Some(rejected) = Rejected::of(error)
+        {
+            all.insert(program, rejected);
+        }
+        loaded
+    }
+
+    fn load_anew(&mut self, program: usize) -> StepResult<ProgramId> {
         let described = &self.scenario.programs[program];
         let made = described.make(&self.backend.features()).map_err(|error| {
             let full = format!("{}: {error}", described.name);
@@ -349,7 +392,7 @@ impl Play<'_> {
     ) -> StepResult<Details> {
         let described = &self.scenario.files[file];
         let result = self.on_descriptor(file, by, position, request);
-        if described.id.is_none()
+        if !described.has_id
             && let Some(file) = self.files[file].take()
         {
             self.backend.close(file)?;

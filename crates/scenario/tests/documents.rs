@@ -482,3 +482,22 @@ fn only_a_knob_that_cannot_be_read_has_no_value() {
         assert!(errors.contains(expected), "{json}\n  {errors}  {expected}");
     }
 }
+
+#[test]
+fn a_hundred_thousand_wrong_steps_are_all_reported() {
+    let wrong = vec![r#"{"load": "none"}"#; 100_000].join(", ");
+    let errors = Scenario::parse(&step(&wrong), &mut files).expect_err("errors");
+    assert_eq!(errors.len(), 100_000);
+    let last = &errors[99_999];
+    assert_eq!(last.path, "steps[99999].load");
+    let (line, column) = last.place.expect("the document is a text");
+    assert_eq!(line, 1);
+    assert!(column > 99_999 * r#"{"load": "none"}, "#.len(), "{column}");
+}
+
+#[test]
+fn a_hundred_thousand_descriptors_are_told_apart() {
+    let access = |index| format!(r#"{{"read": {{"open": {index}, "knob": "vm.x", "cgroup": "/"}}}}"#);
+    let steps: Vec<String> = (0..100_000).map(access).collect();
+    assert_eq!(errors(&step(&steps.join(", "))), "none\n");
+}
