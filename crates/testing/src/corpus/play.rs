@@ -40,9 +40,10 @@ pub fn play(
     };
     let program = match backend.load(&program, None) {
         Ok(program) => program,
-        Err(error @ (StepError::Rejected { .. } | StepError::Errno(_))) => {
-            return Ok(Ending::Rejected(reason(&error)));
+        Err(ref error @ StepError::Rejected { ref log, .. }) => {
+            return Ok(Ending::Rejected(format!("{}: {}", log.reason, reason(error))));
         }
+        Err(error @ StepError::Errno(_)) => return Ok(Ending::Rejected(reason(&error))),
         Err(StepError::NotModelled(what)) => return Ok(Ending::NotModelled(what)),
         Err(error) => return Err(reason(&error)),
     };
@@ -65,7 +66,7 @@ pub fn play(
     for line in &head.lines {
         compare_contents(&contents, line)?;
     }
-    if let Some(map) = &head.varies {
+    for map in &head.varies {
         contents.remove(map);
     }
     Ok(Ending::Worked(contents))

@@ -15,7 +15,7 @@ fn difference(program: &CorpusProgram) -> Result<(), String> {
     let profile = Profile::default();
     let mut model = ModelBackend::new(Hook::new(profile, knobs(&profile)), 1).expect("a new hook");
     let head = program.head()?;
-    let Some(object) = program.object()? else { return Ok(()) };
+    let object = program.object()?.ok_or_else(|| format!("{}: there is no object", program.name))?;
     let ending = play(&mut model, &ModelKernel::new(profile), &head, &object)
         .map_err(|difference| format!("{}: {difference}", program.name))?;
     match (ending, &head.model_rejects, &head.model_lacks) {
