@@ -87,6 +87,19 @@ impl Scenario {
     ) -> Result<Self, Vec<ScenarioError>> {
         check(document, read, None, None)
     }
+
+    /// The same for a scenario that is played on another kernel than the model: programs of objects are linked for that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn check_for(
+        document: &Document,
+        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+        kernel: &dyn TargetKernel,
+    ) -> Result<Self, Vec<ScenarioError>> {
+        check(document, read, None, Some(kernel))
+    }
 }
 
 /// The scenario of a document; `text` is its text, if there is one.
@@ -133,6 +146,7 @@ fn check(
         maps,
         programs,
         own_maps,
+        is_for_model: !kernel.has_code(),
         cgroups,
         attachments,
         files,

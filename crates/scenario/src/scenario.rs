@@ -23,6 +23,8 @@ pub struct Scenario {
     pub(crate) programs: Vec<Program>,
     /// The names of maps that are a program's own: `PROGRAM/MAP`.
     pub(crate) own_maps: BTreeMap<MapRef, String>,
+    /// Whether the programs of objects are linked for a model.
+    pub(crate) is_for_model: bool,
     pub(crate) cgroups: Vec<Cgroup>,
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) files: Vec<File>,
