@@ -173,6 +173,12 @@ fn errors_say_where_and_what() {
         ),
         (
             document(
+                r#""maps": [{"name": "m", "type": "array_of_maps", "key_size": 4, "value_size": 4, "max_entries": 1}]"#,
+            ),
+            "maps[0].type: a scenario's own maps cannot be of the type `array_of_maps`: only those of objects can; there are",
+        ),
+        (
+            document(
                 r#""maps": [{"name": "m", "type": "hash", "key_size": 1, "value_size": 1, "max_entries": 1, "entries": [["00", "0000"]]}]"#,
             ),
             "maps[0].entries[0][1]: a value of this map has 1 bytes, and this one has 2",

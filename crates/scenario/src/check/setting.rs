@@ -77,7 +77,15 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
         }
         let Some(kind) = kinds().find(|kind| kind.name() == map.kind) else {
             let known: Vec<_> = kinds().map(MapKind::name).collect();
-            let message = format!("no kind of map is called `{}`; there are {}", map.kind, known.join(", "));
+            let exists = MapKind::ALL.iter().any(|kind| kind.name() == map.kind);
+            let what = match exists {
+                true => format!(
+                    "a scenario's own maps cannot be of the type `{}`: only those of objects can",
+                    map.kind
+                ),
+                false => format!("no kind of map is called `{}`", map.kind),
+            };
+            let message = format!("{what}; there are {}", known.join(", "));
             findings.add(&path.key("type"), message);
             continue;
         };
