@@ -17,6 +17,7 @@ use crate::expectation::Outcome;
 use crate::kernel::MachineKnobs;
 use crate::kernel_range::KernelVersion;
 use crate::line::{Details, Line};
+use crate::program_file::ProgramFile;
 use crate::scenario::{Actor, MapRef, Request, Scenario, Step};
 use crate::unmodelled::{Situation, Unmodelled};
 
@@ -44,7 +45,11 @@ pub struct Play<'s> {
     cgroups_of: Vec<usize>,
     unmodelled: Unmodelled,
     remarks: Vec<String>,
+    verify_command: Option<VerifyCommand>,
 }
+
+/// The command that prints the whole log of the kernel's verifier for the program of a file.
+type VerifyCommand = Box<dyn Fn(&ProgramFile) -> String>;
 
 /// A map of the scenario, or what the model lacks of it.
 pub(crate) type MapOrNotModelled = Result<MapId, String>;
@@ -115,6 +120,7 @@ impl<'s> Play<'s> {
             cgroups_of: scenario.processes.iter().map(|process| process.cgroup).collect(),
             unmodelled: Unmodelled::default(),
             remarks: Vec::new(),
+            verify_command: None,
         }
     }
 
@@ -127,6 +133,11 @@ impl<'s> Play<'s> {
     /// its model, about a program that it rejects.
     pub fn take_remarks(&mut self) -> Vec<String> {
         std::mem::take(&mut self.remarks)
+    }
+
+    /// Has remarks that leave out lines of the verifier's log end with a command that prints all of it.
+    pub fn set_verify_command(&mut self, command: impl Fn(&ProgramFile) -> String + 'static) {
+        self.verify_command = Some(Box::new(command));
     }
 
     /// Compares a line with what its step expects on this kernel.
@@ -234,13 +245,11 @@ impl Play<'_> {
 
     /// Where the rest of the verifier's log is, of which so many lines are left out.
     fn rest_of_log(&self, step: &Step, omitted: usize) -> String {
-        let command = self
-            .scenario
-            .loaded_by(step)
-            .and_then(|program| self.scenario.programs[program].verify_command());
+        let file = self.scenario.loaded_by(step).and_then(|program| self.scenario.programs[program].file());
+        let command = self.verify_command.as_ref().zip(file).map(|(command, file)| command(&file));
         match (omitted, command) {
             (0, _) => String::new(),
-            (omitted, Some(command)) => format!("\n({omitted} more lines of the log: {command} --log)"),
+            (omitted, Some(command)) => format!("\n({omitted} more lines of the log: {command})"),
             (omitted, None) => format!("\n({omitted} more lines of the log are left out)"),
         }
     }

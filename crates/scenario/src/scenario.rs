@@ -12,6 +12,7 @@ use knobgate_policy::PolicyFile;
 use crate::expectation::Expectations;
 use crate::id::Id;
 use crate::knob::Knob;
+use crate::program_file::ProgramFile;
 
 /// A scenario that can be played.
 #[derive(Debug)]
@@ -172,7 +173,7 @@ pub(crate) enum Source {
         program: Box<knobgate_bpf::Program>,
         shared: Vec<usize>,
         expected_attach_type: u32,
-        object: Option<String>,
+        object: Option<ProgramFile>,
     },
     /// A policy, to be compiled for the kernel at hand.
     Policy(Box<PolicyFile>),
@@ -190,14 +191,11 @@ pub(crate) struct Made {
 }
 
 impl Program {
-    /// The command that prints the whole log of the kernel's verifier, for programs in files.
-    pub(crate) fn verify_command(&self) -> Option<String> {
+    /// The file that it comes from, if it is one.
+    pub(crate) fn file(&self) -> Option<ProgramFile> {
         match &self.source {
-            Source::Program { object: None, .. } => None,
-            Source::Program { object: Some(object), program, .. } => {
-                Some(format!("knobgate verify --object {object} --program {}", program.name))
-            }
-            Source::Policy(file) => Some(format!("knobgate verify --policy {}", file.source().name())),
+            Source::Program { object, .. } => object.clone(),
+            Source::Policy(file) => Some(ProgramFile::Policy { path: file.source().name().to_owned() }),
         }
     }
 

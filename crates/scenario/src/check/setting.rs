@@ -16,6 +16,7 @@ use crate::insns;
 use crate::knob::Knob;
 use crate::path::Path;
 use crate::play::COMM;
+use crate::program_file::ProgramFile;
 use crate::scenario::{Cgroup, Process, Program, Scenario, Source};
 use crate::variable_value::VariableValue;
 
@@ -277,7 +278,9 @@ pub(super) fn programs(
                     // The scenario's maps hold it.
                     program.maps.iter_mut().for_each(|def| def.contents = Vec::new());
                     let program = Box::new(program);
-                    let object = Some(path.clone());
+                    let set = set.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+                    let (path, name) = (path.clone(), program.name.clone());
+                    let object = Some(ProgramFile::Object { path, program: name, set });
                     Some(Source::Program { program, shared, expected_attach_type: BPF_CGROUP_SYSCTL, object })
                 })
             }

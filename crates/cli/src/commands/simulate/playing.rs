@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::scenario_file::ScenarioFile;
 use super::test_point::{TestPoint, TestResult, in_words};
+use super::verify_command::verify_command;
 use crate::deciding_hook::DecidingHook;
 use crate::failure::{BAD, Failure, MACHINE, USAGE};
 use crate::json;
@@ -158,6 +159,8 @@ impl Player<'_> {
     ) -> Result<Played, Failure> {
         let Self { file, scenario, output, .. } = self;
         let mut played = Played { name: file.name.clone(), points: Vec::new(), status: Status::Good };
+        let directory = file.directory();
+        play.set_verify_command(move |program| verify_command(&directory, program));
         let mut next = 0;
         let why = loop {
             play.take_remarks().iter().for_each(|remark| self.note(remark));
