@@ -209,7 +209,8 @@ fn map_result(result: Result<(), BpfObjectError>) -> StepResult<()> {
         },
     })
 }
-/// How many lines of the verifier's log are shown: the last instructions with their source line, and the reason.
+/// How many lines of the verifier's log are shown: the last instructions with their source line, and the reason; a report
+/// that follows it is shown as well.
 const SHOWN_LINES: usize = 8;
 
 /// The error of a program that was not loaded.

@@ -211,6 +211,9 @@ fn rejected(program: &str, rejection: &Rejection) -> StepError {
 }
 
 fn map_rejected(error: MapError) -> StepError {
+    if let Some(what) = error.not_modelled() {
+        return StepError::NotModelled(what);
+    }
     StepError::Rejected {
         errno: Some(error.errno().number() as i32),
         log: RejectionLog::new(error.to_string(), format!("the model rejects a map: {error}")),

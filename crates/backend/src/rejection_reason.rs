@@ -25,18 +25,32 @@ const REASONS: &[(&str, Kept)] = &[
     ("recursive call", Kept::Start),
 ];
 
-/// Parts of messages, each with the wording that replaces the whole message.
-const CONTAINED: &[(&str, &str)] = &[
+/// Other wordings of a reason, each with the one that replaces the whole message. Names from objects are never at these places.
+const REPLACED: &[(Part, &str)] = &[
     // From kernels without function addresses, about a program with function names.
-    ("number of funcs in func_info", "unrecognized bpf_ld_imm64 insn"),
-    ("unknown opcode", NO_INSTRUCTION),
-    ("uses reserved fields", NO_INSTRUCTION),
-    ("is not a BPF instruction", NO_INSTRUCTION),
-    ("stores into", "stores into the context are not allowed"),
-    ("to the stack", "invalid access to the stack"),
-    ("stack R", "invalid access to the stack"),
-    ("stack off", "invalid access to the stack"),
+    (Part::Start("number of funcs in func_info"), "unrecognized bpf_ld_imm64 insn"),
+    (Part::Start("unknown opcode "), NO_INSTRUCTION),
+    (Part::End(" uses reserved fields"), NO_INSTRUCTION),
+    (Part::End(" is not a BPF instruction"), NO_INSTRUCTION),
+    // The last line of the verifier's log, of which the line before is the reason.
+    (Part::End(" would lead to reference leak"), "Unreleased reference"),
 ];
+
+/// How a message starts or ends.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Start(&'static str),
+    End(&'static str),
+}
+
+impl Part {
+    fn is_of(self, text: &str) -> bool {
+        match self {
+            Self::Start(start) => text.starts_with(start),
+            Self::End(end) => text.ends_with(end),
+        }
+    }
+}
 
 const NO_INSTRUCTION: &str = "no such instruction";
 
@@ -75,8 +89,18 @@ pub(crate) fn reason(text: &str) -> String {
             .to_owned();
         }
     }
-    let contained = CONTAINED.iter().find(|(part, _)| text.contains(part));
-    contained.map_or(text, |(_, whole)| whole).to_owned()
+    if let Some(reason) = stack_bounds(text) {
+        return reason;
+    }
+    let replaced = REPLACED.iter().find(|(part, _)| part.is_of(text));
+    replaced.map_or(text, |(_, whole)| whole).to_owned()
+}
+
+/// An access beyond the stack. Kernels before 5.12 say neither what it does nor through which register.
+fn stack_bounds(text: &str) -> Option<String> {
+    let newer = ["invalid write to stack R", "invalid read from stack R"];
+    let access = newer.iter().find_map(|start| Some(text.strip_prefix(start)?.split_once(' ')?.1))?;
+    access.starts_with("off=").then(|| format!("invalid stack {access}"))
 }
 
 /// What is wrong with a register that is returned or passed: `At program exit the register R0 … should have been in [0, 1]`, or `…
@@ -175,6 +199,40 @@ mod tests {
                     "unknown func bpf_skb_load_bytes#26",
                 ],
                 "program of this type cannot use helper #26",
+            ),
+            (
+                &[
+                    "Unreleased reference id=2 alloc_insn=3",
+                    "instruction 7: BPF_EXIT instruction in main prog would lead to reference leak",
+                ],
+                "Unreleased reference",
+            ),
+            (
+                &[
+                    "instruction 0: invalid write to stack R10 off=-520 size=8",
+                    "invalid stack off=-520 size=8",
+                ],
+                "invalid stack off=-520 size=8",
+            ),
+            (
+                &["instruction 5: invalid read from stack R2 off -8+0 size 8"],
+                "invalid read from stack R2 off -8+0 size 8",
+            ),
+            (
+                &["instruction 1: BPF_ST stores into R1 ctx is not allowed"],
+                "BPF_ST stores into R1 ctx is not allowed",
+            ),
+            (
+                &[
+                    "unknown opcode ff",
+                    "BPF_ALU uses reserved fields",
+                    "instruction 0: opcode 0xff with source 0, offset 0 and immediate 0 is not a BPF instruction",
+                ],
+                "no such instruction",
+            ),
+            (
+                &["the map \"stack R\" stores into, to the stack: stack off"],
+                "the map \"stack R\" stores into, to the stack: stack off",
             ),
             (&["instruction 0: R3 !read_ok", "R3 !read_ok"], "R3 !read_ok"),
             (&["unreachable insn 4", " unreachable insn 4\n"], "unreachable insn 4"),

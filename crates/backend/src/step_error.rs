@@ -68,7 +68,7 @@ impl fmt::Display for StepError {
                 None => write!(f, "errno {errno}"),
             },
             Self::Rejected { log, .. } => f.write_str(&log.full),
-            Self::NotModelled(what) => write!(f, "{what} is not modelled"),
+            Self::NotModelled(what) => write!(f, "not modelled: {what}"),
             Self::Fault(message) => write!(f, "a program did what the verifier rejects: {message}"),
             Self::Crash(message) => write!(f, "the kernel would crash: {message}"),
             Self::Backend(_) => f.write_str("the backend has failed"),

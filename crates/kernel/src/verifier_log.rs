@@ -84,11 +84,16 @@ impl VerifierLog {
         VerifierStats::from_log(&self.text)
     }
 
-    /// Its last lines before the statistics, at most `count`.
+    /// Its last lines before the statistics, at most `count`. Since 7.3, some logs have a report after that, which is added.
     pub fn tail(&self, count: usize) -> Vec<&str> {
-        let lines: Vec<_> =
-            self.text.lines().filter(|line| !line.trim().is_empty() && !is_statistics(line)).collect();
-        lines[lines.len().saturating_sub(count)..].to_vec()
+        let (before, report) = self.text.split_at(self.report().unwrap_or(self.text.len()));
+        let (before, report) = (without_statistics(before), without_statistics(report));
+        [&before[before.len().saturating_sub(count)..], &report].concat()
+    }
+
+    /// Where the report about the reason starts.
+    fn report(&self) -> Option<usize> {
+        self.text.find("\nVerification failed: ")
     }
 
     /// The instruction at which the verifier gave up: the last one in the log, or else the one that its reason names,
@@ -130,8 +135,7 @@ impl VerifierLog {
 
     /// The same; `None` if the log says nothing about the program.
     pub(crate) fn stated_reason(&self) -> Option<&str> {
-        const REPORT: &str = "\nVerification failed: ";
-        let before_report = self.text.split_once(REPORT).map_or(&*self.text, |(before, _)| before);
+        let before_report = self.report().map_or(&*self.text, |report| &self.text[..report]);
         before_report.lines().rev().map(str::trim).find(|line| {
             !line.is_empty() && !line.starts_with(';') && !is_statistics(line) && !follows_reason(line)
         })
@@ -142,6 +146,11 @@ impl fmt::Display for VerifierLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The lines that say something about the program.
+fn without_statistics(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.trim().is_empty() && !is_statistics(line)).collect()
 }
 
 /// Whether a line comes after the reason, and adds to it.
@@ -318,6 +327,18 @@ processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
         let log = VerifierLog::from_buffer(log, false);
         assert_eq!(log.reason(), "R0 !read_ok");
         assert_eq!(log.last_source_line().map(|line| line.text), Some("deny write kernel.**"));
+        let report = [
+            "Verification failed: Register Type Safety: Unreadable register",
+            "Reason:",
+            "  R0 has never been initialized on this path, so the verifier cannot use it as an input.",
+            "At:",
+            "  insn 0",
+            "Suggestion:",
+            "  Initialize R0 on every path before this instruction.",
+        ];
+        assert_eq!(log.tail(2)[..2], ["0: (95) exit", "R0 !read_ok"]);
+        assert_eq!(log.tail(2)[2..], report);
+        assert_eq!(log.tail(100).len(), 3 + report.len());
     }
 
     #[test]

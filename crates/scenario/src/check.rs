@@ -11,6 +11,7 @@ use knobgate_hook::WritesStrict;
 use crate::document::Document;
 use crate::error::{Findings, ScenarioError};
 use crate::locate;
+use crate::object_only::object_only;
 use crate::path::Path;
 use crate::scenario::Scenario;
 
@@ -26,13 +27,15 @@ impl Document {
             return Err(ScenarioError { path: String::new(), message, place: None });
         }
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let read = serde_path_to_error::deserialize(&mut deserializer);
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+        let read = object_only(tracked, "a scenario: an object with `steps`");
         let (path, error) = match read {
             Ok(document) => match deserializer.end() {
                 Ok(()) => return Ok(document),
                 Err(error) => (String::new(), error),
             },
-            Err(error) => (error.path().to_string(), error.into_inner()),
+            Err(error) => (track.path().to_string(), error),
         };
         let place = (error.line(), error.column());
         let message = error.to_string();
@@ -84,6 +87,19 @@ impl Scenario {
     ) -> Result<Self, Vec<ScenarioError>> {
         check(document, read, None, None)
     }
+
+    /// The same for a scenario that is played on another kernel than the model: programs of objects are linked for that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn check_for(
+        document: &Document,
+        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+        kernel: &dyn TargetKernel,
+    ) -> Result<Self, Vec<ScenarioError>> {
+        check(document, read, None, Some(kernel))
+    }
 }
 
 /// The scenario of a document; `text` is its text, if there is one.
@@ -117,7 +133,9 @@ fn check(
     let (cgroups, paths) = setting::cgroups(document, &mut findings);
     let processes = setting::processes(document, &paths, &mut findings);
     let names = steps::Names::of(document, &programs, &paths);
-    let steps::Checked { steps, attachments, files } = steps::check(&document.steps, &names, &mut findings);
+    let steps::Checked { steps, attachments, files, .. } =
+        steps::check(&document.steps, &names, &mut findings);
+    let own_maps = names.own_maps;
     findings.finish(text)?;
     let expectations = document.steps.iter().map(|step| step.expect.clone()).collect();
     let places = text.map(|text| locate::elements(text, "steps")).unwrap_or_default();
@@ -127,6 +145,8 @@ fn check(
         knobs,
         maps,
         programs,
+        own_maps,
+        is_for_model: !kernel.has_code(),
         cgroups,
         attachments,
         files,

@@ -48,8 +48,15 @@ impl Findings {
         if self.0.is_empty() {
             return Ok(());
         }
-        let located = self.0.into_iter().map(|(path, message)| ScenarioError {
-            place: text.and_then(|text| locate::line_column(text, &path)),
+        let places = match text {
+            Some(text) => {
+                let paths: Vec<&Path> = self.0.iter().map(|(path, _)| path).collect();
+                locate::line_columns(text, &paths)
+            }
+            None => vec![None; self.0.len()],
+        };
+        let located = self.0.into_iter().zip(places).map(|((path, message), place)| ScenarioError {
+            place,
             path: path.to_string(),
             message,
         });

@@ -84,6 +84,8 @@ pub enum Outcome {
     Passed,
     /// It is not. Each of the mismatches is one.
     Failed(Vec<Mismatch>),
+    /// There is nothing to compare, because a program is not modelled: this says what.
+    NotModelled(String),
 }
 
 /// A member of a line that is not as expected.
@@ -136,8 +138,10 @@ impl ExpectationDocument {
         match &line.details {
             Details::Fault { fault } => return unexpected("fault", fault),
             Details::Crash { crash } => return unexpected("crash", crash),
-            Details::NotModelled { not_modelled } => return unexpected("not_modelled", not_modelled),
-            Details::Skipped { skipped } => return unexpected("skipped", skipped),
+            Details::NotModelled { not_modelled } => {
+                return Outcome::NotModelled(format!("not modelled: {not_modelled}"));
+            }
+            Details::Skipped { skipped } => return Outcome::NotModelled(format!("not modelled: {skipped}")),
             _ => {}
         }
         let mut mismatches = Vec::new();

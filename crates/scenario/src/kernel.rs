@@ -7,7 +7,7 @@ use knobgate_kernel::{BpfObjectError, Cgroup, CgroupError, LoadError, LockHolder
 
 use crate::kernel_range::KernelVersion;
 use crate::play::Play;
-use crate::scenario::Scenario;
+use crate::scenario::{Program, Scenario, Source};
 
 pub use knobs::KnobError;
 pub(crate) use knobs::MachineKnobs;
@@ -35,6 +35,13 @@ pub enum KernelError {
     #[error("the process {name} has a `pid`, which cannot be chosen on the running kernel")]
     ProcessId {
         /// The process.
+        name: String,
+    },
+    /// A program of an object is linked for the model: the kernel's types have another layout, and its configuration is another
+    /// one. Read the scenario with [`Scenario::parse_for`] or [`Scenario::check_for`].
+    #[error("the program {name} is linked for the hook in user space, not for the running kernel")]
+    LinkedForTheModel {
+        /// The program.
         name: String,
     },
     /// The kernel does not list the effective programs.
@@ -78,8 +85,13 @@ impl Scenario {
         if let Some(process) = self.processes.iter().find(|process| process.pid.is_some()) {
             return Err(KernelError::ProcessId { name: process.name.clone() });
         }
+        let of_object =
+            |program: &&Program| matches!(program.source, Source::Program { object: Some(_), .. });
+        if let Some(program) = self.programs.iter().find(of_object).filter(|_| self.is_for_model) {
+            return Err(KernelError::LinkedForTheModel { name: program.name.clone() });
+        }
         let mut backend = KernelBackend::new(parent, PREFIX)?;
-        let maps = self.maps.iter().map(|def| backend.add_map("the maps of the scenario", def));
+        let maps = self.maps.iter().map(|def| backend.add_map("the maps of the scenario", def).map(Ok));
         let maps = maps.collect::<Result<_, _>>()?;
         let cgroups = self.create_cgroups(|parent, name| backend.add_cgroup(parent, name))?;
         let others = backend.count_effective()?;

@@ -1,5 +1,7 @@
 //! Playing on the model of the kernel.
 
+use std::collections::BTreeMap;
+
 use knobgate_backend::ModelBackend;
 use knobgate_hook::{Errno, Hook, Knob, Knobs};
 
@@ -65,13 +67,18 @@ impl Scenario {
 
         let failed = |name: &str, error| ModelError::Cgroup { name: name.to_owned(), error };
         let mut backend = ModelBackend::new(hook, 1).map_err(|error| failed("/", error))?;
-        let maps = self.maps.iter().map(|def| {
-            backend.add_map(def).map_err(|error| ModelError::Map { name: def.name.clone(), error })
+        let maps = self.maps.iter().map(|def| match (backend.add_map(def), &def.name) {
+            (Ok(map), _) => Ok(Ok(map)),
+            (Err(error), name) => {
+                error.not_modelled().map(Err).ok_or(ModelError::Map { name: name.clone(), error })
+            }
         });
         let maps = maps.collect::<Result<_, _>>()?;
         let cgroups = self.create_cgroups(|parent, name| {
             backend.add_cgroup(parent, name).map_err(|error| failed(name, error))
         })?;
-        Ok(Play::new(self, backend, KernelVersion::from(&profile), maps, cgroups))
+        let mut play = Play::new(self, backend, KernelVersion::from(&profile), maps, cgroups);
+        play.rejected = Some(BTreeMap::new());
+        Ok(play)
     }
 }

@@ -1,5 +1,6 @@
 //! Playing a scenario: one line for each step.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use knobgate_backend::{
@@ -16,6 +17,7 @@ use crate::expectation::Outcome;
 use crate::kernel::MachineKnobs;
 use crate::kernel_range::KernelVersion;
 use crate::line::{Details, Line};
+use crate::program_file::ProgramFile;
 use crate::scenario::{Actor, MapRef, Request, Scenario, Step};
 use crate::unmodelled::{Situation, Unmodelled};
 
@@ -31,9 +33,11 @@ pub struct Play<'s> {
     pub(crate) knobs: Option<MachineKnobs>,
     next: usize,
     /// By the scenario's indexes, like the following fields.
-    maps: Vec<MapId>,
+    maps: Vec<MapOrNotModelled>,
     cgroups: Vec<CgroupId>,
     programs: Vec<Option<ProgramId>>,
+    /// The programs that the model has rejected, which it always does again. `None` on the running kernel.
+    pub(crate) rejected: Option<BTreeMap<usize, Rejected>>,
     attached: Vec<Option<RelativeTo>>,
     files: Vec<Option<FileId>>,
     processes: Vec<Option<ProcessId>>,
@@ -41,6 +45,39 @@ pub struct Play<'s> {
     cgroups_of: Vec<usize>,
     unmodelled: Unmodelled,
     remarks: Vec<String>,
+    verify_command: Option<VerifyCommand>,
+}
+
+/// The command that prints the whole log of the kernel's verifier for the program of a file.
+type VerifyCommand = Box<dyn Fn(&ProgramFile) -> String>;
+
+/// A map of the scenario, or what the model lacks of it.
+pub(crate) type MapOrNotModelled = Result<MapId, String>;
+
+/// Why a program is not loaded.
+#[derive(Debug, Clone)]
+pub(crate) enum Rejected {
+    Rejected { errno: Option<i32>, log: RejectionLog },
+    NotModelled(String),
+}
+
+impl Rejected {
+    fn of(error: &StepError) -> Option<Self> {
+        match error {
+            StepError::Rejected { errno, log } => Some(Self::Rejected { errno: *errno, log: log.clone() }),
+            StepError::NotModelled(what) => Some(Self::NotModelled(what.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl From<Rejected> for StepError {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Rejected { errno, log } => Self::Rejected { errno, log },
+            Rejected::NotModelled(what) => Self::NotModelled(what),
+        }
+    }
 }
 
 /// The name of processes that have no other.
@@ -63,7 +100,7 @@ impl<'s> Play<'s> {
         scenario: &'s Scenario,
         backend: impl Backend + 'static,
         kernel: KernelVersion,
-        maps: Vec<MapId>,
+        maps: Vec<MapOrNotModelled>,
         cgroups: Vec<CgroupId>,
     ) -> Self {
         Self {
@@ -76,12 +113,14 @@ impl<'s> Play<'s> {
             maps,
             cgroups,
             programs: vec![None; scenario.programs.len()],
+            rejected: None,
             attached: vec![None; scenario.attachments.len()],
             files: vec![None; scenario.files.len()],
             processes: vec![None; scenario.processes.len()],
             cgroups_of: scenario.processes.iter().map(|process| process.cgroup).collect(),
             unmodelled: Unmodelled::default(),
             remarks: Vec::new(),
+            verify_command: None,
         }
     }
 
@@ -94,6 +133,11 @@ impl<'s> Play<'s> {
     /// its model, about a program that it rejects.
     pub fn take_remarks(&mut self) -> Vec<String> {
         std::mem::take(&mut self.remarks)
+    }
+
+    /// Has remarks that leave out lines of the verifier's log end with a command that prints all of it.
+    pub fn set_verify_command(&mut self, command: impl Fn(&ProgramFile) -> String + 'static) {
+        self.verify_command = Some(Box::new(command));
     }
 
     /// Compares a line with what its step expects on this kernel.
@@ -201,13 +245,11 @@ impl Play<'_> {
 
     /// Where the rest of the verifier's log is, of which so many lines are left out.
     fn rest_of_log(&self, step: &Step, omitted: usize) -> String {
-        let command = self
-            .scenario
-            .loaded_by(step)
-            .and_then(|program| self.scenario.programs[program].verify_command());
+        let file = self.scenario.loaded_by(step).and_then(|program| self.scenario.programs[program].file());
+        let command = self.verify_command.as_ref().zip(file).map(|(command, file)| command(&file));
         match (omitted, command) {
             (0, _) => String::new(),
-            (omitted, Some(command)) => format!("\n({omitted} more lines of the log: {command} --log)"),
+            (omitted, Some(command)) => format!("\n({omitted} more lines of the log: {command})"),
             (omitted, None) => format!("\n({omitted} more lines of the log are left out)"),
         }
     }
@@ -247,7 +289,7 @@ impl Play<'_> {
             }
             &Step::Map { map } => {
                 let map = match map {
-                    MapRef::Shared(map) => self.maps[map],
+                    MapRef::Shared(map) => self.map_id(map)?,
                     MapRef::Own { program, map } => {
                         self.backend.maps(self.programs[program].ok_or(Errno::EBADF)?)?[map]
                     }
@@ -265,6 +307,19 @@ impl Play<'_> {
         if let Some(loaded) = self.programs[program] {
             return Ok(loaded);
         }
+        if let Some(rejected) = self.rejected.as_ref().and_then(|all| all.get(&program)) {
+            return Err(rejected.clone().into());
+        }
+        let loaded = self.load_anew(program);
+        if let (Some(all), Err(error)) = (&mut self.rejected, &loaded)
+            && let Some(rejected) = Rejected::of(error)
+        {
+            all.insert(program, rejected);
+        }
+        loaded
+    }
+
+    fn load_anew(&mut self, program: usize) -> StepResult<ProgramId> {
         let described = &self.scenario.programs[program];
         let made = described.make(&self.backend.features()).map_err(|error| {
             let full = format!("{}: {error}", described.name);
@@ -273,8 +328,8 @@ impl Play<'_> {
                 log: RejectionLog { reason: error.to_string(), full, omitted: 0 },
             }
         })?;
-        let shared: Option<Vec<MapId>> =
-            made.shared.map(|shared| shared.iter().map(|&map| self.maps[map]).collect());
+        let maps = |shared: Vec<usize>| shared.into_iter().map(|map| self.map_id(map)).collect();
+        let shared: Option<Vec<MapId>> = made.shared.map(maps).transpose()?;
         let id = self.backend.load_as(&made.program, shared.as_deref(), made.expected_attach_type)?;
         self.programs[program] = Some(id);
         let (step, name) = (self.next - 1, &described.name);
@@ -282,6 +337,10 @@ impl Play<'_> {
             format!("step {step}: {name}: the kernel cannot do all that the policy says: {what}")
         }));
         Ok(id)
+    }
+
+    fn map_id(&self, map: usize) -> StepResult<MapId> {
+        self.maps[map].clone().map_err(StepError::NotModelled)
     }
 
     fn attach(&mut self, attachment: usize) -> StepResult<()> {
@@ -342,7 +401,7 @@ impl Play<'_> {
     ) -> StepResult<Details> {
         let described = &self.scenario.files[file];
         let result = self.on_descriptor(file, by, position, request);
-        if described.id.is_none()
+        if !described.has_id
             && let Some(file) = self.files[file].take()
         {
             self.backend.close(file)?;

@@ -1,5 +1,7 @@
 //! A checked scenario: all references are resolved to indexes.
 
+use std::collections::BTreeMap;
+
 use knobgate_backend::{CgroupId, Task};
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{Features, MapDef, Object};
@@ -10,6 +12,7 @@ use knobgate_policy::PolicyFile;
 use crate::expectation::Expectations;
 use crate::id::Id;
 use crate::knob::Knob;
+use crate::program_file::ProgramFile;
 
 /// A scenario that can be played.
 #[derive(Debug)]
@@ -19,6 +22,10 @@ pub struct Scenario {
     pub(crate) knobs: Vec<Knob>,
     pub(crate) maps: Vec<MapDef>,
     pub(crate) programs: Vec<Program>,
+    /// The names of maps that are a program's own: `PROGRAM/MAP`.
+    pub(crate) own_maps: BTreeMap<MapRef, String>,
+    /// Whether the programs of objects are linked for a model.
+    pub(crate) is_for_model: bool,
     pub(crate) cgroups: Vec<Cgroup>,
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) files: Vec<File>,
@@ -100,7 +107,8 @@ impl Scenario {
             Step::Move { process, cgroup } => {
                 format!("move {} to {}", self.processes[*process].name, self.cgroup_path(*cgroup))
             }
-            Step::Map { map } => format!("map {}", self.map_name(*map)),
+            Step::Map { map: MapRef::Shared(map) } => format!("map {}", self.maps[*map].name),
+            Step::Map { map } => format!("map {}", self.own_maps[map]),
         }
     }
 
@@ -110,19 +118,6 @@ impl Scenario {
             Cgroup { name, parent: Some(parent) } => {
                 let parent = self.cgroup_path(*parent);
                 format!("{}/{name}", parent.strip_suffix('/').unwrap_or(&parent))
-            }
-        }
-    }
-
-    fn map_name(&self, map: MapRef) -> String {
-        match map {
-            MapRef::Shared(map) => self.maps[map].name.clone(),
-            MapRef::Own { program, map } => {
-                let program = &self.programs[program];
-                // The maps of a policy are the same for all kernels.
-                let made = program.make(&Features::ALL).ok();
-                let map = made.and_then(|made| Some(made.program.maps.get(map)?.name.clone()));
-                format!("{}/{}", program.name, map.unwrap_or_default())
             }
         }
     }
@@ -178,7 +173,7 @@ pub(crate) enum Source {
         program: Box<knobgate_bpf::Program>,
         shared: Vec<usize>,
         expected_attach_type: u32,
-        object: Option<String>,
+        object: Option<ProgramFile>,
     },
     /// A policy, to be compiled for the kernel at hand.
     Policy(Box<PolicyFile>),
@@ -196,14 +191,11 @@ pub(crate) struct Made {
 }
 
 impl Program {
-    /// The command that prints the whole log of the kernel's verifier, for programs in files.
-    pub(crate) fn verify_command(&self) -> Option<String> {
+    /// The file that it comes from, if it is one.
+    pub(crate) fn file(&self) -> Option<ProgramFile> {
         match &self.source {
-            Source::Program { object: None, .. } => None,
-            Source::Program { object: Some(object), program, .. } => {
-                Some(format!("knobgate verify --object {object} --program {}", program.name))
-            }
-            Source::Policy(file) => Some(format!("knobgate verify --policy {}", file.source().name())),
+            Source::Program { object, .. } => object.clone(),
+            Source::Policy(file) => Some(ProgramFile::Policy { path: file.source().name().to_owned() }),
         }
     }
 
@@ -279,7 +271,8 @@ pub(crate) struct Flags {
 /// A descriptor.
 #[derive(Debug)]
 pub(crate) struct File {
-    pub(crate) id: Option<Id>,
+    /// Whether accesses can share it.
+    pub(crate) has_id: bool,
     pub(crate) knob: usize,
     /// The access mode: what all accesses with it do.
     pub(crate) reads: bool,

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::document::{AttachDocument, MoveDocument, ReadDocument, UpdateDocument, WriteDocument};
 use crate::expectation::Expectations;
 use crate::id::Id;
+use crate::object_only::object_only;
 
 /// One step: an action, and what its line is expected to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(extend("unevaluatedProperties" = false))]
 pub struct StepDocument {
     /// What it does.
     #[serde(flatten)]
@@ -88,7 +90,7 @@ struct StepFields {
 impl<'de> Deserialize<'de> for StepDocument {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let StepFields { load, attach, update, detach, effective, read, write, map, moved, expect } =
-            StepFields::deserialize(deserializer)?;
+            object_only(deserializer, "a step: an object with its action")?;
         let actions = [
             load.map(ActionDocument::Load),
             attach.map(ActionDocument::Attach),

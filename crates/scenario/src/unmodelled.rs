@@ -48,11 +48,8 @@ impl Situation<'_> {
             Source::Program { shared, .. } => shared.iter().map(|&map| MapRef::Shared(map)).collect(),
             // Policies are modelled, and nobody else has their maps; only an access that is skipped makes them unknown.
             Source::Policy(_) => {
-                let own = self.scenario.steps.iter().filter_map(|step| match step {
-                    Step::Map { map: own @ MapRef::Own { program: of, .. } } if *of == program => Some(*own),
-                    _ => None,
-                });
-                own.collect()
+                let own = |map| MapRef::Own { program, map };
+                self.scenario.own_maps.range(own(0)..=own(usize::MAX)).map(|(&map, _)| map).collect()
             }
         }
     }

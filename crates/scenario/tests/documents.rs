@@ -101,6 +101,8 @@ fn the_schema_rejects_what_is_not_a_scenario() {
         document(r#""programs": {"p": {"policy": "x", "object": "y"}}"#),
         document(r#""programs": {"p": {"insns": "0"}}"#),
         step(r#"{"load": "p", "map": "m"}"#),
+        step(r#"{"effective": "/", "wrte": 1}"#),
+        step(r#"{"effective": "/", "exepct": {"ok": true}}"#),
         step(r#"{"write": {"knob": "vm.x", "cgroup": "/", "data": {"hex": "0"}}}"#),
     ] {
         assert!(!fits(&wrong), "{wrong}");
@@ -121,7 +123,18 @@ fn a_document_survives_being_written() {
 fn errors_say_where_and_what() {
     for (json, expected) in [
         ("".to_owned(), "line 1, column 1: EOF while parsing a value\n"),
-        ("[]".to_owned(), "line 1, column 2: invalid length 9, expected struct Document"),
+        (
+            "[]".to_owned(),
+            "line 1, column 1: invalid type: sequence, expected a scenario: an object with `steps`",
+        ),
+        (
+            "[null,null,{},null,[],[],{},[],{},[]]".to_owned(),
+            "invalid type: sequence, expected a scenario: an object with `steps`",
+        ),
+        (
+            step(r#"["p",null,null,null,null,null,null,null,null,null]"#),
+            "steps[0]: invalid type: sequence, expected a step: an object with its action",
+        ),
         ("{\n \"steps\": [],\n \"step\": []}".to_owned(), "line 3, column 7: step: unknown field"),
         (document("") + "x", "trailing characters"),
         (document(r#""profile": "3.0""#), "profile: there is no profile \"3.0\"; the profiles are 5.4"),
@@ -157,6 +170,12 @@ fn errors_say_where_and_what() {
                 r#""maps": [{"name": "m", "type": "arry", "key_size": 4, "value_size": 8, "max_entries": 1}]"#,
             ),
             "maps[0].type: no kind of map is called `arry`; there are hash, array",
+        ),
+        (
+            document(
+                r#""maps": [{"name": "m", "type": "array_of_maps", "key_size": 4, "value_size": 4, "max_entries": 1}]"#,
+            ),
+            "maps[0].type: a scenario's own maps cannot be of the type `array_of_maps`: only those of objects can; there are",
         ),
         (
             document(
@@ -468,4 +487,23 @@ fn only_a_knob_that_cannot_be_read_has_no_value() {
         let errors = errors(&json);
         assert!(errors.contains(expected), "{json}\n  {errors}  {expected}");
     }
+}
+
+#[test]
+fn a_hundred_thousand_wrong_steps_are_all_reported() {
+    let wrong = vec![r#"{"load": "none"}"#; 100_000].join(", ");
+    let errors = Scenario::parse(&step(&wrong), &mut files).expect_err("errors");
+    assert_eq!(errors.len(), 100_000);
+    let last = &errors[99_999];
+    assert_eq!(last.path, "steps[99999].load");
+    let (line, column) = last.place.expect("the document is a text");
+    assert_eq!(line, 1);
+    assert!(column > 99_999 * r#"{"load": "none"}, "#.len(), "{column}");
+}
+
+#[test]
+fn a_hundred_thousand_descriptors_are_told_apart() {
+    let access = |index| format!(r#"{{"read": {{"open": {index}, "knob": "vm.x", "cgroup": "/"}}}}"#);
+    let steps: Vec<String> = (0..100_000).map(access).collect();
+    assert_eq!(errors(&step(&steps.join(", "))), "none\n");
 }

@@ -17,6 +17,7 @@ fn outcomes(profile: &Profile, steps: &str) -> Vec<Outcome> {
             "programs": {{
                 "allow": {{"insns": "b700000001000000 9500000000000000"}},
                 "two": {{"insns": "b700000002000000 9500000000000000"}},
+                "stack": {{"insns": "b701000000000000 b702000000000000 b703000000000000 b704000000000000 850000008d000000 b700000001000000 9500000000000000"}},
                 "subtracts": {{"insns": "bfa2000000000000 1f12000000000000 b700000001000000 9500000000000000"}}
             }},
             "cgroups": ["a"],
@@ -131,6 +132,27 @@ fn a_step_that_expects_something_fails_with_a_fault() {
     );
     let failed = mismatches(&outcomes[1]);
     assert_eq!((failed[0].0, failed[0].1), ("fault", None));
+}
+
+#[test]
+fn a_step_that_depends_on_what_is_not_modelled_does_not_fail() {
+    let outcomes = outcomes(
+        &Profile::default(),
+        r#"{"attach": {"program": "stack", "cgroup": "a", "mode": "link"}, "expect": {"ok": true}},
+           {"read": {"knob": "vm.x", "cgroup": "a"}, "expect": {"ok": false}},
+           {"read": {"knob": "vm.x", "cgroup": "a"}},
+           {"load": "stack", "expect": [{"kernels": "<5.10", "ok": true}]}"#,
+    );
+    let not_modelled = |what: &str| Outcome::NotModelled(format!("not modelled: {what}"));
+    assert_eq!(
+        outcomes,
+        [
+            not_modelled("helper bpf_get_task_stack#141"),
+            not_modelled("it depends on stack, which is not modelled"),
+            Outcome::Unchecked,
+            Outcome::OtherKernel
+        ]
+    );
 }
 
 #[test]

@@ -49,11 +49,13 @@ fn programs_share_maps_if_they_set_the_same() {
         "same": {"object": "settings.bpf.o", "set": {"low": 5, "enabled": true}},
         "other": {"object": "settings.bpf.o", "set": {"enabled": false}}
     }"#;
-    let attach =
-        |name: &str| format!(r#"{{"attach": {{"program": "{name}", "cgroup": "web", "mode": "link"}}}}"#);
-    let steps = ["p", "same", "other"].map(attach).join(", ");
+    let steps = format!(r#"{WRITE}, {{"map": "p/.bss"}}, {{"map": "same/.bss"}}, {{"map": "other/.bss"}}"#);
     let lines = lines(programs, &steps).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert!(lines.iter().all(|line| line.contains(r#""ok":true"#)), "{lines:?}");
+    let entries = |step: usize| lines[step].split_once(r#""entries":"#).expect("entries").1;
+    assert!(entries(2).contains("4300000000000000"), "the sum is 67: {}", entries(2));
+    assert_eq!(entries(3), entries(2));
+    assert!(!entries(4).contains("43"), "its own: {}", entries(4));
 }
 
 #[test]
@@ -87,7 +89,22 @@ fn what_is_wrong_is_named_with_its_place() {
             settings(r#"{"small": 70000}"#),
             "programs.p.set.small: settings.bpf.o: the variable \"small\" (short, 2 bytes)",
         ),
-        (settings(r#"{"low": 1.5}"#), "programs.p"),
+        (
+            settings(r#"{"low": 1.5}"#),
+            "programs.p.set.low: invalid type: floating point `1.5`, expected an integer, true or false, a string, or an array of these",
+        ),
+        (
+            settings(r#"{"low": null}"#),
+            "programs.p.set.low: invalid type: null, expected an integer, true or false",
+        ),
+        (
+            settings(r#"{"list": ["1,2"]}"#),
+            "programs.p.set.list: `1,2` is not one element of an array: there is a comma in it",
+        ),
+        (
+            settings(r#"{"list": [[1], [2]]}"#),
+            "programs.p.set.list: an element of an array cannot be an array",
+        ),
         (
             r#""programs": {"p": {"policy": "x.knob", "set": {"a": 1}}}"#.to_owned(),
             "these fields do not go together",

@@ -55,6 +55,51 @@ fn what_depends_on_a_program_that_is_not_modelled_is_skipped() {
 }
 
 #[test]
+fn an_object_that_needs_what_is_not_modelled_is_not_taken_for_a_rejected_one() {
+    let cases = [
+        ("core_missing_field_reached", "struct task_struct___invented.does_not_exist"),
+        (
+            "kconfig_option",
+            r#"the option CONFIG_CGROUP_BPF (kconfig), which has no value as in \"kconfig\": {\"CONFIG_CGROUP_BPF\": \"y\"}"#,
+        ),
+        ("kfunc", "kernel function bpf_rcu_read_lock"),
+        ("ksym", "the variable schedule (ksym)"),
+        ("loop_iterator", "kernel function bpf_iter_num_new"),
+        ("map_bloom_filter", "maps of type bloom_filter"),
+        ("storage_of_cgroup", "maps of type cgrp_storage"),
+        ("storage_of_task", "maps of type task_storage"),
+        ("timer", "values with a bpf_timer"),
+    ];
+    for (object, what) in cases {
+        let text = format!(
+            r#"{{
+                "knobs": [{{"name": "vm.x", "value": "1", "handler": {{"kind": "int"}}}}],
+                "programs": {{"{object}": {{"object": "{object}.bpf.o"}}}},
+                "cgroups": ["a", "b"],
+                "steps": [
+                    {{"attach": {{"program": "{object}", "cgroup": "a", "mode": "link"}}}},
+                    {{"write": {{"knob": "vm.x", "cgroup": "a", "data": "2"}}}},
+                    {{"effective": "b"}}
+                ]
+            }}"#
+        );
+        let mut read = |file: &str| std::fs::read(format!("../testing/corpus/{file}"));
+        let scenario = Scenario::parse(&text, &mut read).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        let play = scenario.play_on_model().unwrap_or_else(|error| panic!("{object}: {error}"));
+        let lines: Vec<_> = play.map(|line| line.expect("the model does not fail").to_json()).collect();
+        let skipped = format!("it depends on {object}, which is not modelled");
+        assert_eq!(
+            lines,
+            [
+                format!(r#"{{"step":0,"ok":false,"errno":null,"not_modelled":"{what}"}}"#),
+                format!(r#"{{"step":1,"ok":false,"errno":null,"skipped":"{skipped}"}}"#),
+                r#"{"step":2,"ok":true,"errno":null,"programs":[]}"#.to_owned(),
+            ]
+        );
+    }
+}
+
+#[test]
 fn maps_that_such_a_program_may_have_changed_are_not_known() {
     let lines = lines(
         r#"{"attach": {"program": "has the map", "cgroup": "c", "mode": "link"}},

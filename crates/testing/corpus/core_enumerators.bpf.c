@@ -2,7 +2,7 @@
 // READ kernel/domainname => *
 // VARIABLE value = 18
 // VARIABLE invented = 0
-// MODEL rejects "has no such type"
+// MODEL lacks "enum bpf_attach_type::BPF_CGROUP_SYSCTL"
 #include "bpf.h"
 #include "task.h"
 

@@ -1,6 +1,6 @@
 // The same without a check.
 // KERNEL rejects "does_not_exist"
-// MODEL rejects "does_not_exist"
+// MODEL lacks "struct task_struct___invented.does_not_exist"
 #include "bpf.h"
 #include "task.h"
 

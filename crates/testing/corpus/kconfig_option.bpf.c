@@ -1,5 +1,5 @@
 // Whether the kernel was built with an option, which the model of a kernel does not know.
-// MODEL rejects "CONFIG_CGROUP_BPF"
+// MODEL lacks "the option CONFIG_CGROUP_BPF (kconfig)"
 // READ kernel/domainname => *
 // VARIABLE has_cgroups = 1
 #include "bpf.h"

@@ -1,5 +1,5 @@
 // Kernel functions (kfuncs): a critical section of RCU.
-// MODEL rejects "bpf_rcu_read_lock"
+// MODEL lacks "kernel function bpf_rcu_read_lock"
 // READ kernel/domainname => *
 // VARIABLE ran = 1
 // SINCE 6.12

@@ -1,5 +1,5 @@
 // The address of a symbol of the kernel, and of one that it does not have.
-// MODEL rejects "schedule"
+// MODEL lacks "the variable schedule (ksym)"
 // READ kernel/domainname => *
 // VARIABLE known = 1
 // VARIABLE invented = 0

@@ -1,5 +1,5 @@
 // An open-coded iterator over numbers, which is three kernel functions (kfuncs).
-// MODEL rejects "bpf_iter_num_new"
+// MODEL lacks "kernel function bpf_iter_num_new"
 // READ kernel/domainname => *
 // VARIABLE sum = 45
 // SINCE 6.12

@@ -1,5 +1,5 @@
 // A Bloom filter: what was pushed is found.
-// MODEL rejects "bloom_filter"
+// MODEL lacks "maps of type bloom_filter"
 // READ kernel/domainname => *
 // VARIABLE results = {0, 0, -2}
 // SINCE 5.16

@@ -1,6 +1,6 @@
 // A record that is neither submitted nor discarded.
 // KERNEL rejects "Unreleased reference"
-// MODEL rejects "would lead to reference leak"
+// MODEL rejects "Unreleased reference"
 #include "bpf.h"
 
 struct {

@@ -3,7 +3,7 @@
 // READ kernel/domainname => *
 // VARIABLE count = 2
 // SINCE 6.2
-// MODEL rejects "maps of type cgrp_storage are not modelled"
+// MODEL lacks "maps of type cgrp_storage"
 #include "bpf.h"
 #include "task.h"
 

@@ -3,7 +3,7 @@
 // READ kernel/domainname => *
 // VARIABLE count = 2
 // SINCE 6.16
-// MODEL rejects "maps of type task_storage are not modelled"
+// MODEL lacks "maps of type task_storage"
 #include "bpf.h"
 
 __u64 count;

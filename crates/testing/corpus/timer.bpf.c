@@ -2,7 +2,7 @@
 // READ kernel/domainname => *
 // VARIABLE results = {0, 0, 0, 1}
 // SINCE 5.15
-// MODEL rejects "values with a bpf_timer are not modelled"
+// MODEL lacks "values with a bpf_timer"
 #include "bpf.h"
 
 long results[4];

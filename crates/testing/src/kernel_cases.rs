@@ -3,10 +3,11 @@
 
 use std::path::PathBuf;
 
+use knobgate_bpf::TargetKernel;
 use knobgate_scenario::{Outcome, Play, Scenario};
 
-/// All of them, by file name.
-pub fn kernel_cases() -> Vec<(String, Scenario)> {
+/// All of them, by file name, with programs that are linked for this kernel.
+pub fn kernel_cases(kernel: &dyn TargetKernel) -> Vec<(String, Scenario)> {
     let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/kernel-cases"));
     let entries = std::fs::read_dir(&directory).expect("the directory");
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -15,7 +16,8 @@ pub fn kernel_cases() -> Vec<(String, Scenario)> {
         .map(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let text = std::fs::read_to_string(&path).expect("it can be read");
-            let scenario = Scenario::parse(&text, &mut |file| std::fs::read(directory.join(file)));
+            let mut read = |file: &str| std::fs::read(directory.join(file));
+            let scenario = Scenario::parse_for(&text, &mut read, kernel);
             let scenario = scenario.unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
             (name, scenario)
         })
@@ -34,6 +36,7 @@ pub fn play_all(play: &mut Play<'_>) -> (Vec<String>, Vec<String>) {
             Outcome::OtherKernel => {
                 failures.push(format!("step {}: nothing is expected on this kernel", line.step));
             }
+            Outcome::NotModelled(why) => failures.push(format!("step {}: {why}", line.step)),
             _ => {}
         }
         lines.push(line.to_json());

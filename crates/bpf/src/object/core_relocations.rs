@@ -7,9 +7,9 @@ use super::core_compat::{TypePair, essential_name, same_kind};
 use super::core_spec::{Spec, access_indices, enum_value};
 use super::core_values::{Value, field_value, is_zero_extended, patch};
 use super::link_env::{KernelTypes, LinkEnv};
-use crate::Insn;
 use crate::btf::context_btf;
 use crate::btf_types::{ENUM, ENUM64, FWD, STRUCT, Type, Types, UNION};
+use crate::{Insn, UnresolvedReason};
 
 /// A `struct bpf_core_relo`.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,7 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
     }
 
     /// Relocates the instruction at `insns[relocation.insn]`. If the kernel lacks what it accesses, the instruction cannot run:
-    /// returns what is missing.
+    /// returns what is missing, and who lacks it.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
         &self,
         relocation: &CoreRelocation,
         insns: &mut [Insn],
-    ) -> Result<Option<String>, String> {
+    ) -> Result<Option<(String, UnresolvedReason)>, String> {
         let damaged = || "the section .BTF.ext is damaged: a CO-RE relocation leads nowhere".to_owned();
         let kind = *Kind::ALL.get(relocation.kind as usize).ok_or_else(|| {
             format!("a CO-RE relocation is of a kind that is not known yet ({})", relocation.kind)
@@ -129,15 +129,21 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
             Some((value, may_resize)) => {
                 let patched = patch(insns, relocation.insn, before, value, may_resize).map_err(in_context)?;
                 Ok((!patched).then(|| {
-                    in_context(format!(
+                    let why = format!(
                         "{} has it in another size or sign, so that it cannot be loaded like this",
                         self.env.kernel
-                    ))
+                    );
+                    (in_context(why), UnresolvedReason::KernelLacks)
                 }))
             }
             // A field or value that is missing has no offset and no number, but a missing type has the size 0.
             None if !kind.is_of_type() && !matches!(kind, Kind::FieldExists | Kind::EnumvalExists) => {
-                Ok(Some(in_context(self.missing(name, root, &wanted))))
+                // A model has few of the kernel's types, but all of the context.
+                Ok(Some(if self.env.kernel.has_code() || is_context {
+                    (in_context(self.missing(name, root, &wanted)), UnresolvedReason::KernelLacks)
+                } else {
+                    (what, UnresolvedReason::NotModelled)
+                }))
             }
             None => {
                 patch(insns, relocation.insn, before, Value::of(0), true).map(|_| None).map_err(in_context)

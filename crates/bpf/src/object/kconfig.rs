@@ -29,6 +29,17 @@ enum OptionType {
     },
 }
 
+/// Where an option is in the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OptionPlace {
+    /// At this offset.
+    Offset(u32),
+    /// The kernel is a model, which was not given it.
+    NotModelled,
+    /// It is no option.
+    NotAnOption,
+}
+
 /// The map with the values of all options that an object declares, and where each is. It is the same for all its programs.
 ///
 /// # Errors
@@ -38,31 +49,36 @@ pub(super) fn kconfig(
     externs: &[Extern],
     types: &Types<'_>,
     kernel: &dyn TargetKernel,
-) -> Result<(MapDef, Vec<Option<u32>>), String> {
+) -> Result<(MapDef, Vec<OptionPlace>), String> {
     let mut value = Vec::new();
     let mut places = Vec::new();
     for option in externs {
-        places.push(if option.is_option {
+        let place = if option.is_option {
             let bytes = bytes_of(option, types, kernel)
                 .map_err(|why| format!("the option {} (kconfig): {why}", option.name))?;
+            let Some(bytes) = bytes else {
+                places.push(OptionPlace::NotModelled);
+                continue;
+            };
             let align = bytes.1;
             value.resize(value.len().next_multiple_of(align), 0);
             let place = value.len() as u32;
             value.extend(bytes.0);
-            Some(place)
+            OptionPlace::Offset(place)
         } else {
-            None
-        });
+            OptionPlace::NotAnOption
+        };
+        places.push(place);
     }
     Ok((MapDef::frozen_value(KCONFIG, value), places))
 }
 
-/// The value of an option in memory, and its alignment.
+/// The value of an option in memory, and its alignment. `None`: the kernel is a model, which was not given the option.
 fn bytes_of(
     option: &Extern,
     types: &Types<'_>,
     kernel: &dyn TargetKernel,
-) -> Result<(Vec<u8>, usize), String> {
+) -> Result<Option<(Vec<u8>, usize)>, String> {
     let wanted = OptionType::of(types, option.of_type).ok_or_else(|| {
         let name = types.describe(option.of_type);
         format!("it is declared as {name}; what can hold an option is bool, char, enum libbpf_tristate, an integer, or an array of char")
@@ -71,6 +87,7 @@ fn bytes_of(
     let mut bytes = match value_of(option, kernel)? {
         Some(value) => wanted.bytes(&value)?,
         None if option.is_weak => Vec::new(),
+        None if !kernel.has_code() => return Ok(None),
         None => {
             return Err(format!(
                 "{kernel} does not have it set; if the program works without, declare it __weak"
@@ -78,7 +95,7 @@ fn bytes_of(
         }
     };
     bytes.resize(size, 0);
-    Ok((bytes, align))
+    Ok(Some((bytes, align)))
 }
 
 /// The value of an option, as `.config` has it.

@@ -6,7 +6,7 @@ use super::core_relocations::CoreLinker;
 use super::debug_info::Line;
 use super::externs::{Extern, Kfunc};
 use super::functions::{Function, Reference};
-use super::kconfig::kconfig;
+use super::kconfig::{OptionPlace, kconfig};
 use super::link_env::LinkEnv;
 use super::maps::Map;
 use super::target_kernel::TargetKernel;
@@ -50,7 +50,7 @@ struct Linker<'t, 'k> {
     core: CoreLinker<'t, 'k>,
     used: UsedMaps,
     /// The map with options, and where each is; once one was met.
-    kconfig: Option<(MapDef, Vec<Option<u32>>)>,
+    kconfig: Option<(MapDef, Vec<OptionPlace>)>,
 }
 
 /// The program that starts with this function.
@@ -154,7 +154,7 @@ impl Linker<'_, '_> {
             let mut missing = Vec::new();
             for relocation in &function.core_relocations {
                 let lacks = self.core.apply(relocation, &mut insns).map_err(unsupported)?;
-                missing.extend(lacks.map(|what| (relocation.insn, what)));
+                missing.extend(lacks.map(|(what, reason)| (relocation.insn, what, reason)));
             }
             program.insns.extend(insns);
             for (index, reference) in &function.references {
@@ -175,8 +175,8 @@ impl Linker<'_, '_> {
                     Reference::Unsupported(what) => return Err(in_function(what.clone())),
                 }
             }
-            for (index, what) in missing {
-                program.set_unresolved(start + index, what, UnresolvedReason::KernelLacks);
+            for (index, what, reason) in missing {
+                program.set_unresolved(start + index, what, reason);
             }
             add_lines(self.types, function, start, &mut program.lines);
         }
@@ -210,13 +210,30 @@ impl Linker<'_, '_> {
                 None => kconfig(&object.externs, self.types, self.env.kernel)?,
             };
             let (def, places) = self.kconfig.insert(options);
-            let place = places[index].and_then(|place| u32::try_from(i64::from(place) + offset).ok());
+            let place = match places[index] {
+                OptionPlace::Offset(place) => u32::try_from(i64::from(place) + offset).ok(),
+                OptionPlace::NotAnOption => None,
+                OptionPlace::NotModelled => {
+                    let name = &declared.name;
+                    let what = format!(
+                        "the option {name} (kconfig), which has no value as in \"kconfig\": {{\"{name}\": \"y\"}}"
+                    );
+                    program.set_unresolved(at, what, UnresolvedReason::NotModelled);
+                    return Ok(());
+                }
+            };
             let place = place.filter(|place| *place < def.value_size);
             let place = place.ok_or_else(|| format!("a byte outside of the option {}", declared.name))?;
             self.refer_to_map(program, at, UsedMap::Kconfig, MapReference::Value(place));
             return Ok(());
         }
-        let address = match declared.address(self.types, self.env)? {
+        let Some(address) = declared.address(self.types, self.env)? else {
+            let kind = if declared.is_function { "kernel function" } else { "the variable" };
+            let what = format!("{kind} {} (ksym)", declared.name);
+            program.set_unresolved(at, what, UnresolvedReason::NotModelled);
+            return Ok(());
+        };
+        let address = match address {
             Imm64::Value(address) if address != 0 => Imm64::Value(address.wrapping_add_signed(offset)),
             Imm64::Variable { .. } if offset != 0 => {
                 return Err(format!("a byte inside of the variable {} of the kernel (ksym)", declared.name));
@@ -242,8 +259,7 @@ impl Linker<'_, '_> {
                 program.set_unresolved(at, what, UnresolvedReason::KernelLacks);
             }
             Kfunc::NotModelled => {
-                let what =
-                    format!("{name} is a function of the kernel (kfunc); {} has none", self.env.kernel);
+                let what = format!("kernel function {name}");
                 program.set_unresolved(at, what, UnresolvedReason::NotModelled);
             }
         }

@@ -119,11 +119,15 @@ fn scalar(types: &Types<'_>, of: Type<'_>, size: usize, value: &str) -> Result<V
     }
     let encoding = of.int_encoding();
     if encoding & INT_IS_BOOL != 0 {
-        return match value {
-            "true" | "1" => Ok(vec![1]),
-            "false" | "0" => Ok(vec![0]),
-            _ => Err("it is true or false".to_owned()),
+        let value = match value {
+            "true" | "1" => 1,
+            "false" | "0" => 0,
+            _ => return Err("it is true or false".to_owned()),
         };
+        // A damaged object may have one of more than a byte.
+        let mut bytes = vec![0; size];
+        bytes[0] = value;
+        return Ok(bytes);
     }
     if let Some([b'\'', character, b'\'']) = value.as_bytes().first_chunk::<3>().filter(|_| value.len() == 3)
         && size == 1

@@ -5,6 +5,7 @@ mod playing;
 mod scenario_file;
 mod tap;
 mod test_point;
+mod verify_command;
 mod watching;
 
 use std::path::PathBuf;

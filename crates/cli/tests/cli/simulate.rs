@@ -65,7 +65,15 @@ fn what_is_not_as_expected_is_shown_in_every_format() {
 
 #[test]
 fn a_program_that_is_not_modelled_ends_with_status_5() {
-    snapshot("simulate-unmodelled", [simulate(["unmodelled.json"])]);
+    snapshot(
+        "simulate-unmodelled",
+        [
+            simulate(["unmodelled.json"]),
+            simulate(["kfunc.json"]),
+            simulate(["--format", "tap", "kfunc.json"]),
+            simulate(["--format", "junit", "kfunc.json"]),
+        ],
+    );
 }
 
 #[test]

@@ -60,17 +60,36 @@ pub enum MapError {
 #[non_exhaustive]
 pub enum NotModelled {
     /// Maps of this type.
-    #[error("maps of type {0} are not modelled")]
+    #[error("{} are not modelled", self.what())]
     Kind(&'static str),
     /// Values with a field of this type, which the kernel manages.
-    #[error("values with a {0} are not modelled")]
+    #[error("{} are not modelled", self.what())]
     Field(&'static str),
     /// This flag.
-    #[error("the flag {0} is not modelled")]
+    #[error("{} is not modelled", self.what())]
     Flag(&'static str),
 }
 
+impl NotModelled {
+    /// What it is, such as `maps of type bloom_filter`.
+    fn what(self) -> String {
+        match self {
+            Self::Kind(kind) => format!("maps of type {kind}"),
+            Self::Field(field) => format!("values with a {field}"),
+            Self::Flag(flag) => format!("the flag {flag}"),
+        }
+    }
+}
+
 impl MapError {
+    /// What the kernel may have and the model has not, if that is the reason.
+    pub fn not_modelled(self) -> Option<String> {
+        match self {
+            Self::NotModelled(not_modelled) => Some(not_modelled.what()),
+            _ => None,
+        }
+    }
+
     /// The errno.
     pub const fn errno(self) -> Errno {
         match self {

@@ -61,9 +61,9 @@ pub enum Rejection {
     /// An instruction needs something that the kernel lacks: a field that is relocated (CO-RE), or a weak function.
     #[error("instruction {insn}: {what}")]
     Unresolved { insn: usize, what: String },
-    /// A kernel function is called by name; none is modelled.
-    #[error("instruction {insn}: {what}")]
-    NotModelledFunction { insn: usize, what: String },
+    /// An instruction needs something of the kernel that the model does not have: a function, a variable, an option, or a field.
+    #[error("instruction {insn}: {what} is not modelled")]
+    NotModelledDependency { insn: usize, what: String },
     /// No helper has this number.
     #[error("instruction {insn}: invalid func unknown#{id}")]
     UnknownHelper { insn: usize, id: u32 },
@@ -128,7 +128,7 @@ impl Rejection {
     pub(super) fn unresolved(insn: usize, unresolved: &[Unresolved]) -> Self {
         match unresolved.iter().find(|unresolved| unresolved.insn == insn) {
             Some(Unresolved { what, reason: UnresolvedReason::NotModelled, .. }) => {
-                Self::NotModelledFunction { insn, what: what.clone() }
+                Self::NotModelledDependency { insn, what: what.clone() }
             }
             Some(Unresolved { what, .. }) => Self::Unresolved { insn, what: what.clone() },
             None => Self::Relocation { insn },
@@ -144,7 +144,7 @@ impl Rejection {
             | Self::PacketLoad { insn, .. }
             | Self::KernelFunction { insn, .. }
             | Self::Unresolved { insn, .. }
-            | Self::NotModelledFunction { insn, .. }
+            | Self::NotModelledDependency { insn, .. }
             | Self::UnknownHelper { insn, .. }
             | Self::UnavailableHelper { insn, .. }
             | Self::Gpl { insn, .. }
@@ -180,6 +180,8 @@ impl Rejection {
         match self {
             Self::NotModelled { id, name, .. } => Some(format!("helper {name}#{id}")),
             Self::KernelFunction { btf_id, .. } => Some(format!("kernel function {btf_id}")),
+            Self::NotModelledDependency { what, .. } => Some(what.clone()),
+            Self::Map { error, .. } | Self::InnerMap { error, .. } => error.not_modelled(),
             _ => None,
         }
     }
@@ -203,7 +205,7 @@ impl Rejection {
             | Self::PacketLoad { .. }
             | Self::KernelFunction { .. }
             | Self::Unresolved { .. }
-            | Self::NotModelledFunction { .. }
+            | Self::NotModelledDependency { .. }
             | Self::UnknownHelper { .. }
             | Self::UnavailableHelper { .. }
             | Self::NotModelled { .. }

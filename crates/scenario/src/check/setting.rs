@@ -16,6 +16,7 @@ use crate::insns;
 use crate::knob::Knob;
 use crate::path::Path;
 use crate::play::COMM;
+use crate::program_file::ProgramFile;
 use crate::scenario::{Cgroup, Process, Program, Scenario, Source};
 use crate::variable_value::VariableValue;
 
@@ -77,7 +78,15 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
         }
         let Some(kind) = kinds().find(|kind| kind.name() == map.kind) else {
             let known: Vec<_> = kinds().map(MapKind::name).collect();
-            let message = format!("no kind of map is called `{}`; there are {}", map.kind, known.join(", "));
+            let exists = MapKind::ALL.iter().any(|kind| kind.name() == map.kind);
+            let what = match exists {
+                true => format!(
+                    "a scenario's own maps cannot be of the type `{}`: only those of objects can",
+                    map.kind
+                ),
+                false => format!("no kind of map is called `{}`", map.kind),
+            };
+            let message = format!("{what}; there are {}", known.join(", "));
             findings.add(&path.key("type"), message);
             continue;
         };
@@ -269,7 +278,9 @@ pub(super) fn programs(
                     // The scenario's maps hold it.
                     program.maps.iter_mut().for_each(|def| def.contents = Vec::new());
                     let program = Box::new(program);
-                    let object = Some(path.clone());
+                    let set = set.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+                    let (path, name) = (path.clone(), program.name.clone());
+                    let object = Some(ProgramFile::Object { path, program: name, set });
                     Some(Source::Program { program, shared, expected_attach_type: BPF_CGROUP_SYSCTL, object })
                 })
             }

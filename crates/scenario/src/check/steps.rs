@@ -1,6 +1,6 @@
 //! The steps, with resolved references.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use knobgate_backend::ACCESS_MAX;
 use knobgate_bpf::{Features, MapKind};
@@ -26,6 +26,8 @@ pub(super) struct Names<'a> {
     maps: BTreeMap<String, BTreeSet<MapRef>>,
     /// Why the entries of a map cannot be listed, for such maps.
     unlisted: BTreeMap<MapRef, String>,
+    /// The names of maps that are a program's own.
+    pub(super) own_maps: BTreeMap<MapRef, String>,
 }
 
 impl<'a> Names<'a> {
@@ -37,6 +39,7 @@ impl<'a> Names<'a> {
         let knobs = document.knobs.iter().filter_map(|knob| knob_name(&knob.name).ok());
         let mut maps: BTreeMap<String, BTreeSet<MapRef>> = BTreeMap::new();
         let mut kinds = BTreeMap::new();
+        let mut own_maps = BTreeMap::new();
         for (index, program) in programs.iter().enumerate() {
             // The maps of a policy are the same for all kernels.
             let Ok(made) = program.make(&Features::ALL) else { continue };
@@ -46,8 +49,12 @@ impl<'a> Names<'a> {
                     Some(shared) => MapRef::Shared(shared[map]),
                     None => MapRef::Own { program: index, map },
                 };
+                let full_name = format!("{}/{}", program.name, def.name);
+                if made.shared.is_none() {
+                    own_maps.insert(place, full_name.clone());
+                }
                 kinds.insert(place, (def.kind, def.max_entries));
-                for name in [def.name.clone(), format!("{}/{}", program.name, def.name)] {
+                for name in [def.name.clone(), full_name] {
                     maps.entry(name).or_default().insert(place);
                 }
             }
@@ -69,6 +76,7 @@ impl<'a> Names<'a> {
                 .into_iter()
                 .filter_map(|(place, (kind, entries))| Some((place, not_listed(kind, entries)?)))
                 .collect(),
+            own_maps,
         }
     }
 
@@ -122,6 +130,10 @@ pub(super) struct Checked {
     pub(super) steps: Vec<Step>,
     pub(super) attachments: Vec<Attachment>,
     pub(super) files: Vec<File>,
+    /// The attachments that have an id.
+    attached: HashMap<Id, usize>,
+    /// The descriptors that have an id.
+    opened: HashMap<Id, usize>,
 }
 
 pub(super) fn check(steps: &[StepDocument], names: &Names<'_>, findings: &mut Findings) -> Checked {
@@ -190,10 +202,8 @@ struct Access<'a> {
 impl Checked {
     /// The attachment of this id.
     fn attached(&self, id: &Id) -> Result<usize, String> {
-        self.attachments
-            .iter()
-            .position(|attachment| attachment.id.as_ref() == Some(id))
-            .ok_or_else(|| format!("no step before this one attaches anything `\"as\": \"{id}\"`"))
+        let attached = self.attached.get(id).copied();
+        attached.ok_or_else(|| format!("no step before this one attaches anything `\"as\": \"{id}\"`"))
     }
 
     fn link(&self, id: &Id) -> Result<usize, String> {
@@ -243,6 +253,9 @@ impl Checked {
             ModeDocument::Override => Some(AttachMode::Override),
             ModeDocument::Multi => Some(AttachMode::Multi),
         };
+        if let Some(id) = &attach.name {
+            self.attached.entry(id.clone()).or_insert(self.attachments.len());
+        }
         // An attachment with errors is recorded as well, so that references to it are not reported.
         self.attachments.push(Attachment {
             id: attach.name.clone(),
@@ -334,8 +347,7 @@ impl Checked {
             Some(name) => Some(findings.ok(&path.key("knob"), names.knob(name))?),
             None => None,
         };
-        let shared =
-            access.open.and_then(|id| self.files.iter().position(|file| file.id.as_ref() == Some(id)));
+        let shared = access.open.and_then(|id| self.opened.get(id).copied());
         let file = match (shared, knob) {
             (Some(file), None) => file,
             (Some(file), Some(knob)) if self.files[file].knob == knob => file,
@@ -344,8 +356,10 @@ impl Checked {
                 return None;
             }
             (None, Some(knob)) => {
-                let id = access.open.cloned();
-                self.files.push(File { id, knob, reads: false, writes: false });
+                if let Some(id) = access.open {
+                    self.opened.insert(id.clone(), self.files.len());
+                }
+                self.files.push(File { has_id: access.open.is_some(), knob, reads: false, writes: false });
                 self.files.len() - 1
             }
             (None, None) => {

@@ -26,8 +26,10 @@ pub struct Head {
     pub kernel_rejects: Option<String>,
     /// `MODEL rejects "…"`: words of the model's.
     pub model_rejects: Option<String>,
-    /// `VARIES`: a map that has other contents on each machine, such as process ids.
-    pub varies: Option<String>,
+    /// `MODEL lacks "…"`: words of what the program needs and the model does not have.
+    pub model_lacks: Option<String>,
+    /// `VARIES`: maps that have other contents on each machine, such as process ids.
+    pub varies: Vec<String>,
     /// What is done and compared, in this order.
     pub lines: Vec<Line>,
 }
@@ -116,7 +118,7 @@ impl Head {
 
     fn read(&mut self, text: &str) -> Option<()> {
         let (word, rest) = text.split_once(' ')?;
-        let quoted = |text: &str| String::from_utf8(bytes(text.strip_prefix("rejects ")?)?).ok();
+        let quoted = |verb: &str| String::from_utf8(bytes(rest.strip_prefix(verb)?)?).ok();
         match word {
             "PROGRAM" => self.program = Some(rest.to_owned()),
             "SINCE" => {
@@ -125,9 +127,10 @@ impl Head {
             }
             "CPU" => self.cpu = Some(rest.to_owned()),
             "CLANG" => self.clang = Some(rest.parse().ok()?),
-            "VARIES" => self.varies = Some(rest.to_owned()),
-            "KERNEL" => self.kernel_rejects = Some(quoted(rest)?),
-            "MODEL" => self.model_rejects = Some(quoted(rest)?),
+            "VARIES" => self.varies.push(rest.to_owned()),
+            "KERNEL" => self.kernel_rejects = Some(quoted("rejects ")?),
+            "MODEL" if rest.starts_with("lacks ") => self.model_lacks = Some(quoted("lacks ")?),
+            "MODEL" => self.model_rejects = Some(quoted("rejects ")?),
             "READ" | "WRITE" => {
                 let (access, expected) = rest.rsplit_once(" => ")?;
                 self.lines.push(Line::Access(Access::read(access, word == "WRITE", expected)?));
@@ -206,7 +209,7 @@ mod tests {
         let head = Head::parse(
             "// Shows something,\n// at length.\n// CPU v4\n// CLANG 18\n// PROGRAM main\n// SINCE 5.19\n\
              // READ kernel/domainname @3 => \"a b\\n\"\n// WRITE net/x \"1 @2\" => EPERM\n\
-             // VARIABLE numbers = {-1, 0x10}\n// VARIABLE text = \"x\"\n// ENTRIES events = 2\n// VARIES ids\n\
+             // VARIABLE numbers = {-1, 0x10}\n// VARIABLE text = \"x\"\n// ENTRIES events = 2\n// VARIES ids\n// VARIES times\n\
              // CONTAINS events \"x\\0\"\nint x;\n// READ y",
         );
         let access = |knob: &str, written: Option<&[u8]>, position, expected| {
@@ -223,7 +226,7 @@ mod tests {
             since: Some((5, 19)),
             cpu: Some("v4".to_owned()),
             clang: Some(18),
-            varies: Some("ids".to_owned()),
+            varies: vec!["ids".to_owned(), "times".to_owned()],
             lines: vec![
                 access("kernel/domainname", None, 3, Expected::Reads(b"a b\n".to_vec())),
                 access("net/x", Some(b"1 @2"), 0, Expected::Returns(-1)),
@@ -240,6 +243,9 @@ mod tests {
             Head::parse("// It is wrong.\n// KERNEL rejects \"no\"\n// MODEL rejects \"never\"").unwrap();
         assert_eq!(head.kernel_rejects.as_deref(), Some("no"));
         assert_eq!(head.model_rejects.as_deref(), Some("never"));
+
+        let head = Head::parse("// It is new.\n// MODEL lacks \"it\"\n// READ x => 1").unwrap();
+        assert_eq!(head.model_lacks.as_deref(), Some("it"));
     }
 
     #[test]

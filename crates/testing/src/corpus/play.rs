@@ -17,6 +17,8 @@ pub type Contents = BTreeMap<String, Vec<Entry>>;
 pub enum Ending {
     /// It is not loaded, for this reason.
     Rejected(String),
+    /// It needs this, which the model does not have.
+    NotModelled(String),
     /// It was attached, and everything was as the head says.
     Worked(Contents),
 }
@@ -38,9 +40,11 @@ pub fn play(
     };
     let program = match backend.load(&program, None) {
         Ok(program) => program,
-        Err(error @ (StepError::Rejected { .. } | StepError::Errno(_))) => {
-            return Ok(Ending::Rejected(reason(&error)));
+        Err(ref error @ StepError::Rejected { ref log, .. }) => {
+            return Ok(Ending::Rejected(format!("{}: {}", log.reason, reason(error))));
         }
+        Err(error @ StepError::Errno(_)) => return Ok(Ending::Rejected(reason(&error))),
+        Err(StepError::NotModelled(what)) => return Ok(Ending::NotModelled(what)),
         Err(error) => return Err(reason(&error)),
     };
     let maps = backend.maps(program).map_err(|error| reason(&error))?.to_vec();
@@ -62,7 +66,7 @@ pub fn play(
     for line in &head.lines {
         compare_contents(&contents, line)?;
     }
-    if let Some(map) = &head.varies {
+    for map in &head.varies {
         contents.remove(map);
     }
     Ok(Ending::Worked(contents))

@@ -44,10 +44,11 @@ fn check(program: &CorpusProgram) -> Result<(), String> {
     let object = program.object()?.ok_or("there is no object")?;
     let mut both = Both::new(knobs(&knobgate_testing::profile()));
     let running = RunningKernel::default();
-    let kernel = ending(&mut both.kernel, &running, &head, &object, head.kernel_rejects.as_deref());
+    let kernel = ending(&mut both.kernel, &running, &head, &object, head.kernel_rejects.as_deref(), None);
     let kernel = kernel.map_err(|difference| format!("the kernel: {difference}"))?;
     let modelled = ModelKernel::new(knobgate_testing::profile());
-    let model = ending(&mut both.model, &modelled, &head, &object, head.model_rejects.as_deref());
+    let (rejects, lacks) = (head.model_rejects.as_deref(), head.model_lacks.as_deref());
+    let model = ending(&mut both.model, &modelled, &head, &object, rejects, lacks);
     let model = model.map_err(|difference| format!("the model: {difference}"))?;
     match (kernel, model) {
         (Ending::Worked(kernel), Ending::Worked(model)) if kernel != model => {
@@ -64,12 +65,17 @@ fn ending(
     head: &Head,
     object: &[u8],
     rejects: Option<&str>,
+    lacks: Option<&str>,
 ) -> Result<Ending, String> {
     let ending = play(backend, kernel, head, object)?;
-    match (&ending, rejects) {
-        (Ending::Rejected(reason), Some(words)) if reason.contains(words) => Ok(ending),
-        (Ending::Worked(_), None) => Ok(ending),
-        (Ending::Rejected(reason), _) => Err(format!("it was rejected: {reason}")),
-        (Ending::Worked(_), Some(words)) => Err(format!("it was to be rejected with \"{words}\"")),
+    match (&ending, rejects, lacks) {
+        (Ending::Rejected(reason), Some(words), None) if reason.contains(words) => Ok(ending),
+        (Ending::NotModelled(what), None, Some(words)) if what.contains(words) => Ok(ending),
+        (Ending::Worked(_), None, None) => Ok(ending),
+        (Ending::Rejected(reason), ..) => Err(format!("it was rejected: {reason}")),
+        (Ending::NotModelled(what), ..) => Err(format!("this is not modelled: {what}")),
+        (Ending::Worked(_), ..) => {
+            Err(format!("it worked; to be rejected with {rejects:?}, or to lack {lacks:?}"))
+        }
     }
 }

@@ -15,12 +15,16 @@ fn difference(program: &CorpusProgram) -> Result<(), String> {
     let profile = Profile::default();
     let mut model = ModelBackend::new(Hook::new(profile, knobs(&profile)), 1).expect("a new hook");
     let head = program.head()?;
-    let Some(object) = program.object()? else { return Ok(()) };
+    let object = program.object()?.ok_or_else(|| format!("{}: there is no object", program.name))?;
     let ending = play(&mut model, &ModelKernel::new(profile), &head, &object)
         .map_err(|difference| format!("{}: {difference}", program.name))?;
-    match (ending, &head.model_rejects) {
-        (Ending::Worked(_), None) => Ok(()),
-        (Ending::Rejected(reason), Some(words)) if reason.contains(words) => Ok(()),
-        (ending, words) => Err(format!("{}: {ending:?}; to be rejected with {words:?}", program.name)),
+    match (ending, &head.model_rejects, &head.model_lacks) {
+        (Ending::Worked(_), None, None) => Ok(()),
+        (Ending::Rejected(reason), Some(words), None) if reason.contains(words) => Ok(()),
+        (Ending::NotModelled(what), None, Some(words)) if what.contains(words) => Ok(()),
+        (ending, rejects, lacks) => Err(format!(
+            "{}: {ending:?}; to be rejected with {rejects:?}, or to lack {lacks:?}",
+            program.name
+        )),
     }
 }

@@ -1,12 +1,12 @@
 //! The scenarios of the kernel's own tests, on every kernel that there is a profile of.
 
-use knobgate_hook::Profile;
+use knobgate_hook::{ModelKernel, Profile};
 use knobgate_testing::{kernel_cases, play_all};
 
 #[test]
 fn every_profile_passes_the_kernels_cases() {
     for profile in Profile::ALL {
-        let cases = kernel_cases();
+        let cases = kernel_cases(&ModelKernel::new(profile));
         assert_eq!(cases.len(), 5, "a file for each topic");
         for (name, scenario) in cases {
             let scenario = scenario.with_profile(profile);

@@ -1,10 +1,10 @@
-//! Knobs that are not what a scenario says.
+//! Scenarios that the kernel cannot play: knobs are not what they say, or programs are for another kernel.
 
 use std::fs;
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
-use knobgate_kernel::{Link, LoadOptions, load};
-use knobgate_scenario::{ActionDocument, Document, HandlerKind, KnobDocument, Scenario};
+use knobgate_kernel::{Link, LoadOptions, RunningKernel, load};
+use knobgate_scenario::{ActionDocument, Document, HandlerKind, KernelError, KnobDocument, Scenario};
 use knobgate_testing::scratch;
 use libtest_mimic::Failed;
 
@@ -122,5 +122,25 @@ pub(crate) fn programs_of_others() -> Result<(), Failed> {
     );
     let line = play.next().expect("a line").expect("it goes on");
     assert_eq!(line.to_json(), r#"{"step":0,"ok":true,"errno":null,"programs":[]}"#);
+    Ok(())
+}
+
+pub(crate) fn linked_for_the_model() -> Result<(), Failed> {
+    let parent = scratch();
+    let lock = Scenario::lock_machine(|_| {}).expect("a lock");
+    let text =
+        r#"{"programs": {"p": {"object": "layout.bpf.o", "program": "layout"}}, "steps": [{"load": "p"}]}"#;
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/objects/");
+    let mut read = |file: &str| std::fs::read(format!("{directory}{file}"));
+    let scenario = Scenario::parse(text, &mut read).expect("it is right");
+    match scenario.play_on_kernel(&parent, &lock) {
+        Err(KernelError::LinkedForTheModel { name }) => assert_eq!(name, "p"),
+        Err(error) => return Err(error.into()),
+        Ok(_) => return Err("played with the model's offsets".into()),
+    }
+    assert_eq!(parent.descendants().expect("cgroups"), []);
+    let scenario = Scenario::parse_for(text, &mut read, &RunningKernel::default()).expect("it is right");
+    let mut play = scenario.play_on_kernel(&parent, &lock).expect("it can be played");
+    assert!(play.next().expect("a line").expect("it goes on").ok);
     Ok(())
 }

@@ -15,6 +15,7 @@ mod programs;
 
 use std::process::ExitCode;
 
+use knobgate_kernel::RunningKernel;
 use knobgate_scenario::{Document, Outcome, Play, Scenario, StepDocument};
 use knobgate_testing::{PRIVATE_KNOBS, Suite, Test, profile, scratch};
 use libtest_mimic::Failed;
@@ -33,6 +34,7 @@ const TESTS: &[Test] = &[
     ("the_kernels_own_cases_pass_and_are_the_same_line_for_line", kernel_cases::pass),
     ("the_examples_are_the_same_line_for_line", || compare(examples())),
     ("a_knob_that_cannot_be_what_it_should_is_an_error_before_anything_runs", errors::wrong_knobs),
+    ("a_scenario_that_is_linked_for_the_model_is_an_error", errors::linked_for_the_model),
     ("programs_of_others_are_reported_and_not_shown", errors::programs_of_others),
 ];
 
@@ -51,11 +53,14 @@ fn compare(cases: Vec<Case>) -> Result<(), Failed> {
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/");
-        let scenario = Scenario::check(&document, &mut |file| std::fs::read(format!("{directory}{file}")));
+        let mut read = |file: &str| std::fs::read(format!("{directory}{file}"));
+        let scenario = Scenario::check(&document, &mut read);
+        let modelled =
+            scenario.unwrap_or_else(|errors| panic!("{name}: {errors:#?}")).with_profile(profile());
+        let scenario = Scenario::check_for(&document, &mut read, &RunningKernel::default());
         let scenario = scenario.unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
-        let scenario = scenario.with_profile(profile());
 
-        let mut on_model = scenario.play_on_model().expect("it can be played");
+        let mut on_model = modelled.play_on_model().expect("it can be played");
         let model = lines(name, &mut on_model);
         let lock = Scenario::lock_machine(|_| {}).expect("a lock");
         let mut on_kernel = match scenario.play_on_kernel(&parent, &lock) {

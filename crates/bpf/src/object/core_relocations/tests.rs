@@ -35,7 +35,7 @@ impl TargetKernel for Kernel {
     }
 
     fn has_code(&self) -> bool {
-        false
+        true
     }
 }
 
@@ -108,7 +108,7 @@ fn relocated(
     let relocation = CoreRelocation { insn: 0, of_type: root, access, kind };
     Ok(match CoreLinker::new(&types, &env).apply(&relocation, &mut insns)? {
         None => Ok(insns),
-        Some(missing) => Err(missing),
+        Some((missing, _)) => Err(missing),
     })
 }
 

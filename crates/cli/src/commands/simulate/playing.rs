@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::scenario_file::ScenarioFile;
 use super::test_point::{TestPoint, TestResult, in_words};
+use super::verify_command::verify_command;
 use crate::deciding_hook::DecidingHook;
 use crate::failure::{BAD, Failure, MACHINE, USAGE};
 use crate::json;
@@ -158,6 +159,8 @@ impl Player<'_> {
     ) -> Result<Played, Failure> {
         let Self { file, scenario, output, .. } = self;
         let mut played = Played { name: file.name.clone(), points: Vec::new(), status: Status::Good };
+        let directory = file.directory();
+        play.set_verify_command(move |program| verify_command(&directory, program));
         let mut next = 0;
         let why = loop {
             play.take_remarks().iter().for_each(|remark| self.note(remark));
@@ -188,7 +191,7 @@ impl Player<'_> {
                 }
                 played.points.push(point);
             } else if status != Status::Good {
-                played.points.push(TestPoint::error(scenario, line.step, without_result(&line.details)));
+                played.points.push(TestPoint::error(scenario, line.step, &without_result(&line.details)));
             }
         };
         played.points.extend(TestPoint::not_played(scenario, next, why));
@@ -241,13 +244,13 @@ impl Player<'_> {
 }
 
 /// Why such a line is no result.
-fn without_result(details: &Details) -> &str {
+fn without_result(details: &Details) -> String {
     match details {
-        Details::Fault { fault: why }
-        | Details::Crash { crash: why }
-        | Details::NotModelled { not_modelled: why }
-        | Details::Skipped { skipped: why } => why,
-        _ => "",
+        Details::Fault { fault: why } | Details::Crash { crash: why } => why.clone(),
+        Details::NotModelled { not_modelled: why } | Details::Skipped { skipped: why } => {
+            format!("not modelled: {why}")
+        }
+        _ => String::new(),
     }
 }
 

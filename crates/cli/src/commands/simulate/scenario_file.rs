@@ -28,6 +28,16 @@ impl ScenarioFile {
         let scenario = parse(path, &name, on_kernel, &mut files);
         Self { name, scenario, files }
     }
+
+    /// What the paths in the scenario are relative to.
+    pub(super) fn directory(&self) -> PathBuf {
+        self.files.first().map(|path| directory_of(path).to_owned()).unwrap_or_default()
+    }
+}
+
+/// What the paths in a scenario are relative to.
+fn directory_of(scenario: &Path) -> &Path {
+    scenario.parent().unwrap_or(Path::new(""))
 }
 
 fn parse(
@@ -40,8 +50,7 @@ fn parse(
     let bytes = limited::read(path, Scenario::TEXT_MAX).map_err(cannot_read)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| vec![Failure::usage(format!("cannot read {name}: it is not UTF-8"))])?;
-    // Paths in it are relative to it.
-    let directory = path.parent().unwrap_or(Path::new(""));
+    let directory = directory_of(path);
     let mut read = |file: &str| {
         let path = directory.join(file);
         files.push(path.clone());

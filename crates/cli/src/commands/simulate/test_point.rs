@@ -35,6 +35,7 @@ impl TestPoint {
                 let (line, column) = scenario.place(step).unwrap_or((0, 0));
                 TestResult::Failed { place: format!("{file}:{line}:{column}"), mismatches }
             }
+            Outcome::NotModelled(why) => TestResult::Error(why),
             _ => return None,
         };
         Some(Self { name: name(scenario, step), result })
