@@ -121,7 +121,7 @@ fn a_document_survives_being_written() {
 fn errors_say_where_and_what() {
     for (json, expected) in [
         ("".to_owned(), "line 1, column 1: EOF while parsing a value\n"),
-        ("[]".to_owned(), "line 1, column 2: invalid length 9, expected struct Document"),
+        ("[]".to_owned(), "line 1, column 2: invalid length 10, expected struct Document"),
         ("{\n \"steps\": [],\n \"step\": []}".to_owned(), "line 3, column 7: step: unknown field"),
         (document("") + "x", "trailing characters"),
         (document(r#""profile": "3.0""#), "profile: there is no profile \"3.0\"; the profiles are 5.4"),

@@ -2,7 +2,7 @@
 // READ kernel/domainname => *
 // VARIABLE value = 18
 // VARIABLE invented = 0
-// MODEL rejects "has no such type"
+// MODEL rejects "does not model this type"
 #include "bpf.h"
 #include "task.h"
 
