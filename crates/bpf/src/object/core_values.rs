@@ -58,7 +58,10 @@ pub(super) fn field_value(types: &Types<'_>, kind: Kind, spec: &Spec<'_>) -> Res
     let uncertain = |number| Value { is_certain: !is_bit_field, ..Value::of(number) };
     Ok(match kind {
         Kind::FieldByteOffset if is_bit_field => uncertain(offset),
-        Kind::FieldByteOffset => Value { memory: Some((size as u32, id)), ..Value::of(offset) },
+        Kind::FieldByteOffset => {
+            let loaded = types.size(element_of(types, id)).ok_or_else(no_size)?;
+            Value { memory: Some((loaded, id)), ..Value::of(offset) }
+        }
         Kind::FieldByteSize => uncertain(size),
         Kind::FieldSigned => {
             let is_signed = if of_member.is_enum() {
@@ -72,6 +75,14 @@ pub(super) fn field_value(types: &Types<'_>, kind: Kind, spec: &Spec<'_>) -> Res
         Kind::FieldLshiftU64 => uncertain(64u64.wrapping_sub(spec.bits - offset * 8 + bits)),
         _ => Value::of(64u64.wrapping_sub(bits)),
     })
+}
+
+/// What an instruction loads of a member of this type: of an array, its first element.
+fn element_of(types: &Types<'_>, mut id: u32) -> u32 {
+    while let Some((element, _)) = types.stripped(id).and_then(|(_, of)| of.array()) {
+        id = element;
+    }
+    id
 }
 
 /// Where the integer begins that a bit field can be loaded with, and its size, in bytes.

@@ -147,6 +147,8 @@ fn a_member_is_found_wherever_the_kernel_has_it() {
         ("0:1", FieldByteOffset, load(Size::U32, 4), load(Size::U64, 40)),
         ("0:2", FieldByteOffset, load(Size::U64, 8), load(Size::U64, 0)),
         ("0:3:5", FieldByteOffset, mov(21), mov(21)),
+        // It loads an element, however many the kernel has.
+        ("0:3", FieldByteOffset, load(Size::U8, 16), load(Size::U8, 16)),
         ("1:0", FieldByteOffset, mov(24), mov(48 + 32)),
         ("0:3", FieldByteSize, mov(8), mov(16)),
         ("0:0", FieldSigned, mov(1), mov(1)),
