@@ -204,20 +204,24 @@ impl<'a> Types<'a> {
 
     /// The names and values of an enum.
     pub(crate) fn enumerators(&self, of: Type<'a>) -> impl Iterator<Item = (&'a str, i128)> {
-        let (words, is_signed) = (if of.kind == ENUM64 { 3 } else { 2 }, of.kind_flag);
+        (0..).map_while(move |index| self.enumerator(of, index))
+    }
+
+    /// The name and value at an index of an enum.
+    pub(crate) fn enumerator(&self, of: Type<'a>, index: usize) -> Option<(&'a str, i128)> {
+        let words = if of.kind == ENUM64 { 3 } else { 2 };
         let records = if of.is_enum() { of.rest } else { &[] };
-        records.chunks_exact(words).map(move |record| {
-            let low = number(record[1]);
-            let value = match (record.get(2), is_signed) {
-                (None, false) => i128::from(low),
-                (None, true) => i128::from(low as i32),
-                (Some(high), _) => {
-                    let value = u64::from(low) | u64::from(number(*high)) << 32;
-                    if is_signed { i128::from(value as i64) } else { i128::from(value) }
-                }
-            };
-            (self.strings.at(number(record[0])), value)
-        })
+        let record = records.get(index.checked_mul(words)?..)?.get(..words)?;
+        let low = number(record[1]);
+        let value = match (record.get(2), of.kind_flag) {
+            (None, false) => i128::from(low),
+            (None, true) => i128::from(low as i32),
+            (Some(high), is_signed) => {
+                let value = u64::from(low) | u64::from(number(*high)) << 32;
+                if is_signed { i128::from(value as i64) } else { i128::from(value) }
+            }
+        };
+        Some((self.strings.at(number(record[0])), value))
     }
 
     /// What a section of data has: variables, and functions that are declared in it, with their types.
@@ -312,12 +316,14 @@ impl<'a> Types<'a> {
     }
 
     pub(crate) fn members(&self, of: Type<'a>) -> impl Iterator<Item = Member<'a>> {
-        let records = if matches!(of.kind, STRUCT | UNION) { of.rest.as_chunks().0 } else { &[] };
-        records.iter().map(|[name, of_type, offset]| Member {
-            name: self.strings.at(number(*name)),
-            of_type: number(*of_type),
-            offset: number(*offset),
-        })
+        (0..).map_while(move |index| self.member(of, index))
+    }
+
+    /// The member at an index of a struct or union.
+    pub(crate) fn member(&self, of: Type<'a>, index: u32) -> Option<Member<'a>> {
+        let records = if of.is_composite() { of.rest.as_chunks().0 } else { &[] };
+        let [name, of_type, offset] = *records.get(index as usize)?;
+        Some(Member { name: self.strings.at(number(name)), of_type: number(of_type), offset: number(offset) })
     }
 
     /// The section of this name.

@@ -67,6 +67,10 @@ impl TargetKernel for Kernel {
         Ok(Some(KernelSymbol { address: 0xffff_ffff_8100_0000, module: self.module.map(str::to_owned) }))
     }
 
+    fn lacks(&self, _: &str) -> bool {
+        true
+    }
+
     fn has_code(&self) -> bool {
         true
     }

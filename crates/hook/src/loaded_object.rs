@@ -120,7 +120,8 @@ impl Hook {
                     None => Map::with_cpus(def, options.cpus)
                         .map_err(|error| rejected(Rejection::Map { index, name: def.name.clone(), error }))?,
                 };
-                if let Some(differences) = def.differences(map.def()).filter(|_| def.pinned_by_name) {
+                let differences = Map::created(def, options.cpus).differences(map.def());
+                if let Some(differences) = differences.filter(|_| def.pinned_by_name) {
                     return Err(rejected(Rejection::PinnedMap { name: def.name.clone(), differences }));
                 }
                 if def.pinned_by_name {

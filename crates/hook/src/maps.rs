@@ -73,6 +73,11 @@ impl Map {
         Ok(Self(Arc::new(Shared { def: state.def().clone(), state: Mutex::new(state) })))
     }
 
+    /// The definition of the map that is created for `def` on a machine with `cpus` CPUs.
+    pub(crate) fn created(def: &MapDef, cpus: u32) -> MapDef {
+        state::created(def, cpus.max(1))
+    }
+
     /// How many bytes an empty map takes on a machine with `cpus` CPUs. No map takes more than a GiB, including its
     /// contents.
     pub fn memory(def: &MapDef, cpus: u32) -> u64 {

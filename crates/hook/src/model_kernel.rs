@@ -1,18 +1,22 @@
 //! The kernel that the hook in user space stands for, as programs of objects depend on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::OnceLock;
 
 use knobgate_bpf::{KernelSymbol, TargetKernel};
 
 use crate::Profile;
-use crate::task_btf::kernel_btf;
+use crate::task_btf::{kernel_btf, was_renamed};
 
 /// What the programs of an object are linked for, on the hook in user space.
 ///
 /// It has the types that [`task_btf`](crate::task_btf) has, the version of its [`Profile`], and the options of a kernel's
 /// configuration that it was given. It has neither functions nor variables.
+///
+/// It does not know what else a kernel has. A program that gets to an access to anything else is rejected as not modelled, also where
+/// it asks whether that exists: `bpf_core_field_exists()` or the address of a weak function would otherwise take the way of an older
+/// kernel. What the kernel is meant not to have is declared with [`without`](Self::without).
 ///
 /// ```
 /// use knobgate_bpf::Object;
@@ -28,12 +32,13 @@ pub struct ModelKernel {
     profile: Profile,
     btf: OnceLock<Vec<u8>>,
     options: BTreeMap<String, String>,
+    without: BTreeSet<String>,
 }
 
 impl ModelKernel {
     /// A kernel of this profile, without options.
     pub fn new(profile: Profile) -> Self {
-        Self { profile, btf: OnceLock::new(), options: BTreeMap::new() }
+        Self { profile, btf: OnceLock::new(), options: BTreeMap::new(), without: BTreeSet::new() }
     }
 
     /// With an option of its configuration, as `.config` has it: `CONFIG_HZ` and `250`, `y`, `m`, or a text in quotes. Options that
@@ -41,6 +46,15 @@ impl ModelKernel {
     #[must_use]
     pub fn option(mut self, option: &str, value: &str) -> Self {
         self.options.insert(option.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Declares that it lacks a field, a value of an enum, a type, a function or a variable: `struct task_struct.no_such_member`,
+    /// `enum pid_type::NO_SUCH`, `struct no_such_struct`, `no_such_function`. Without a type, its fields and values are missing too.
+    /// What the model has stays.
+    #[must_use]
+    pub fn without(mut self, what: &str) -> Self {
+        self.without.insert(what.to_owned());
         self
     }
 }
@@ -68,6 +82,11 @@ impl TargetKernel for ModelKernel {
 
     fn symbol(&self, _: &str) -> Result<Option<KernelSymbol>, String> {
         Ok(None)
+    }
+
+    fn lacks(&self, what: &str) -> bool {
+        let end = what.find(['.', ':']).unwrap_or(what.len());
+        self.without.contains(what) || self.without.contains(&what[..end]) || was_renamed(&self.profile, what)
     }
 
     fn has_code(&self) -> bool {

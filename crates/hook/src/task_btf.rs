@@ -137,6 +137,12 @@ pub fn kernel_structs(profile: &Profile) -> &'static [StructDef] {
     if profile.version < (6, 15) { &BEFORE_6_15 } else { &SINCE_6_15 }
 }
 
+/// Whether this is a member that kernels of this profile have under another name.
+pub(crate) fn was_renamed(profile: &Profile, what: &str) -> bool {
+    let absent = if profile.version < (6, 15) { "__parent" } else { "parent" };
+    what.strip_prefix("struct kernfs_node.") == Some(absent)
+}
+
 /// The same as BTF, like `/sys/kernel/btf/vmlinux`: what relocations of objects (CO-RE) are resolved against.
 pub fn kernel_btf(profile: &Profile) -> Vec<u8> {
     struct_btf(kernel_structs(profile))

@@ -126,6 +126,17 @@ fn objects_share_maps_that_are_pinned_by_name() -> Result<(), Error> {
 }
 
 #[test]
+fn pinned_perf_events_are_shared_without_a_number_of_entries() -> Result<(), Error> {
+    let object = object!("pinned_events");
+    let (mut hook, first, process) = with(object);
+    let second = hook.attach_object(hook.root(), object)?;
+    assert_eq!(hook.write_sysctl(process, DOMAIN, "one")?, Written(3));
+    assert_eq!(second.map("knobgate_events")?.drain_events().len(), 2);
+    assert!(first.map("knobgate_events")?.drain_events().is_empty());
+    Ok(())
+}
+
+#[test]
 fn what_is_not_modelled_is_named() {
     let object = object!("kernel_only");
     assert_eq!(rejection(object), "map 0, tasks: maps of type task_storage are not modelled");

@@ -25,7 +25,14 @@ fn run(hook: &mut Hook, object: &Object, program: &str) -> Result<(LoadedObject,
 #[test]
 fn relocations_have_the_layout_of_the_model() -> Result<(), Error> {
     let profile: Profile = "6.12.94".parse()?;
-    let (layout, _) = run(&mut Hook::new(profile, Knobs::defaults()), &object!("layout"), "layout")?;
+    let mut hook = Hook::new(profile, Knobs::defaults());
+    hook.kernel = hook
+        .kernel
+        .without("struct task_struct.no_such_member")
+        .without("struct css_set.dfl_cgrp")
+        .without("struct no_such_struct")
+        .without("enum pid_type");
+    let (layout, _) = run(&mut hook, &object!("layout"), "layout")?;
     let btf = kernel_btf(&profile);
     let layouts = StructLayouts::read(&btf).expect("BTF");
     let comm = u64::from(layouts.offset("task_struct.comm").expect("a member"));
@@ -58,7 +65,10 @@ fn options_are_those_that_the_hook_was_given() -> Result<(), Error> {
         .option("CONFIG_CGROUP_BPF", "y")
         .option("CONFIG_SYSCTL", "m")
         .option("CONFIG_BPF_SYSCALL", "y")
-        .option("CONFIG_DEFAULT_HOSTNAME", "\"(none)\"");
+        .option("CONFIG_DEFAULT_HOSTNAME", "\"(none)\"")
+        .without("no_such_symbol")
+        .without("no_such_variable")
+        .without("no_such_function");
     let object = object!("options");
     let (options, _) = run(&mut hook, &object, "options")?;
     let expected = [
@@ -120,11 +130,61 @@ fn an_option_has_to_fit_its_type() {
 #[test]
 fn what_the_model_lacks_is_named_where_it_is_reached() {
     let kernel = ModelKernel::new(Profile::default());
-    let rejection = |object: &Object, name: &str| {
-        let program = object.program_for(Some(name), &kernel).expect(name);
+    let rejected = |object: &Object, name: &str, kernel: &ModelKernel| {
+        let program = object.program_for(Some(name), kernel).expect(name);
         LoadedProgram::load(&program, &Profile::default(), &LoadOptions::default()).expect_err(name)
     };
+    let rejection = |object: &Object, name: &str| rejected(object, name, &kernel);
     let missing = object!("missing");
+    let model = "the hook in user space (as Linux 6.18)";
+    let cases = [
+        (
+            &missing,
+            "member",
+            "CO-RE relocation of struct task_struct___other.no_such_member",
+            "struct task_struct.no_such_member",
+            "field",
+        ),
+        (
+            &missing,
+            "whole_struct",
+            "CO-RE relocation of struct no_such_struct.member",
+            "struct no_such_struct",
+            "type",
+        ),
+        (
+            &missing,
+            "value",
+            "CO-RE relocation of enum no_such_enum::NO_SUCH_VALUE",
+            "enum no_such_enum::NO_SUCH_VALUE",
+            "type",
+        ),
+    ];
+    for (object, name, relocation, declared, what) in cases {
+        let unknown = rejection(object, name);
+        assert!(matches!(unknown, Rejection::NotModelledDependency { .. }), "{unknown:?}");
+        let subject = relocation.trim_start_matches("CO-RE relocation of ");
+        assert!(unknown.to_string().ends_with(&format!("{subject} is not modelled")), "{unknown}");
+
+        let absent = rejected(object, name, &kernel.clone().without(declared));
+        assert!(matches!(absent, Rejection::Unresolved { .. }), "{absent:?}");
+        assert!(
+            absent.to_string().ends_with(&format!("{relocation}: {model} has no such {what}")),
+            "{absent}"
+        );
+    }
+    // What asks whether something exists gets no answer either.
+    for (object, name, what) in [
+        (&object!("layout"), "layout", "struct "),
+        (&object!("options"), "weak", "no_such"),
+        (&missing, "weak_function", "no_such_weak_function"),
+    ] {
+        let unknown = rejection(object, name);
+        assert!(matches!(unknown, Rejection::NotModelledDependency { .. }), "{unknown:?}");
+        assert!(unknown.to_string().contains(what), "{unknown}");
+    }
+    let absent = rejected(&missing, "weak_function", &kernel.clone().without("no_such_weak_function"));
+    assert!(absent.to_string().ends_with("has no such function (kfunc)"), "{absent}");
     let kfuncs = object!("kfuncs");
     for (object, name, expected) in [
         (&missing, "member", "struct task_struct___other.no_such_member"),

@@ -14,7 +14,7 @@ use crate::loaded_types::LoadedTypes;
 use crate::locked_memory::{self, with_raised_limit};
 use crate::map::{Map, possible_cpus};
 use crate::object::kernel_name;
-use crate::pinned_map::open_or_pin;
+use crate::pinned_map::MapPin;
 use crate::program::{ProgramFd, has_line_info};
 use crate::sys::bpf::{self, MapSpec};
 use crate::token::BpfToken;
@@ -52,21 +52,40 @@ impl LoadedProgram {
 ///
 /// Every [`LoadError`]. A rejected program is loaded again to get the verifier's log, which the error contains.
 pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, LoadError> {
+    check_storage(program)?;
     let mut types = LoadedTypes::default();
-    let maps = program.maps.iter().map(|def| match def.pinned_by_name {
-        true => open_or_pin(&program.name, def, options.pins.as_ref(), &mut types),
-        false => create_typed(&program.name, def, &mut types).map(ProgramMap::New),
+    let pins = program.maps.iter().map(|def| {
+        let pinned = def.pinned_by_name.then(|| MapPin::of(def, options.pins.as_ref()));
+        pinned.transpose()
     });
-    load_with(program, maps.collect::<Result<_, _>>()?, options)
-}
-
-/// A map of a program that is loaded.
-#[derive(Debug)]
-pub(crate) enum ProgramMap {
-    /// It was created for this program.
-    New(Map),
-    /// It has been there before, with its contents.
-    Pinned(Map),
+    let pins: Vec<Option<MapPin>> = pins.collect::<Result<_, _>>()?;
+    // Another process may pin one of them at the same time; then that one is used.
+    let mut attempts = 2;
+    loop {
+        let (mut maps, mut are_new) = (Vec::new(), Vec::new());
+        for (def, pin) in program.maps.iter().zip(&pins) {
+            let found = pin.as_ref().map(|pin| pin.open(def)).transpose()?.flatten();
+            are_new.push(found.is_none());
+            let map = found.map_or_else(|| create_typed(&program.name, def, &mut types), Ok)?;
+            maps.push((def.name.clone(), map));
+        }
+        put_inner_maps(program, &maps, |map| are_new[map])?;
+        // From here on, others use the pinned ones: they are complete.
+        let mut taken = None;
+        for (index, pin) in pins.iter().enumerate().filter(|(index, _)| are_new[*index]) {
+            if let Some(pin) = pin
+                && !pin.pin(&maps[index].1)?
+            {
+                taken = Some(pin);
+            }
+        }
+        attempts -= 1;
+        match taken {
+            None => return load_filled(program, maps, options),
+            Some(pin) if attempts == 0 => return Err(pin.contended()),
+            Some(_) => {}
+        }
+    }
 }
 
 /// Creates the maps that a program defines. None is pinned.
@@ -116,20 +135,19 @@ pub fn load_with_maps(
     maps: Vec<Map>,
     options: &LoadOptions,
 ) -> Result<LoadedProgram, LoadError> {
-    load_with(program, maps.into_iter().map(ProgramMap::New).collect(), options)
-}
-
-fn load_with(
-    program: &Program,
-    maps: Vec<ProgramMap>,
-    options: &LoadOptions,
-) -> Result<LoadedProgram, LoadError> {
     check_storage(program)?;
-    let are_new: Vec<bool> = maps.iter().map(|map| matches!(map, ProgramMap::New(_))).collect();
-    let maps = maps.into_iter().map(|(ProgramMap::New(map) | ProgramMap::Pinned(map))| map);
     let names = program.maps.iter().map(|def| def.name.clone());
     let maps: Vec<_> = names.zip(maps).collect();
-    put_inner_maps(program, &maps, |map| are_new[map])?;
+    put_inner_maps(program, &maps, |_| true)?;
+    load_filled(program, maps, options)
+}
+
+/// Loads a program with maps that have their initial contents.
+fn load_filled(
+    program: &Program,
+    maps: Vec<(String, Map)>,
+    options: &LoadOptions,
+) -> Result<LoadedProgram, LoadError> {
     let (fd, has_lines) = LoadRequest::new(program, &maps, options)?.load()?;
     for (index, (_, map)) in maps.iter().enumerate() {
         if !program.relocations.iter().any(|relocation| relocation.map == index) {
@@ -161,6 +179,15 @@ pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
 /// The same with types that are loaded once for several maps.
 pub(crate) fn create_typed(program: &str, def: &MapDef, types: &mut LoadedTypes) -> Result<Map, LoadError> {
     let inner = def.inner.as_ref().map(|inner| create_typed(program, inner, types)).transpose()?;
+    let is_special = def.btf.as_ref().is_some_and(|btf| !btf.special_fields.is_empty());
+    let types = match def.btf.as_ref().map(|btf| types.of(btf)) {
+        Some(Err(Errno::PERM)) if is_special => return Err(map_error(program, def, Errno::PERM)),
+        // Without types, nothing would say where the locks and timers in its values are.
+        Some(Err(error)) if is_special => {
+            return Err(LoadError::MapTypes { map: def.name.clone(), error: error.into() });
+        }
+        found => found.and_then(Result::ok),
+    };
     let spec = MapSpec {
         kind: def.kind as u32,
         key_size: def.key_size,
@@ -169,12 +196,11 @@ pub(crate) fn create_typed(program: &str, def: &MapDef, types: &mut LoadedTypes)
         flags: flags(def),
         name: kernel_name(&def.name),
         inner: inner.as_ref().map(Map::as_fd),
-        types: def.btf.as_ref().and_then(|btf| types.of(btf)),
+        types,
         map_extra: def.map_extra,
     };
     let mut fd = with_raised_limit(|| bpf::map_create(&spec));
-    let is_special = || def.btf.as_ref().is_some_and(|btf| !btf.special_fields.is_empty());
-    if fd.is_err() && spec.types.is_some() && !is_special() {
+    if fd.is_err() && spec.types.is_some() && !is_special {
         // The kernel may not accept these types for this kind of map. Without them, only locks and timers do not work.
         let untyped = MapSpec { types: None, ..spec };
         fd = with_raised_limit(|| bpf::map_create(&untyped));

@@ -130,6 +130,17 @@ pub enum LoadError {
         /// The kernel's answer.
         error: io::Error,
     },
+    /// The values of a map have fields that the kernel manages, such as `bpf_spin_lock`, and the kernel does not accept the types that
+    /// say where they are.
+    #[error(
+        "cannot create the map \"{map}\": its values have fields that the kernel manages, but the kernel rejects the BTF that describes them (BPF_BTF_LOAD): {error}"
+    )]
+    MapTypes {
+        /// The map's name.
+        map: String,
+        /// The kernel's answer.
+        error: io::Error,
+    },
     /// A map that is pinned by its name differs from the one that the program needs.
     #[error(
         "cannot use the map pinned at {} as the map \"{map}\": {differences}; remove it if no other program needs it: rm {}",
@@ -247,7 +258,9 @@ impl LoadError {
             | Self::LockedMemory { source, .. }
             | Self::Unsupported { source, .. }
             | Self::NoMemory { source, .. } => Some(source),
-            Self::Map { error, .. } | Self::Failed { error, .. } => Some(error),
+            Self::Map { error, .. } | Self::MapTypes { error, .. } | Self::Failed { error, .. } => {
+                Some(error)
+            }
             Self::MapContents { source, .. } => source.os_error(),
             Self::PinnedMap { source, .. } => match &**source {
                 BpffsError::Io { error, .. } => Some(error),

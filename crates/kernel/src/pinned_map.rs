@@ -11,65 +11,82 @@ use rustix::io::Errno;
 
 use crate::bpffs::{Bpffs, BpffsError, failed, untrusted_pin};
 use crate::fdinfo::FdInfo;
-use crate::load::{ProgramMap, create_typed, flags, max_entries};
+use crate::load::{flags, max_entries};
 use crate::load_error::LoadError;
-use crate::loaded_types::LoadedTypes;
 use crate::map::Map;
 use crate::pin_owner::BadOwnership;
 use crate::sys::bpf;
 
-/// Opens the map that is pinned by the name of `def`. If there is none, creates and pins it. As in libbpf, it has to be of the
-/// same type, sizes and flags; it stays pinned when no program uses it any more.
-///
-/// Pins that do not belong to root are not used.
-pub(crate) fn open_or_pin(
-    program: &str,
-    def: &MapDef,
-    pins: Option<&Bpffs>,
-    types: &mut LoadedTypes,
-) -> Result<ProgramMap, LoadError> {
-    let failure = |source| LoadError::PinnedMap { map: def.name.clone(), source: Box::new(source) };
-    let found = pins.cloned().map_or_else(Bpffs::find, Ok).map_err(failure)?;
-    let path = path_of(found.path(), &def.name);
-    let c_path = (!def.name.contains('/'))
-        .then(|| CString::new(path.as_os_str().as_bytes()).ok())
-        .flatten()
-        .ok_or_else(|| failure(failed("use the name of the pin", &path)(Errno::INVAL)))?;
-    let directory = stat(found.path()).map_err(|error| failure(failed("examine", found.path())(error)))?;
-    if let Some(why) = BadOwnership::of_directory(&directory) {
-        return Err(failure(BpffsError::Untrusted {
-            path: found.path().to_owned(),
-            why,
-            remedy: format!("let root own it: chown root {0} && chmod go-w {0}", found.path().display()),
-        }));
-    }
-    // Another process may pin one between the two calls.
-    for _ in 0..2 {
-        match bpf::obj_get(&c_path) {
-            Ok(fd) => {
-                let pin = lstat(&path).map_err(|error| failure(failed("examine", &path)(error)))?;
-                if let Some(why) = BadOwnership::of_entry(&pin) {
-                    return Err(failure(untrusted_pin(&path, why)));
-                }
-                let is_map = FdInfo::of(fd.as_fd()).is_ok_and(|info| info.get("map_type").is_some());
-                let map = is_map.then(|| Map::from_fd(fd).ok()).flatten();
-                let map = map.ok_or_else(|| other(def, &path, "it is not a map".to_owned()))?;
-                return match differences(def, &map) {
-                    None => Ok(ProgramMap::Pinned(map)),
-                    Some(differences) => Err(other(def, &path, differences)),
-                };
-            }
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(failure(failed("open", &path)(error))),
+/// Where a map is pinned by its name.
+pub(crate) struct MapPin {
+    map: String,
+    path: PathBuf,
+    c_path: CString,
+}
+
+impl MapPin {
+    /// The pin of a map. Only a bpffs that root owns is used.
+    pub(crate) fn of(def: &MapDef, pins: Option<&Bpffs>) -> Result<Self, LoadError> {
+        let failure = |source| LoadError::PinnedMap { map: def.name.clone(), source: Box::new(source) };
+        let found = pins.cloned().map_or_else(Bpffs::find, Ok).map_err(failure)?;
+        let path = path_of(found.path(), &def.name);
+        let c_path = (!def.name.contains('/'))
+            .then(|| CString::new(path.as_os_str().as_bytes()).ok())
+            .flatten()
+            .ok_or_else(|| failure(failed("use the name of the pin", &path)(Errno::INVAL)))?;
+        let directory =
+            stat(found.path()).map_err(|error| failure(failed("examine", found.path())(error)))?;
+        if let Some(why) = BadOwnership::of_directory(&directory) {
+            return Err(failure(BpffsError::Untrusted {
+                path: found.path().to_owned(),
+                why,
+                remedy: format!("let root own it: chown root {0} && chmod go-w {0}", found.path().display()),
+            }));
         }
-        let map = create_typed(program, def, types)?;
-        match bpf::obj_pin(map.as_fd(), &c_path) {
-            Ok(()) => return Ok(ProgramMap::New(map)),
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(failure(failed("pin a map at", &path)(error))),
+        Ok(Self { map: def.name.clone(), path, c_path })
+    }
+
+    /// The map that is pinned there, if one is. As in libbpf, it has to be of the same type, sizes and flags. Pins that do not
+    /// belong to root are not used.
+    pub(crate) fn open(&self, def: &MapDef) -> Result<Option<Map>, LoadError> {
+        let path = &self.path;
+        let fd = match bpf::obj_get(&self.c_path) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(self.failure("open", error)),
+        };
+        let pin = lstat(path).map_err(|error| self.failure("examine", error))?;
+        if let Some(why) = BadOwnership::of_entry(&pin) {
+            let source = Box::new(untrusted_pin(path, why));
+            return Err(LoadError::PinnedMap { map: self.map.clone(), source });
+        }
+        let is_map = FdInfo::of(fd.as_fd()).is_ok_and(|info| info.get("map_type").is_some());
+        let map = is_map.then(|| Map::from_fd(fd).ok()).flatten();
+        let map = map.ok_or_else(|| other(def, path, "it is not a map".to_owned()))?;
+        match differences(def, &map) {
+            None => Ok(Some(map)),
+            Some(differences) => Err(other(def, path, differences)),
         }
     }
-    Err(failure(failed("pin a map at", &path)(Errno::EXIST)))
+
+    /// Pins a map there. `false`: another process has pinned one.
+    pub(crate) fn pin(&self, map: &Map) -> Result<bool, LoadError> {
+        match bpf::obj_pin(map.as_fd(), &self.c_path) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(self.failure("pin a map at", error)),
+        }
+    }
+
+    /// That other processes pin maps there and remove them all the time.
+    pub(crate) fn contended(&self) -> LoadError {
+        self.failure("pin a map at", Errno::EXIST)
+    }
+
+    fn failure(&self, doing: &'static str, error: Errno) -> LoadError {
+        let source = Box::new(failed(doing, &self.path)(error));
+        LoadError::PinnedMap { map: self.map.clone(), source }
+    }
 }
 
 /// Names on a bpffs have no periods; libbpf replaces them, too.

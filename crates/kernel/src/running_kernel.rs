@@ -77,6 +77,10 @@ impl TargetKernel for RunningKernel {
         find_symbol(symbols, name)
     }
 
+    fn lacks(&self, _: &str) -> bool {
+        true
+    }
+
     fn has_code(&self) -> bool {
         true
     }

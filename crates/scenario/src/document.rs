@@ -26,6 +26,11 @@ pub struct Document {
     /// has them: {"CONFIG_HZ": "250"}. Ignored on the running kernel, which has its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique::map")]
     pub kconfig: BTreeMap<String, String>,
+    /// What the kernel that the model stands for does not have, although programs of objects ask for it (CO-RE, kfuncs, ksyms):
+    /// "struct task_struct.no_such_member", "enum pid_type::NO_SUCH", "struct no_such_struct", "no_such_function". The model does not
+    /// know what else a kernel has. Ignored on the running kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// The value of kernel.sysctl_writes_strict: what writes at positions other than 0 do. Absent, 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1, max = 1))]

@@ -3,6 +3,7 @@
 // VARIABLE comm = 1
 // VARIABLE invented = 0
 // VARIABLE size = 16
+// LACKS struct task_struct.does_not_exist
 #include "bpf.h"
 #include "task.h"
 

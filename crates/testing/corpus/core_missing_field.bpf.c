@@ -3,6 +3,7 @@
 // VARIABLE reached = 0
 // VARIABLE passed = 1
 // SINCE 6.1
+// LACKS struct task_struct.does_not_exist
 #include "bpf.h"
 #include "task.h"
 

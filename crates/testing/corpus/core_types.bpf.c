@@ -3,6 +3,7 @@
 // VARIABLE task = 1
 // VARIABLE invented = 0
 // VARIABLE size = 8
+// LACKS struct invented
 #include "bpf.h"
 #include "task.h"
 

@@ -2,6 +2,7 @@
 // READ kernel/domainname => *
 // VARIABLE present = 0
 // VARIABLE ran = 1
+// LACKS bpf_knobgate_invented
 #include "bpf.h"
 
 extern int bpf_knobgate_invented(int) KSYM WEAK;

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::link_env::charge;
 use crate::btf_types::{
     ARRAY, ENUM, ENUM64, FLOAT, FUNC_PROTO, FWD, INT, INT_IS_SIGNED, PTR, STRUCT, Type, Types, UNION, VOID,
 };
@@ -20,9 +21,7 @@ const DEPTH_MAX: u32 = 32;
 impl<'a, 'k> TypePair<'_, 'a, 'k> {
     /// Counts one step.
     pub(super) fn step(&self) -> Result<(), String> {
-        let left = self.budget.get().checked_sub(1).ok_or("looking up its types takes too long")?;
-        self.budget.set(left);
-        Ok(())
+        charge(self.budget, 1)
     }
 
     /// Two types without typedefs and qualifiers.

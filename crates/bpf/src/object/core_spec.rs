@@ -45,7 +45,7 @@ impl<'a> Spec<'a> {
         for &index in rest {
             let (stripped, of) = types.stripped(id)?;
             if of.is_composite() {
-                let member = types.members(of).nth(index as usize)?;
+                let member = types.member(of, index)?;
                 spec.bits = spec.bits.checked_add(place(of, member.offset).0)?;
                 if !member.name.is_empty() {
                     spec.steps.push(Step { of_type: stripped, index, name: Some(member.name) });
@@ -108,7 +108,7 @@ impl<'a> Spec<'a> {
         let ours = types
             .local
             .get(wanted.of_type)
-            .and_then(|of| types.local.members(of).nth(wanted.index as usize).map(|member| member.of_type));
+            .and_then(|of| types.local.member(of, wanted.index).map(|member| member.of_type));
         let (Some(ours), Some(name)) = (ours, wanted.name) else { return Ok(None) };
         if depth > STEPS_MAX {
             return Err("its structs nest too deep".to_owned());
@@ -167,8 +167,19 @@ impl<'a> Spec<'a> {
 }
 
 /// The value that an enum of the kernel has under the name, without its flavour, of one of the program's.
-pub(super) fn enum_value(types: &TypePair<'_, '_, '_>, target: u32, name: &str) -> Option<i128> {
-    let (_, of) = types.target.stripped(target).filter(|(_, of)| of.is_enum())?;
+pub(super) fn enum_value(
+    types: &TypePair<'_, '_, '_>,
+    target: u32,
+    name: &str,
+) -> Result<Option<i128>, String> {
+    let of = types.target.stripped(target).map(|(_, of)| of).filter(|of| of.is_enum());
+    let Some(of) = of else { return Ok(None) };
     let wanted = essential_name(name);
-    types.target.enumerators(of).find(|(name, _)| essential_name(name) == wanted).map(|(_, value)| value)
+    for (name, value) in types.target.enumerators(of) {
+        types.step()?;
+        if essential_name(name) == wanted {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
 }

@@ -44,7 +44,7 @@ pub(super) fn field_value(types: &Types<'_>, kind: Kind, spec: &Spec<'_>) -> Res
         };
     }
     let of = types.get(last.of_type).ok_or_else(no_size)?;
-    let member = types.members(of).nth(last.index as usize).ok_or_else(no_size)?;
+    let member = types.member(of, last.index).ok_or_else(no_size)?;
     let (_, width) = place(of, member.offset);
     let (id, of_member) = types.stripped(member.of_type).ok_or_else(no_size)?;
     let (offset, size, bits) = if width == 0 {
@@ -58,7 +58,10 @@ pub(super) fn field_value(types: &Types<'_>, kind: Kind, spec: &Spec<'_>) -> Res
     let uncertain = |number| Value { is_certain: !is_bit_field, ..Value::of(number) };
     Ok(match kind {
         Kind::FieldByteOffset if is_bit_field => uncertain(offset),
-        Kind::FieldByteOffset => Value { memory: Some((size as u32, id)), ..Value::of(offset) },
+        Kind::FieldByteOffset => {
+            let loaded = types.size(element_of(types, id)).ok_or_else(no_size)?;
+            Value { memory: Some((loaded, id)), ..Value::of(offset) }
+        }
         Kind::FieldByteSize => uncertain(size),
         Kind::FieldSigned => {
             let is_signed = if of_member.is_enum() {
@@ -69,9 +72,17 @@ pub(super) fn field_value(types: &Types<'_>, kind: Kind, spec: &Spec<'_>) -> Res
             Value::of(u64::from(is_signed))
         }
         // Little-endian.
-        Kind::FieldLshiftU64 => uncertain(64u64.wrapping_sub(spec.bits + bits - offset * 8)),
+        Kind::FieldLshiftU64 => uncertain(64u64.wrapping_sub(spec.bits - offset * 8 + bits)),
         _ => Value::of(64u64.wrapping_sub(bits)),
     })
+}
+
+/// What an instruction loads of a member of this type: of an array, its first element.
+fn element_of(types: &Types<'_>, mut id: u32) -> u32 {
+    while let Some((element, _)) = types.stripped(id).and_then(|(_, of)| of.array()) {
+        id = element;
+    }
+    id
 }
 
 /// Where the integer begins that a bit field can be loaded with, and its size, in bytes.
@@ -82,7 +93,7 @@ fn unit_of_bit_field(bits: u64, width: u32, size: u32) -> Result<(u64, u64), Str
             return Err("a bit field is in no integer that can be loaded".to_owned());
         }
         let offset = bits / 8 / size * size;
-        if bits + u64::from(width) - offset * 8 <= size * 8 {
+        if bits - offset * 8 + u64::from(width) <= size * 8 {
             return Ok((offset, size));
         }
         size *= 2;

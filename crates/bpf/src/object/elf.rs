@@ -145,7 +145,7 @@ impl<'a> Elf<'a> {
 
 impl<'a> Section<'a> {
     fn read(section: &object::read::elf::ElfSection64<'a, '_, Endianness>) -> Result<Self, ObjectError> {
-        let name = section.name().map_err(damaged)?;
+        let name = checked_name(section.name().map_err(damaged)?)?;
         let is_code = section.kind() == object::SectionKind::Text;
         let role = Role::of(name, is_code);
         let size =
@@ -212,7 +212,7 @@ impl<'a> Symbol<'a> {
         symbol: &object::read::elf::ElfSymbol64<'a, '_, Endianness>,
         sections: &[Section<'_>],
     ) -> Result<Self, ObjectError> {
-        let name = symbol.name().map_err(damaged)?;
+        let name = checked_name(symbol.name().map_err(damaged)?)?;
         let section = symbol.section_index().map(|index| index.0.wrapping_sub(1));
         let of = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let (address, size) = (of(symbol.address()), of(symbol.size()));
@@ -241,6 +241,35 @@ impl<'a> Symbol<'a> {
     }
 }
 
+/// A name that is not longer than those of the kernel's symbols (`KSYM_NAME_LEN`). Any number of symbols can share one string.
+fn checked_name(name: &str) -> Result<&str, ObjectError> {
+    const KSYM_NAME_LEN: usize = 512;
+    if name.len() < KSYM_NAME_LEN {
+        return Ok(name);
+    }
+    let start = &name[..name.floor_char_boundary(32)];
+    Err(ObjectError::damaged(format!(
+        "the name \"{start}…\" has {} bytes, not less than {KSYM_NAME_LEN}",
+        name.len()
+    )))
+}
+
 fn damaged(error: object::read::Error) -> ObjectError {
     ObjectError::damaged(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_longer_than_those_of_the_kernel() {
+        let longest = "n".repeat(511);
+        assert_eq!(checked_name(&longest), Ok(&*longest));
+        let error = checked_name(&"ö".repeat(256)).expect_err("it is longer").to_string();
+        let start = "ö".repeat(16);
+        let expected =
+            format!("the object is damaged: the name \"{start}…\" has 512 bytes, not less than 512");
+        assert_eq!(error, expected);
+    }
 }

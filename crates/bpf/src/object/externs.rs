@@ -32,7 +32,15 @@ pub(super) enum Kfunc {
     Found(u32),
     /// The kernel has none, and the program works without.
     Missing,
-    /// The kernel is a model, which has no functions.
+    /// The kernel is a model, which has no functions, and whether the kernel has it is unknown.
+    NotModelled,
+}
+
+/// What the address of a function or variable of the kernel becomes.
+pub(super) enum Address {
+    /// 0: the kernel has none, and the program works without.
+    Known(Imm64),
+    /// The kernel is a model, and whether the kernel has it is unknown.
     NotModelled,
 }
 
@@ -56,35 +64,38 @@ pub(super) fn read(elf: &Elf<'_>, types: &Types<'_>) -> Vec<Extern> {
 }
 
 impl Extern {
-    /// What the address of a function or variable of the kernel becomes. `None`: the kernel is a model, which has neither.
+    /// What the address of a function or variable of the kernel becomes.
     ///
     /// # Errors
     ///
-    /// The kernel has none, but the program needs it.
-    pub(super) fn address(&self, types: &Types<'_>, env: &LinkEnv<'_>) -> Result<Option<Imm64>, String> {
-        if !env.kernel.has_code() {
-            return Ok(self.is_weak.then_some(Imm64::Value(0)));
-        }
+    /// The kernel has none.
+    pub(super) fn address(&self, types: &Types<'_>, env: &LinkEnv<'_>) -> Result<Address, String> {
         if self.is_function {
-            return Ok(Some(match self.kfunc(types, env)? {
-                Kfunc::Found(btf_id) => Imm64::Variable { btf_id, btf_fd: 0 },
-                Kfunc::Missing | Kfunc::NotModelled => Imm64::Value(0),
-            }));
+            return Ok(match self.kfunc(types, env)? {
+                Kfunc::Found(btf_id) => Address::Known(Imm64::Variable { btf_id, btf_fd: 0 }),
+                Kfunc::Missing => Address::Known(Imm64::Value(0)),
+                Kfunc::NotModelled => Address::NotModelled,
+            });
         }
         let name = &self.name;
         let is_typeless = types.stripped(self.of_type).is_some_and(|(_, of)| of.kind == VOID);
-        let found = if is_typeless {
-            env.kernel.symbol(name).map(|found| found.map(|symbol| Imm64::Value(symbol.address)))
-        } else {
-            let found = self.find(types, env, VAR, name);
-            found.map(|found| found.map(|btf_id| Imm64::Variable { btf_id, btf_fd: 0 }))
+        let found = match env.kernel.has_code() {
+            false if self.is_weak && env.kernel.lacks(name) => Ok(None),
+            false => return Ok(Address::NotModelled),
+            true if is_typeless => {
+                env.kernel.symbol(name).map(|found| found.map(|symbol| Imm64::Value(symbol.address)))
+            }
+            true => self
+                .find(types, env, VAR, name)
+                .map(|found| found.map(|btf_id| Imm64::Variable { btf_id, btf_fd: 0 })),
         };
         let absent = |why: String| format!("the variable {name} of the kernel (ksym): {why}");
+        let zero = Address::Known(Imm64::Value(0));
         match found {
-            Ok(Some(found)) => Ok(Some(found)),
-            Ok(None) if self.is_weak => Ok(Some(Imm64::Value(0))),
+            Ok(Some(found)) => Ok(Address::Known(found)),
+            Ok(None) if self.is_weak => Ok(zero),
             // Without BTF or symbols there are none; one with another type is a mistake.
-            Err(_) if self.is_weak && (is_typeless || env.types().is_err()) => Ok(Some(Imm64::Value(0))),
+            Err(_) if self.is_weak && (is_typeless || env.types().is_err()) => Ok(zero),
             Ok(None) if is_typeless => Err(absent(format!("{} has no such symbol", env.kernel))),
             Ok(None) => Err(absent(self.absence(env, "its BTF has no such variable"))),
             Err(why) => Err(absent(why)),
@@ -99,7 +110,8 @@ impl Extern {
     pub(super) fn kfunc(&self, types: &Types<'_>, env: &LinkEnv<'_>) -> Result<Kfunc, String> {
         let name = essential_name(&self.name);
         if !env.kernel.has_code() {
-            return Ok(Kfunc::NotModelled);
+            let is_absent = self.is_weak && env.kernel.lacks(name);
+            return Ok(if is_absent { Kfunc::Missing } else { Kfunc::NotModelled });
         }
         let absent = |why: String| format!("{name} is a function of the kernel (kfunc): {why}");
         match self.find(types, env, FUNC, name) {

@@ -8,6 +8,9 @@ use crate::btf_types::{INT, INT_IS_BOOL, INT_IS_SIGNED, Type, Types};
 /// The name of the map, and of the section that declares its variables.
 pub(super) const KCONFIG: &str = ".kconfig";
 
+/// The most bytes of all options of an object. A text in `.config` has at most some thousands.
+const BYTES_MAX: usize = 1 << 20;
+
 /// How a program wants to see an option.
 enum OptionType {
     Bool,
@@ -54,17 +57,21 @@ pub(super) fn kconfig(
     let mut places = Vec::new();
     for option in externs {
         let place = if option.is_option {
-            let bytes = bytes_of(option, types, kernel)
-                .map_err(|why| format!("the option {} (kconfig): {why}", option.name))?;
-            let Some(bytes) = bytes else {
+            let in_context = |why| format!("the option {} (kconfig): {why}", option.name);
+            let wanted = OptionType::declared(option, types).map_err(in_context)?;
+            let (size, align) = wanted.size_and_align();
+            let place = value.len().next_multiple_of(align);
+            if place.saturating_add(size) > BYTES_MAX {
+                return Err(in_context(format!("all options together have more than {BYTES_MAX} bytes")));
+            }
+            let Some(bytes) = bytes_of(option, &wanted, kernel).map_err(in_context)? else {
                 places.push(OptionPlace::NotModelled);
                 continue;
             };
-            let align = bytes.1;
-            value.resize(value.len().next_multiple_of(align), 0);
-            let place = value.len() as u32;
-            value.extend(bytes.0);
-            OptionPlace::Offset(place)
+            value.resize(place, 0);
+            value.extend(bytes);
+            value.resize(place + size, 0);
+            OptionPlace::Offset(place as u32)
         } else {
             OptionPlace::NotAnOption
         };
@@ -73,29 +80,20 @@ pub(super) fn kconfig(
     Ok((MapDef::frozen_value(KCONFIG, value), places))
 }
 
-/// The value of an option in memory, and its alignment. `None`: the kernel is a model, which was not given the option.
+/// The value of an option in memory, without zeros at its end. `None`: the kernel is a model, which was not given the option.
 fn bytes_of(
     option: &Extern,
-    types: &Types<'_>,
+    wanted: &OptionType,
     kernel: &dyn TargetKernel,
-) -> Result<Option<(Vec<u8>, usize)>, String> {
-    let wanted = OptionType::of(types, option.of_type).ok_or_else(|| {
-        let name = types.describe(option.of_type);
-        format!("it is declared as {name}; what can hold an option is bool, char, enum libbpf_tristate, an integer, or an array of char")
-    })?;
-    let (size, align) = wanted.size_and_align();
-    let mut bytes = match value_of(option, kernel)? {
-        Some(value) => wanted.bytes(&value)?,
-        None if option.is_weak => Vec::new(),
-        None if !kernel.has_code() => return Ok(None),
+) -> Result<Option<Vec<u8>>, String> {
+    match value_of(option, kernel)? {
+        Some(value) => wanted.bytes(&value).map(Some),
+        None if option.is_weak => Ok(Some(Vec::new())),
+        None if !kernel.has_code() => Ok(None),
         None => {
-            return Err(format!(
-                "{kernel} does not have it set; if the program works without, declare it __weak"
-            ));
+            Err(format!("{kernel} does not have it set; if the program works without, declare it __weak"))
         }
-    };
-    bytes.resize(size, 0);
-    Ok(Some((bytes, align)))
+    }
 }
 
 /// The value of an option, as `.config` has it.
@@ -113,6 +111,14 @@ fn value_of(option: &Extern, kernel: &dyn TargetKernel) -> Result<Option<String>
 }
 
 impl OptionType {
+    /// The type that an option is declared with.
+    fn declared(option: &Extern, types: &Types<'_>) -> Result<Self, String> {
+        Self::of(types, option.of_type).ok_or_else(|| {
+            let name = types.describe(option.of_type);
+            format!("it is declared as {name}; what can hold an option is bool, char, enum libbpf_tristate, an integer, or an array of char")
+        })
+    }
+
     fn of(types: &Types<'_>, id: u32) -> Option<Self> {
         let (_, of) = types.stripped(id)?;
         let size = types.size(id)? as usize;
@@ -125,7 +131,9 @@ impl OptionType {
             INT if of.int_encoding() & INT_IS_BOOL != 0 => (size == 1).then_some(Self::Bool),
             INT if size == 1 => Some(Self::Char { signed }),
             INT if matches!(size, 2 | 4 | 8) => Some(Self::Integer { size, signed }),
-            _ if of.is_enum() && types.name(of) == "libbpf_tristate" => Some(Self::Tristate { size }),
+            _ if of.is_enum() && types.name(of) == "libbpf_tristate" => {
+                matches!(size, 1 | 2 | 4 | 8).then_some(Self::Tristate { size })
+            }
             _ => None,
         }
     }
@@ -133,7 +141,7 @@ impl OptionType {
     fn size_and_align(&self) -> (usize, usize) {
         match *self {
             Self::Bool | Self::Char { .. } => (1, 1),
-            Self::Tristate { size } | Self::Integer { size, .. } => (size, size.max(1)),
+            Self::Tristate { size } | Self::Integer { size, .. } => (size, size),
             Self::Text { size } => (size, 1),
         }
     }
@@ -182,21 +190,62 @@ pub(super) fn integer(text: &str, size: usize, signed: bool) -> Option<Vec<u8>> 
     if digits.starts_with(['-', '+']) {
         return None;
     }
-    let number = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        Some(digits) if !digits.starts_with(['-', '+']) => u64::from_str_radix(digits, 16).ok()?,
+    let magnitude = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) if !digits.starts_with(['-', '+']) => u128::from_str_radix(digits, 16).ok()?,
         Some(_) => return None,
         None => digits.parse().ok()?,
     };
-    let number = if negative { -i128::from(number) } else { i128::from(number) };
-    integer_bytes(number, size, signed)
+    number_bytes(negative, magnitude, size, signed)
 }
 
 /// The bytes of an integer. `None`: it does not fit.
 pub(super) fn integer_bytes(number: i128, size: usize, signed: bool) -> Option<Vec<u8>> {
-    let bits = size as u32 * 8;
-    let (low, high) = match signed {
-        true => (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1),
-        false => (0, (1i128 << bits) - 1),
+    number_bytes(number < 0, number.unsigned_abs(), size, signed)
+}
+
+fn number_bytes(negative: bool, magnitude: u128, size: usize, signed: bool) -> Option<Vec<u8>> {
+    // BTF can say anything.
+    if !(1..=16).contains(&size) {
+        return None;
+    }
+    let largest = u128::MAX >> (128 - size * 8 + usize::from(signed));
+    let limit = match (negative, signed) {
+        (false, _) => largest,
+        (true, true) => largest + 1,
+        (true, false) => 0,
     };
-    (low..=high).contains(&number).then(|| number.to_le_bytes()[..size].to_vec())
+    let number = if negative { magnitude.wrapping_neg() } else { magnitude };
+    (magnitude <= limit).then(|| number.to_le_bytes()[..size].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_all_sizes_have_their_whole_range() {
+        for size in [1, 2, 4, 8, 16] {
+            let highest = u128::MAX >> (128 - size * 8);
+            let lowest = i128::MIN >> (128 - size * 8);
+            assert_eq!(integer(&highest.to_string(), size, false), Some(vec![0xff; size]));
+            assert_eq!(integer(&lowest.to_string(), size, true).map(|bytes| bytes[size - 1]), Some(0x80));
+            assert_eq!(integer(&(highest / 2 + 1).to_string(), size, true), None);
+            assert_eq!(integer("-1", size, false), None);
+            assert_eq!(integer("-1", size, true), Some(vec![0xff; size]));
+            if size < 16 {
+                assert_eq!(integer(&(highest + 1).to_string(), size, false), None);
+                assert_eq!(integer(&(lowest - 1).to_string(), size, true), None);
+            }
+        }
+        assert_eq!(integer("-0", 4, false), Some(vec![0; 4]));
+        assert_eq!(integer("5", 16, false).map(|bytes| bytes[0]), Some(5));
+    }
+
+    #[test]
+    fn no_number_fits_a_size_that_integers_cannot_have() {
+        for size in [0, 17, 1 << 28] {
+            assert_eq!(integer_bytes(0, size, false), None);
+            assert_eq!(integer_bytes(-1, size, true), None);
+        }
+    }
 }

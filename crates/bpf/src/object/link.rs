@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::core_relocations::CoreLinker;
+use super::core_relocations::{CoreLinker, Missing};
 use super::debug_info::Line;
-use super::externs::{Extern, Kfunc};
+use super::externs::{Address, Extern, Kfunc};
 use super::functions::{Function, Reference};
 use super::kconfig::{OptionPlace, kconfig};
 use super::link_env::LinkEnv;
@@ -51,7 +51,12 @@ struct Linker<'t, 'k> {
     used: UsedMaps,
     /// The map with options, and where each is; once one was met.
     kconfig: Option<(MapDef, Vec<OptionPlace>)>,
+    /// How much the texts take that say what is missing.
+    missing_bytes: usize,
 }
+
+/// The most that these may take: enough for ten thousand accesses.
+const MISSING_BYTES_MAX: usize = 4 << 20;
 
 /// The program that starts with this function.
 pub(super) fn program(
@@ -64,8 +69,15 @@ pub(super) fn program(
     let types = object.types();
     let env = LinkEnv::new(kernel);
     let core = CoreLinker::new(&types, &env);
-    let mut linker =
-        Linker { object, types: &types, env: &env, core, used: UsedMaps::default(), kconfig: None };
+    let mut linker = Linker {
+        object,
+        types: &types,
+        env: &env,
+        core,
+        used: UsedMaps::default(),
+        kconfig: None,
+        missing_bytes: 0,
+    };
     let mut program = linker.code(function)?;
 
     let mut next = 0;
@@ -154,7 +166,16 @@ impl Linker<'_, '_> {
             let mut missing = Vec::new();
             for relocation in &function.core_relocations {
                 let lacks = self.core.apply(relocation, &mut insns).map_err(unsupported)?;
-                missing.extend(lacks.map(|(what, reason)| (relocation.insn, what, reason)));
+                if let Some(lacks) = lacks {
+                    self.missing_bytes += lacks.what.len();
+                    if self.missing_bytes > MISSING_BYTES_MAX {
+                        return Err(unsupported(format!(
+                            "{} lacks too much that it accesses",
+                            self.env.kernel
+                        )));
+                    }
+                    missing.push((relocation.insn, lacks));
+                }
             }
             program.insns.extend(insns);
             for (index, reference) in &function.references {
@@ -175,7 +196,7 @@ impl Linker<'_, '_> {
                     Reference::Unsupported(what) => return Err(in_function(what.clone())),
                 }
             }
-            for (index, what, reason) in missing {
+            for (index, Missing { what, reason }) in missing {
                 program.set_unresolved(start + index, what, reason);
             }
             add_lines(self.types, function, start, &mut program.lines);
@@ -227,11 +248,14 @@ impl Linker<'_, '_> {
             self.refer_to_map(program, at, UsedMap::Kconfig, MapReference::Value(place));
             return Ok(());
         }
-        let Some(address) = declared.address(self.types, self.env)? else {
-            let kind = if declared.is_function { "kernel function" } else { "the variable" };
-            let what = format!("{kind} {} (ksym)", declared.name);
-            program.set_unresolved(at, what, UnresolvedReason::NotModelled);
-            return Ok(());
+        let address = match declared.address(self.types, self.env)? {
+            Address::Known(address) => address,
+            Address::NotModelled => {
+                let kind = if declared.is_function { "kernel function" } else { "the variable" };
+                let what = format!("{kind} {} (ksym)", declared.name);
+                program.set_unresolved(at, what, UnresolvedReason::NotModelled);
+                return Ok(());
+            }
         };
         let address = match address {
             Imm64::Value(address) if address != 0 => Imm64::Value(address.wrapping_add_signed(offset)),

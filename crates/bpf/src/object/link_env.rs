@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::core_compat::essential_name;
 use super::target_kernel::TargetKernel;
+use crate::UnresolvedReason;
 use crate::btf_types::{Type, Types};
 
 /// The kernel that a program is linked for, with its types, which are read when the first of them is needed.
@@ -23,6 +24,16 @@ impl<'k> LinkEnv<'k> {
         Self { kernel, types: OnceCell::new(), budget: Cell::new(BUDGET) }
     }
 
+    /// Counts steps of looking up types.
+    pub(super) fn charge(&self, steps: u64) -> Result<(), String> {
+        charge(&self.budget, steps)
+    }
+
+    /// Who lacks what is not found: [`TargetKernel::lacks`].
+    pub(super) fn why_absent(&self, what: &str) -> UnresolvedReason {
+        if self.kernel.lacks(what) { UnresolvedReason::KernelLacks } else { UnresolvedReason::NotModelled }
+    }
+
     /// The kernel's types; otherwise, why they are not known.
     pub(super) fn types(&self) -> Result<&KernelTypes<'k>, String> {
         let read = || {
@@ -33,6 +44,17 @@ impl<'k> LinkEnv<'k> {
         };
         self.types.get_or_init(read).as_ref().map_err(Clone::clone)
     }
+}
+
+/// Takes steps off a budget.
+///
+/// # Errors
+///
+/// It is used up.
+pub(super) fn charge(budget: &Cell<u64>, steps: u64) -> Result<(), String> {
+    let left = budget.get().checked_sub(steps).ok_or("looking up its types takes too long")?;
+    budget.set(left);
+    Ok(())
 }
 
 /// The types of a kernel, by name.

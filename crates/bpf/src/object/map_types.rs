@@ -98,7 +98,8 @@ impl<'t, 'a> MapTypes<'t, 'a> {
         let mut end = 0;
         variables.retain(|[_, offset, length]| {
             let next = u64::from(*offset) + u64::from(*length);
-            let fits = u64::from(*offset) >= end && next <= size as u64;
+            // The kernel rejects a variable without bytes, and with it all types.
+            let fits = u64::from(*offset) >= end && *length > 0 && next <= size as u64;
             end = if fits { next } else { end };
             fits
         });

@@ -39,6 +39,13 @@ pub trait TargetKernel: fmt::Display {
     /// The symbols are not known, or there are several of that name.
     fn symbol(&self, name: &str) -> Result<Option<KernelSymbol>, String>;
 
+    /// Whether it certainly lacks something that neither its BTF nor its symbols have. Of a whole kernel that is always so. A model
+    /// knows only a part of the kernel that it stands for, and what else that has is unknown.
+    ///
+    /// `what` has no flavour, and is written like `struct task_struct.cred`, `enum pid_type::PIDTYPE_PID`, `struct rq`, or
+    /// `bpf_iter_num_new`.
+    fn lacks(&self, what: &str) -> bool;
+
     /// Whether programs can call its functions and read its variables. A model has neither.
     fn has_code(&self) -> bool;
 }
@@ -79,6 +86,10 @@ impl TargetKernel for NoKernel {
 
     fn symbol(&self, _: &str) -> Result<Option<KernelSymbol>, String> {
         Err(NOTHING_KNOWN.to_owned())
+    }
+
+    fn lacks(&self, _: &str) -> bool {
+        false
     }
 
     fn has_code(&self) -> bool {

@@ -102,7 +102,7 @@ fn is_char_of_text(types: &Types<'_>, of: Type<'_>) -> bool {
 }
 
 fn scalar(types: &Types<'_>, of: Type<'_>, size: usize, value: &str) -> Result<Vec<u8>, String> {
-    if of.is_enum() {
+    if of.is_enum() && matches!(size, 1 | 2 | 4 | 8) {
         let named = types.enumerators(of).find(|(name, _)| *name == value).map(|(_, number)| number);
         let bytes = match named {
             Some(number) => integer_bytes(number, size, of.kind_flag),
@@ -119,15 +119,12 @@ fn scalar(types: &Types<'_>, of: Type<'_>, size: usize, value: &str) -> Result<V
     }
     let encoding = of.int_encoding();
     if encoding & INT_IS_BOOL != 0 {
-        let value = match value {
-            "true" | "1" => 1,
-            "false" | "0" => 0,
-            _ => return Err("it is true or false".to_owned()),
-        };
-        // A damaged object may have one of more than a byte.
-        let mut bytes = vec![0; size];
-        bytes[0] = value;
-        return Ok(bytes);
+        let number: u128 = match value {
+            "true" | "1" => Ok(1),
+            "false" | "0" => Ok(0),
+            _ => Err("it is true or false".to_owned()),
+        }?;
+        return Ok(number.to_le_bytes()[..size].to_vec());
     }
     if let Some([b'\'', character, b'\'']) = value.as_bytes().first_chunk::<3>().filter(|_| value.len() == 3)
         && size == 1
@@ -187,5 +184,45 @@ fn hex(digits: &str, size: usize) -> Result<Vec<u8>, String> {
         Some(bytes) if bytes.len() == size => Ok(bytes),
         Some(bytes) => Err(format!("these are {} bytes", bytes.len())),
         None => Err("after hex: there are two digits for each byte".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::btf::{self, Strings, blob};
+    use crate::btf_types::ENUM;
+
+    /// What a value becomes in a type that is called `t`.
+    fn set(kind: u32, size: u32, words: &[u32], value: &str) -> Result<Vec<u8>, String> {
+        let (mut types, mut strings) = (btf::Types::new(), Strings::new());
+        let name = strings.add("t");
+        let id = types.add(name, kind, if kind == ENUM { words.len() as u32 / 2 } else { 0 }, size, words);
+        let bytes = blob(&types, &strings);
+        let types = Types::read(&bytes).expect("BTF");
+        bytes_of(&types, Some(id), size as usize, value)
+    }
+
+    #[test]
+    fn a_value_has_as_many_bytes_as_its_type() {
+        let integer = |size: u32, encoding: u32, value: &str| {
+            set(INT, size, &[(encoding << 24) | (size * 8)], value).map(|bytes| (bytes.len(), bytes[0]))
+        };
+        assert_eq!(integer(1, INT_IS_BOOL, "true"), Ok((1, 1)));
+        assert_eq!(integer(4, INT_IS_BOOL, "true"), Ok((4, 1)));
+        assert_eq!(integer(4, INT_IS_BOOL, "0"), Ok((4, 0)));
+        assert_eq!(integer(16, 0, "5"), Ok((16, 5)));
+        assert_eq!(integer(16, INT_IS_SIGNED, "-5"), Ok((16, 251)));
+        assert_eq!(set(ENUM, 4, &[1, 7], "t"), Ok(vec![7, 0, 0, 0]));
+    }
+
+    #[test]
+    fn types_of_impossible_sizes_are_written_as_bytes() {
+        for size in [0, 3, 16, 32] {
+            for value in ["t", "7"] {
+                let error = set(ENUM, size, &[1, 7], value);
+                assert_eq!(error, Err(format!("write its {size} bytes as hex:00ff…")));
+            }
+        }
     }
 }

@@ -59,10 +59,7 @@ const LOCK_BYTES: usize = 4;
 impl MapState {
     /// A map as `def` describes it, without its contents, on a machine with `cpus` processors.
     pub(super) fn new(def: &MapDef, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
-        let mut def = MapDef { contents: Vec::new(), ..def.clone() };
-        if def.kind == MapKind::PerfEventArray && def.max_entries == 0 {
-            def.max_entries = cpus;
-        }
+        let def = created(def, cpus);
         check_modelled(&def)?;
         let lock = lock_of(&def)?;
         if !sizes_fit(&def) {
@@ -527,6 +524,16 @@ fn is_whole_from_the_start(kind: MapKind) -> bool {
     )
 }
 
+/// The map that a loader creates for a definition, without contents: an array of perf events has an entry for each processor,
+/// unless it says how many.
+pub(crate) fn created(def: &MapDef, cpus: u32) -> MapDef {
+    let max_entries = match (def.kind, def.max_entries) {
+        (MapKind::PerfEventArray, 0) => cpus,
+        (_, max_entries) => max_entries,
+    };
+    MapDef { max_entries, contents: Vec::new(), ..def.clone() }
+}
+
 /// The memory of a map in another one, without its contents.
 fn inner_map_bytes(def: &MapDef) -> u64 {
     let of_key = u64::from(def.key_size) + MapMemory::ENTRY;
@@ -535,11 +542,22 @@ fn inner_map_bytes(def: &MapDef) -> u64 {
 
 /// Checks that the kernel accepts the flags of the map, and that the model has all that it has.
 fn check_modelled(def: &MapDef) -> Result<(), MapError> {
+    const BPF_F_NO_COMMON_LRU: u32 = 1 << 1;
+    const BPF_F_NUMA_NODE: u32 = 1 << 2;
     const BPF_F_WRONLY_PROG: u32 = 1 << 8;
     let flags = def.flags | if def.frozen { BPF_F_RDONLY_PROG } else { 0 };
     let invalid = def.kind.invalid_flags(flags);
     if invalid != 0 {
         return Err(MapError::Flags { flags: invalid });
+    }
+    // An LRU list for each processor is not on one node.
+    let contradicting = BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE;
+    if def.kind == MapKind::LruHash && flags & contradicting == contradicting {
+        return Err(MapError::Flags { flags: contradicting });
+    }
+    // Those that use it are not modelled.
+    if def.kind.is_modelled() && def.map_extra != 0 {
+        return Err(MapError::Invalid);
     }
     if !def.kind.is_modelled() {
         return Err(NotModelled::Kind(def.kind.name()).into());

@@ -1,6 +1,6 @@
 //! Maps as user space sees them: kernel/bpf/arraymap.c, hashtab.c, lpm_trie.c, queue_stack_maps.c, ringbuf.c.
 
-use knobgate_bpf::{AluOp, Assembler, MapKind, Reg, Size, helper_ids};
+use knobgate_bpf::{AluOp, Assembler, MapDef, MapKind, Reg, Size, helper_ids};
 use knobgate_hook::maps::{ANY, EXIST, LOCK, Map, MapError, MapMemory, NOEXIST};
 use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
 
@@ -93,6 +93,22 @@ fn maps_of_invalid_sizes_are_rejected() {
     ] {
         assert!(Map::new(&map("map", kind, key, value, entries)).is_err(), "{kind:?}");
     }
+}
+
+#[test]
+fn attributes_that_contradict_each_other_are_rejected() {
+    const BPF_F_NO_COMMON_LRU: u32 = 1 << 1;
+    const BPF_F_NUMA_NODE: u32 = 1 << 2;
+    let with = |flags, map_extra| {
+        let def = map("map", MapKind::LruHash, 4, 8, 8);
+        Map::new(&MapDef { flags, map_extra, ..def }).map(drop)
+    };
+    let both = BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE;
+    assert_eq!(with(BPF_F_NO_COMMON_LRU, 0), Ok(()));
+    assert_eq!(with(BPF_F_NUMA_NODE, 0), Ok(()));
+    assert_eq!(with(both, 0), Err(MapError::Flags { flags: both }));
+    // Only Bloom filters and arenas have one.
+    assert_eq!(with(0, 1), Err(MapError::Invalid));
 }
 
 #[test]

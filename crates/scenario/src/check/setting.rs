@@ -184,7 +184,7 @@ pub(super) fn kernel(document: &Document, profile: Profile, findings: &mut Findi
         }
         kernel = kernel.option(option, value);
     }
-    kernel
+    document.without.iter().fold(kernel, |kernel, what| kernel.without(what))
 }
 
 /// The programs. The maps of objects are added after the scenario's own; programs of one object share them.

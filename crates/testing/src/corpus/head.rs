@@ -9,6 +9,8 @@
 //! // CONTAINS events "example\0"
 //! ```
 
+use knobgate_hook::{ModelKernel, Profile};
+
 /// What the head of a program says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Head {
@@ -30,6 +32,8 @@ pub struct Head {
     pub model_lacks: Option<String>,
     /// `VARIES`: maps that have other contents on each machine, such as process ids.
     pub varies: Vec<String>,
+    /// `LACKS`: what the kernel does not have, which the model has to be told.
+    pub lacks: Vec<String>,
     /// What is done and compared, in this order.
     pub lines: Vec<Line>,
 }
@@ -116,6 +120,11 @@ impl Head {
         Ok(head)
     }
 
+    /// The kernel that the model stands for when the program runs on it.
+    pub fn model_kernel(&self, profile: Profile) -> ModelKernel {
+        self.lacks.iter().fold(ModelKernel::new(profile), |kernel, what| kernel.without(what))
+    }
+
     fn read(&mut self, text: &str) -> Option<()> {
         let (word, rest) = text.split_once(' ')?;
         let quoted = |verb: &str| String::from_utf8(bytes(rest.strip_prefix(verb)?)?).ok();
@@ -127,6 +136,7 @@ impl Head {
             }
             "CPU" => self.cpu = Some(rest.to_owned()),
             "CLANG" => self.clang = Some(rest.parse().ok()?),
+            "LACKS" => self.lacks.push(rest.to_owned()),
             "VARIES" => self.varies.push(rest.to_owned()),
             "KERNEL" => self.kernel_rejects = Some(quoted("rejects ")?),
             "MODEL" if rest.starts_with("lacks ") => self.model_lacks = Some(quoted("lacks ")?),
@@ -210,6 +220,7 @@ mod tests {
             "// Shows something,\n// at length.\n// CPU v4\n// CLANG 18\n// PROGRAM main\n// SINCE 5.19\n\
              // READ kernel/domainname @3 => \"a b\\n\"\n// WRITE net/x \"1 @2\" => EPERM\n\
              // VARIABLE numbers = {-1, 0x10}\n// VARIABLE text = \"x\"\n// ENTRIES events = 2\n// VARIES ids\n// VARIES times\n\
+             // LACKS struct a.b\n\
              // CONTAINS events \"x\\0\"\nint x;\n// READ y",
         );
         let access = |knob: &str, written: Option<&[u8]>, position, expected| {
@@ -227,6 +238,7 @@ mod tests {
             cpu: Some("v4".to_owned()),
             clang: Some(18),
             varies: vec!["ids".to_owned(), "times".to_owned()],
+            lacks: vec!["struct a.b".to_owned()],
             lines: vec![
                 access("kernel/domainname", None, 3, Expected::Reads(b"a b\n".to_vec())),
                 access("net/x", Some(b"1 @2"), 0, Expected::Returns(-1)),

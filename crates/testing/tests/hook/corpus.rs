@@ -2,7 +2,7 @@
 
 use knobgate_backend::Backend;
 use knobgate_bpf::{Object, TargetKernel};
-use knobgate_hook::{ModelKernel, Profile};
+use knobgate_hook::Profile;
 use knobgate_kernel::RunningKernel;
 use knobgate_testing::corpus::{CorpusProgram, Ending, Head, PROGRAMS, play};
 use knobgate_testing::object_cases::knobs;
@@ -36,7 +36,7 @@ fn lacks(program: &CorpusProgram, profile: &Profile) -> Option<String> {
         return None;
     }
     let object = Object::read(&object).ok()?;
-    lacks_for(&object.program_for(head.program.as_deref(), &ModelKernel::new(*profile)).ok()?, profile)
+    lacks_for(&object.program_for(head.program.as_deref(), &head.model_kernel(*profile)).ok()?, profile)
 }
 
 fn check(program: &CorpusProgram) -> Result<(), String> {
@@ -46,7 +46,7 @@ fn check(program: &CorpusProgram) -> Result<(), String> {
     let running = RunningKernel::default();
     let kernel = ending(&mut both.kernel, &running, &head, &object, head.kernel_rejects.as_deref(), None);
     let kernel = kernel.map_err(|difference| format!("the kernel: {difference}"))?;
-    let modelled = ModelKernel::new(knobgate_testing::profile());
+    let modelled = head.model_kernel(knobgate_testing::profile());
     let (rejects, lacks) = (head.model_rejects.as_deref(), head.model_lacks.as_deref());
     let model = ending(&mut both.model, &modelled, &head, &object, rejects, lacks);
     let model = model.map_err(|difference| format!("the model: {difference}"))?;

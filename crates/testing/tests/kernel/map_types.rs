@@ -23,7 +23,9 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("a_locked_update_leaves_the_lock_alone", locked_update),
     ("types_that_the_kernel_does_not_accept_are_left_out", types_left_out),
     ("maps_in_a_map_are_exchanged_while_a_program_runs", inner_maps),
+    ("special_fields_need_types_that_the_kernel_accepts", special_fields),
     ("a_map_that_is_pinned_by_name_is_shared", pinned),
+    ("a_map_of_maps_is_not_pinned_before_they_are_in_it", pinned_when_filled),
     ("another_map_or_link_under_the_name_of_a_pin_is_not_used", other_pin),
 ];
 
@@ -105,6 +107,43 @@ fn types_left_out() -> Result<(), Failed> {
         error.to_string(),
         "cannot create the map \"counters\" (array, 2 entries of 4 + 24 bytes): Invalid argument (os error 22)"
     );
+    Ok(())
+}
+
+fn special_fields() -> Result<(), Failed> {
+    let program = program(object!("locks"), None);
+    let damaged = |name: &str| {
+        let def = program.maps.iter().find(|map| map.name == name).expect("a map").clone();
+        let btf = MapBtf { types: [0; 24].into(), ..def.btf.clone().expect("types") };
+        MapDef { btf: Some(btf), ..def }
+    };
+    create_map("damaged", &damaged("without_lock"))?;
+    let error = create_map("damaged", &damaged("counters")).expect_err("it would have no lock");
+    assert!(matches!(error, LoadError::MapTypes { .. }), "{error}");
+    assert!(error.to_string().ends_with("(BPF_BTF_LOAD): Invalid argument (os error 22)"), "{error}");
+    Ok(())
+}
+
+fn pinned_when_filled() -> Result<(), Failed> {
+    let pins = Pins::new("pinned-when-filled");
+    let mut program = program(object!("nested"), None);
+    let outer = program.maps.iter().position(|def| def.name == "by_kind").ok_or("no map")?;
+    program.maps[outer].pinned_by_name = true;
+    let inside = program.inner_maps.iter().position(|inner| inner.outer == outer).ok_or("it is empty")?;
+    let mut wrong = program.clone();
+    wrong.inner_maps[inside].key = u32::MAX;
+    let error = load(&wrong, &pins.options()).expect_err("there is no such element");
+    assert!(matches!(error, LoadError::MapContents { .. }), "{error}");
+    assert_eq!(fs::read_dir(&pins.0)?.count(), 0);
+
+    let loaded = load(&program, &pins.options())?;
+    let key = program.inner_maps[inside].key.to_ne_bytes();
+    // A lookup gives the id of the map.
+    let shared = map(&loaded, "by_kind").lookup(&key)?;
+    assert!(shared.is_some() && pins.0.join("by_kind").exists());
+    // What was pinned before keeps its maps.
+    let again = load(&program, &pins.options())?;
+    assert_eq!(map(&again, "by_kind").lookup(&key)?, shared);
     Ok(())
 }
 

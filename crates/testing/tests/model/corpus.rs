@@ -1,7 +1,7 @@
 //! The programs of the corpus on the hook in user space. tests/hook/corpus.rs has them on the running kernel as well.
 
 use knobgate_backend::ModelBackend;
-use knobgate_hook::{Hook, ModelKernel, Profile};
+use knobgate_hook::{Hook, Profile};
 use knobgate_testing::corpus::{CorpusProgram, Ending, PROGRAMS, play};
 use knobgate_testing::object_cases::knobs;
 
@@ -16,7 +16,7 @@ fn difference(program: &CorpusProgram) -> Result<(), String> {
     let mut model = ModelBackend::new(Hook::new(profile, knobs(&profile)), 1).expect("a new hook");
     let head = program.head()?;
     let object = program.object()?.ok_or_else(|| format!("{}: there is no object", program.name))?;
-    let ending = play(&mut model, &ModelKernel::new(profile), &head, &object)
+    let ending = play(&mut model, &head.model_kernel(profile), &head, &object)
         .map_err(|difference| format!("{}: {difference}", program.name))?;
     match (ending, &head.model_rejects, &head.model_lacks) {
         (Ending::Worked(_), None, None) => Ok(()),

@@ -8,8 +8,11 @@ use crate::{Cond, Imm64, Reg, Size, Width};
 
 const BIT_FIELDS: u32 = 1 << 7;
 
-/// A kernel with these types and nothing else.
-struct Kernel(Vec<u8>);
+/// A kernel with these types and nothing else, or a model that knows no others.
+struct Kernel {
+    btf: Vec<u8>,
+    is_model: bool,
+}
 
 impl std::fmt::Display for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -19,7 +22,7 @@ impl std::fmt::Display for Kernel {
 
 impl TargetKernel for Kernel {
     fn btf(&self) -> Result<&[u8], String> {
-        Ok(&self.0)
+        Ok(&self.btf)
     }
 
     fn version_code(&self) -> Result<u32, String> {
@@ -34,8 +37,12 @@ impl TargetKernel for Kernel {
         Ok(None)
     }
 
+    fn lacks(&self, what: &str) -> bool {
+        !self.is_model || what == "struct s.absent"
+    }
+
     fn has_code(&self) -> bool {
-        true
+        false
     }
 }
 
@@ -101,14 +108,14 @@ fn relocated(
     let access = local.strings.add(access);
     let bytes = local.blob();
     let types = Types::read(&bytes).expect("BTF");
-    let kernel = Kernel(target.blob());
+    let kernel = Kernel { btf: target.blob(), is_model: false };
     let env = LinkEnv::new(&kernel);
     let kind = Kind::ALL.iter().position(|found| *found == kind).expect("a kind") as u32;
     let mut insns = insns.to_vec();
     let relocation = CoreRelocation { insn: 0, of_type: root, access, kind };
     Ok(match CoreLinker::new(&types, &env).apply(&relocation, &mut insns)? {
         None => Ok(insns),
-        Some((missing, _)) => Err(missing),
+        Some(missing) => Err(missing.what),
     })
 }
 
@@ -140,6 +147,8 @@ fn a_member_is_found_wherever_the_kernel_has_it() {
         ("0:1", FieldByteOffset, load(Size::U32, 4), load(Size::U64, 40)),
         ("0:2", FieldByteOffset, load(Size::U64, 8), load(Size::U64, 0)),
         ("0:3:5", FieldByteOffset, mov(21), mov(21)),
+        // It loads an element, however many the kernel has.
+        ("0:3", FieldByteOffset, load(Size::U8, 16), load(Size::U8, 16)),
         ("1:0", FieldByteOffset, mov(24), mov(48 + 32)),
         ("0:3", FieldByteSize, mov(8), mov(16)),
         ("0:0", FieldSigned, mov(1), mov(1)),
@@ -170,6 +179,66 @@ fn what_the_kernel_lacks_is_missing_or_0() {
     // It is a number there.
     assert_eq!(of("0:0", Kind::FieldByteOffset, mov(0)), missing("a"));
     assert_eq!(of("0:0", Kind::FieldExists, mov(1)), Ok(Ok(vec![mov(0)])));
+}
+
+#[test]
+fn what_a_model_does_not_know_is_never_0() {
+    let kinds = [
+        (Kind::FieldByteOffset, 8),
+        (Kind::FieldByteSize, 4),
+        (Kind::FieldExists, 1),
+        (Kind::FieldSigned, 0),
+        (Kind::FieldRshiftU64, 32),
+        (Kind::TypeExists, 1),
+        (Kind::TypeSize, 16),
+        (Kind::TypeMatches, 1),
+    ];
+    let kernel = Kernel { btf: Builder::new().blob(), is_model: true };
+    for (kind, before) in kinds {
+        let mut local = Builder::new();
+        let root = local.structure("s___old", 16, &[("absent", POINTER, 0), ("unknown", UNSIGNED, 64)]);
+        let access = local.strings.add(if kind.is_of_type() { "0" } else { "0:1" });
+        let bytes = local.blob();
+        let types = Types::read(&bytes).expect("BTF");
+        let env = LinkEnv::new(&kernel);
+        let kind_number = Kind::ALL.iter().position(|found| *found == kind).expect("a kind") as u32;
+        let relocation = CoreRelocation { insn: 0, of_type: root, access, kind: kind_number };
+        let mut insns = [mov(before)];
+        let missing = CoreLinker::new(&types, &env).apply(&relocation, &mut insns).expect("it is applied");
+        let missing = missing.unwrap_or_else(|| panic!("{kind:?}: {insns:?}"));
+        assert_eq!(missing.reason, UnresolvedReason::NotModelled, "{kind:?}");
+    }
+    let mut local = Builder::new();
+    let root = local.structure("s___old", 16, &[("absent", POINTER, 0)]);
+    let access = local.strings.add("0:0");
+    let bytes = local.blob();
+    let types = Types::read(&bytes).expect("BTF");
+    let env = LinkEnv::new(&kernel);
+    let relocation = CoreRelocation { insn: 0, of_type: root, access, kind: 2 };
+    let mut insns = [mov(1)];
+    assert!(CoreLinker::new(&types, &env).apply(&relocation, &mut insns).is_ok_and(|lacks| lacks.is_none()));
+    assert_eq!(insns, [mov(0)]);
+}
+
+#[test]
+fn equal_relocations_are_looked_up_once() {
+    let (mut local, target, root) = structs();
+    let access = local.strings.add("0:1");
+    let bytes = local.blob();
+    let types = Types::read(&bytes).expect("BTF");
+    let kernel = Kernel { btf: target.blob(), is_model: false };
+    let env = LinkEnv::new(&kernel);
+    let core = CoreLinker::new(&types, &env);
+    let mut insns = [load(Size::U32, 4), load(Size::U32, 4)];
+    let mut spent = Vec::new();
+    for insn in 0..2 {
+        let before = env.budget.get();
+        let relocation = CoreRelocation { insn, of_type: root, access, kind: 0 };
+        assert!(core.apply(&relocation, &mut insns).is_ok_and(|lacks| lacks.is_none()));
+        spent.push(before - env.budget.get());
+    }
+    assert_eq!(insns, [load(Size::U64, 40); 2]);
+    assert!(spent[0] > 0 && spent[1] == 0, "{spent:?}");
 }
 
 #[test]
@@ -300,6 +369,7 @@ fn a_damaged_relocation_is_an_error() {
         ("x", Kind::FieldExists, mov(0), "leads nowhere"),
         ("1", Kind::TypeSize, mov(24), "leads nowhere"),
         ("0", Kind::EnumvalValue, mov(0), "leads nowhere"),
+        ("4294967295:0:0", Kind::FieldLshiftU64, mov(0), "leads nowhere"),
         ("0:1", Kind::FieldByteOffset, mov(5), "what it was compiled with"),
         ("0:1", Kind::FieldByteOffset, Insn::exit(), "what it was compiled with"),
         (
