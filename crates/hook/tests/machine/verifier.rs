@@ -1,6 +1,6 @@
 //! Programs that the verifier accepts, and programs that it rejects, with the reasons.
 
-use knobgate_bpf::{AluOp, Cond, Imm64, Insn, Program, Reg, Size, Width, helper_ids};
+use knobgate_bpf::{AluOp, ByteOrder, Cond, Imm64, Insn, Program, Reg, Size, Width, helper_ids};
 use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
 
 fn load(insns: &[Insn], profile: &Profile, expected_attach_type: u32) -> Result<(), String> {
@@ -224,5 +224,39 @@ fn return_values_that_are_provably_0_or_1_are_accepted() {
     ] {
         let insns = [insns, vec![Insn::exit()]].concat();
         assert_eq!(load(&insns, &Profile::LINUX_6_18, 18), Ok(()), "{insns:?}");
+    }
+}
+
+#[test]
+fn newer_verifiers_know_more_of_numbers() {
+    let bit = [Insn::load(Size::U32, Reg::R0, Reg::R1, 0), Insn::alu(Width::W64, AluOp::And, Reg::R0, 1)];
+    let negated =
+        [Insn::neg(Width::W64, Reg::R0), Insn::alu(Width::W64, AluOp::Add, Reg::R0, 1), Insn::exit()];
+    let swapped = [
+        Insn::swap(ByteOrder::ToBig, Size::U16, Reg::R0),
+        Insn::alu(Width::W64, AluOp::Rsh, Reg::R0, 15),
+        Insn::exit(),
+    ];
+    // r0 is known if its copy is, from which something was added or subtracted.
+    let linked = |op| {
+        [
+            Insn::load(Size::U32, Reg::R0, Reg::R1, 4),
+            Insn::mov(Width::W64, Reg::R2, Reg::R0),
+            Insn::alu(Width::W64, op, Reg::R2, 1),
+            Insn::jump_if(Width::W64, Cond::Eq, Reg::R2, if op == AluOp::Add { 2 } else { 0 }, 1),
+            mov(Reg::R0, 1),
+            Insn::exit(),
+        ]
+    };
+    for (what, insns, since) in [
+        ("a negation", [&bit[..], &negated[..]].concat(), (6, 17)),
+        ("swapped bytes", [&bit[..], &swapped[..]].concat(), (6, 18)),
+        ("a copy plus 1", linked(AluOp::Add).to_vec(), (6, 11)),
+        ("a copy minus 1", linked(AluOp::Sub).to_vec(), (6, 18)),
+    ] {
+        for profile in Profile::ALL {
+            let accepted = load(&insns, &profile, 18).is_ok();
+            assert_eq!(accepted, profile.version >= since, "{what} on {profile}");
+        }
     }
 }
