@@ -53,6 +53,7 @@ use crate::uapi::BPF_CGROUP_SYSCTL;
 use debug_info::DebugInfo;
 use elf::{Elf, Role};
 pub use error::ObjectError;
+pub(crate) use error::printable;
 use externs::Extern;
 use functions::Function;
 use maps::Map;
