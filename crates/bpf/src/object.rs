@@ -23,7 +23,8 @@
 //! configuration (kconfig), its functions and variables (kfuncs and ksyms). Variables can be [set](Object::set) before.
 //! Extracting a program that needs anything else is an error that names it.
 //!
-//! No input makes it panic, and the time is bounded by the length of the input.
+//! No input makes it panic. An object has at most [`Object::BYTES_MAX`] bytes, and linking one that takes too many steps of looking up
+//! types, too much code or too many missing fields is an error.
 
 mod core_compat;
 mod core_relocations;
@@ -52,6 +53,7 @@ use crate::uapi::BPF_CGROUP_SYSCTL;
 use debug_info::DebugInfo;
 use elf::{Elf, Role};
 pub use error::ObjectError;
+pub(crate) use error::printable;
 use externs::Extern;
 use functions::Function;
 use maps::Map;

@@ -1,5 +1,6 @@
 //! A program: what is loaded, attached or interpreted.
 
+use crate::object::printable;
 use crate::{Insn, MapDef};
 
 /// Instructions with the maps that they use, and the source lines that they were compiled from.
@@ -197,7 +198,7 @@ impl Program {
             *second = Insn::jump(0);
         }
         self.insns[insn] = Insn::call_helper(helper);
-        self.unresolved.push(Unresolved { insn, helper, what, reason });
+        self.unresolved.push(Unresolved { insn, helper, what: printable(&what), reason });
     }
 }
 

@@ -27,6 +27,8 @@ const OBJECTS: [&[u8]; 6] = [
 struct Kernel {
     btf: Vec<u8>,
     module: Option<&'static str>,
+    /// Whether several symbols have every name.
+    ambiguous: bool,
 }
 
 impl Kernel {
@@ -34,7 +36,11 @@ impl Kernel {
         let int = MemberType::Int { name: "int", size: 4, signed: true };
         let text = MemberType::Array(&MemberType::Int { name: "char", size: 1, signed: true }, 16);
         let members = [("state", int), ("pid", int), ("tgid", int), ("comm", text)];
-        Self { btf: struct_btf(&[StructDef::new("task_struct", &members, &[])]), module: None }
+        Self {
+            btf: struct_btf(&[StructDef::new("task_struct", &members, &[])]),
+            module: None,
+            ambiguous: false,
+        }
     }
 }
 
@@ -64,6 +70,9 @@ impl TargetKernel for Kernel {
     }
 
     fn symbol(&self, _: &str) -> Result<Option<KernelSymbol>, String> {
+        if self.ambiguous {
+            return Err("there are several symbols of that name".to_owned());
+        }
         Ok(Some(KernelSymbol { address: 0xffff_ffff_8100_0000, module: self.module.map(str::to_owned) }))
     }
 
@@ -118,6 +127,18 @@ fn what_is_in_a_module_is_refused() {
         let error = link(object, name, &kernel).expect_err("an error");
         assert!(error.contains("it is in the module driver, and only those of the kernel itself"), "{error}");
     }
+}
+
+#[test]
+fn a_weak_symbol_is_not_absent_because_there_are_several() {
+    let kernel = Kernel { ambiguous: true, ..Kernel::new() };
+    let error = link(object!("options"), "weak", &kernel).expect_err("an error");
+    assert!(
+        error.ends_with(
+            "the variable no_such_symbol of the kernel (ksym): there are several symbols of that name"
+        ),
+        "{error}"
+    );
 }
 
 /// Links all programs of an object, with a variable set to several values.

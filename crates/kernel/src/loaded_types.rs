@@ -10,7 +10,10 @@ use crate::sys::bpf::{self, TypesSpec};
 
 /// The types of maps that are created together. Maps of the same object have the same ones, which are loaded once.
 #[derive(Default)]
-pub(crate) struct LoadedTypes(Vec<(Arc<[u8]>, Result<OwnedFd, Errno>)>);
+pub(crate) struct LoadedTypes(Vec<Loaded>);
+
+/// Types, and what the kernel answered.
+type Loaded = (Arc<[u8]>, Result<OwnedFd, Errno>);
 
 impl LoadedTypes {
     /// These types in the kernel.

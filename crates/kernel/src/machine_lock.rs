@@ -43,34 +43,3 @@ impl MachineLock {
         Ok(Self { _file: file })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-    use std::thread;
-
-    use super::*;
-    use crate::process_id::ProcessId;
-
-    #[test]
-    fn a_lock_is_waited_for() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let name = format!("knobgate-test-{}.lock", std::process::id());
-        let first = MachineLock::acquire(&name, |_| panic!("nobody has it")).expect("it is free");
-        let (send, receive) = channel();
-        let waiting = {
-            let name = name.clone();
-            thread::spawn(move || {
-                MachineLock::acquire(&name, |holder| {
-                    send.send(holder.map(|holder| holder.process)).expect("it is received");
-                })
-            })
-        };
-        assert_eq!(receive.recv().expect("it waits"), Some(ProcessId::this()));
-        drop(first);
-        waiting.join().expect("it ends").expect("it is free now");
-        std::fs::remove_file(format!("{DIRECTORY}/{name}")).expect("it is there");
-    }
-}

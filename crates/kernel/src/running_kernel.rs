@@ -1,6 +1,6 @@
 //! The running kernel, as programs of objects depend on it: its types, its configuration and its symbols.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
@@ -32,6 +32,8 @@ pub struct RunningKernel {
     btf: OnceCell<Result<Vec<u8>, String>>,
     config: OnceCell<Result<HashMap<String, String>, String>>,
     symbols: OnceCell<Result<String, String>>,
+    /// Those that were looked for among 200,000, by name.
+    found: RefCell<HashMap<String, Result<Option<KernelSymbol>, String>>>,
 }
 
 /// Kernels have about 6 MiB of BTF, 300 KiB of configuration and 10 MiB of symbols.
@@ -73,8 +75,13 @@ impl TargetKernel for RunningKernel {
                 open(PATH).and_then(read_all).map_err(|error| format!("cannot read {PATH}: {error}"))?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
+        if let Some(known) = self.found.borrow().get(name) {
+            return known.clone();
+        }
         let symbols = self.symbols.get_or_init(read).as_ref().map_err(Clone::clone)?;
-        find_symbol(symbols, name)
+        let found = find_symbol(symbols, name);
+        self.found.borrow_mut().insert(name.to_owned(), found.clone());
+        found
     }
 
     fn lacks(&self, _: &str) -> bool {

@@ -11,7 +11,7 @@ pub enum ObjectError {
         why: String,
     },
     /// It is inconsistent, or ends too early.
-    #[error("the object is damaged: {what}")]
+    #[error("the object is damaged: {}", printable(what))]
     Damaged {
         /// What is wrong.
         what: String,
@@ -26,7 +26,7 @@ pub enum ObjectError {
         programs: Vec<String>,
     },
     /// There are several, and none was named.
-    #[error("the object has several programs, one of which has to be named: {}", programs.join(", "))]
+    #[error("the object has several programs, one of which has to be named: {}", printable(&programs.join(", ")))]
     WhichProgram {
         /// Their names.
         programs: Vec<String>,
@@ -41,7 +41,8 @@ pub enum ObjectError {
     },
     /// A program is for another hook.
     #[error(
-        "the program \"{name}\" is not for the accesses to /proc/sys: its section is {section}, not cgroup/sysctl"
+        "the program \"{name}\" is not for the accesses to /proc/sys: its section is {}, not cgroup/sysctl",
+        printable(section)
     )]
     OtherHook {
         /// Its name.
@@ -50,7 +51,7 @@ pub enum ObjectError {
         section: String,
     },
     /// A program uses something that is not supported.
-    #[error("the program \"{program}\" cannot be used: {what}")]
+    #[error("the program \"{}\" cannot be used: {}", printable(program), printable(what))]
     Unsupported {
         /// Its name.
         program: String,
@@ -70,7 +71,11 @@ pub enum ObjectError {
         variables: Vec<String>,
     },
     /// A variable cannot have this value.
-    #[error("the variable \"{name}\" ({of_type}) cannot be set to \"{value}\": {what}")]
+    #[error(
+        "the variable \"{name}\" ({}) cannot be set to \"{value}\": {}",
+        printable(of_type),
+        printable(what)
+    )]
     Value {
         /// The name of the variable.
         name: String,
@@ -90,7 +95,12 @@ impl ObjectError {
 }
 
 fn listed(lead: &str, names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!("{lead} {}", names.join(", ")) }
+    if names.is_empty() { String::new() } else { format!("{lead} {}", printable(&names.join(", "))) }
+}
+
+/// A text with names from an object, which may have any bytes: a newline in one would forge a line of output.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
 /// The known name that is like this one but for a letter more, less or changed.
@@ -102,4 +112,29 @@ fn suggestion(name: &str, known: &[String]) -> String {
         rest == after_one(other) || after_one(rest) == other || after_one(rest) == after_one(other)
     };
     known.iter().find(is_near).map(|near| format!(", did you mean \"{near}\"?")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_messages_have_no_control_characters() {
+        let forged = || "a\nb\x1b[31m\u{9b}".to_owned();
+        let shown = "a\u{fffd}b\u{fffd}[31m\u{fffd}";
+        let errors = [
+            ObjectError::damaged(forged()),
+            ObjectError::NoProgram { programs: vec![forged()] },
+            ObjectError::WhichProgram { programs: vec![forged()] },
+            ObjectError::NoSuchProgram { name: "x".to_owned(), programs: vec![forged()] },
+            ObjectError::OtherHook { name: "x".to_owned(), section: forged() },
+            ObjectError::Unsupported { program: forged(), what: "x".to_owned() },
+            ObjectError::Unsupported { program: "x".to_owned(), what: forged() },
+            ObjectError::NoSuchVariable { name: "x".to_owned(), variables: vec![forged()] },
+        ];
+        for error in errors {
+            assert!(error.to_string().contains(shown), "{error:?}");
+            assert!(!error.to_string().contains(char::is_control), "{error:?}");
+        }
+    }
 }

@@ -44,6 +44,13 @@ pub(super) enum Address {
     NotModelled,
 }
 
+/// What has the name of a declaration in the kernel's BTF.
+struct Found {
+    btf_id: u32,
+    /// Whether it has the declared type or prototype.
+    fits: bool,
+}
+
 /// The declarations of an object.
 pub(super) fn read(elf: &Elf<'_>, types: &Types<'_>) -> Vec<Extern> {
     let symbols = elf.symbols.iter().filter(|symbol| symbol.section.is_none() && !symbol.name.is_empty());
@@ -85,17 +92,19 @@ impl Extern {
             true if is_typeless => {
                 env.kernel.symbol(name).map(|found| found.map(|symbol| Imm64::Value(symbol.address)))
             }
-            true => self
-                .find(types, env, VAR, name)
-                .map(|found| found.map(|btf_id| Imm64::Variable { btf_id, btf_fd: 0 })),
+            true => self.find(types, env, VAR, name).and_then(|found| match found {
+                Some(Found { btf_id, fits: true }) => Ok(Some(Imm64::Variable { btf_id, btf_fd: 0 })),
+                Some(_) => Err(other_type(env)),
+                None => Ok(None),
+            }),
         };
         let absent = |why: String| format!("the variable {name} of the kernel (ksym): {why}");
         let zero = Address::Known(Imm64::Value(0));
         match found {
             Ok(Some(found)) => Ok(Address::Known(found)),
             Ok(None) if self.is_weak => Ok(zero),
-            // Without BTF or symbols there are none; one with another type is a mistake.
-            Err(_) if self.is_weak && (is_typeless || env.types().is_err()) => Ok(zero),
+            // Without BTF there are none. One with another type is a mistake, and so is a name that several symbols have.
+            Err(_) if self.is_weak && !is_typeless && env.types().is_err() => Ok(zero),
             Ok(None) if is_typeless => Err(absent(format!("{} has no such symbol", env.kernel))),
             Ok(None) => Err(absent(self.absence(env, "its BTF has no such variable"))),
             Err(why) => Err(absent(why)),
@@ -115,8 +124,10 @@ impl Extern {
         }
         let absent = |why: String| format!("{name} is a function of the kernel (kfunc): {why}");
         match self.find(types, env, FUNC, name) {
-            Ok(Some(id)) => Ok(Kfunc::Found(id)),
-            Ok(None) if self.is_weak => Ok(Kfunc::Missing),
+            Ok(Some(Found { btf_id, fits: true })) => Ok(Kfunc::Found(btf_id)),
+            // A weak declaration with another prototype is one of another kernel.
+            Ok(_) if self.is_weak => Ok(Kfunc::Missing),
+            Ok(Some(_)) => Err(absent(other_type(env))),
             Err(_) if self.is_weak && env.types().is_err() => Ok(Kfunc::Missing),
             Ok(None) => Err(absent(self.absence(env, "its BTF has no such function"))),
             Err(why) => Err(absent(why)),
@@ -134,22 +145,101 @@ impl Extern {
         }
     }
 
-    /// Its id in the kernel's BTF.
+    /// What has its name in the kernel's BTF.
     fn find(
         &self,
         types: &Types<'_>,
         env: &LinkEnv<'_>,
         kind: u32,
         name: &str,
-    ) -> Result<Option<u32>, String> {
+    ) -> Result<Option<Found>, String> {
         let target = env.types()?;
         let mut named = target.named(essential_name(name));
         let found = named.find(|(_, of)| of.kind == kind && target.types.name(*of) == name);
-        let Some((id, of)) = found else { return Ok(None) };
+        let Some((btf_id, of)) = found else { return Ok(None) };
         let pair = TypePair { local: types, target: &target.types, budget: &env.budget };
-        match pair.types_fit(self.of_type, of.payload)? {
-            true => Ok(Some(id)),
-            false => Err(format!("{} has it with another type", env.kernel)),
+        Ok(Some(Found { btf_id, fits: pair.types_fit(self.of_type, of.payload)? }))
+    }
+}
+
+fn other_type(env: &LinkEnv<'_>) -> String {
+    format!("{} has it with another type", env.kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+    use crate::btf::{self, Strings, blob};
+    use crate::btf_types::{FUNC_PROTO, INT};
+    use crate::{KernelSymbol, TargetKernel};
+
+    /// A kernel with these types.
+    struct Kernel(Vec<u8>);
+
+    impl fmt::Display for Kernel {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the kernel")
         }
+    }
+
+    impl TargetKernel for Kernel {
+        fn btf(&self) -> Result<&[u8], String> {
+            Ok(&self.0)
+        }
+
+        fn version_code(&self) -> Result<u32, String> {
+            Ok(0)
+        }
+
+        fn config(&self, _: &str) -> Result<Option<String>, String> {
+            Ok(None)
+        }
+
+        fn symbol(&self, _: &str) -> Result<Option<KernelSymbol>, String> {
+            Ok(None)
+        }
+
+        fn lacks(&self, _: &str) -> bool {
+            true
+        }
+
+        fn has_code(&self) -> bool {
+            true
+        }
+    }
+
+    /// The types of `int f(int, …)` with so many parameters, of which the last is the function.
+    fn function(parameters: u32) -> (Vec<u8>, u32) {
+        let (mut types, mut strings) = (btf::Types::new(), Strings::new());
+        let int = types.add(strings.add("int"), INT, 0, 4, &[32]);
+        let words: Vec<u32> = (0..parameters).flat_map(|_| [0, int]).collect();
+        let proto = types.add(0, FUNC_PROTO, parameters, int, &words);
+        types.add(strings.add("f"), FUNC, 1, proto, &[]);
+        (blob(&types, &strings), proto)
+    }
+
+    /// What a declaration of `f` with one parameter becomes, on a kernel where it has so many.
+    fn linked(parameters: u32, is_weak: bool) -> Result<Option<u32>, String> {
+        let (bytes, of_type) = function(1);
+        let types = Types::read(&bytes).expect("BTF");
+        let kernel = Kernel(function(parameters).0);
+        let name = "f___one".to_owned();
+        let declared = Extern { name, is_weak, is_option: false, is_function: true, of_type };
+        declared.kfunc(&types, &LinkEnv::new(&kernel)).map(|found| match found {
+            Kfunc::Found(id) => Some(id),
+            Kfunc::Missing => None,
+            Kfunc::NotModelled => panic!("it is a kernel"),
+        })
+    }
+
+    #[test]
+    fn a_weak_function_with_another_prototype_is_absent() {
+        assert_eq!(linked(1, true), Ok(Some(3)));
+        assert_eq!(linked(1, false), Ok(Some(3)));
+        assert_eq!(linked(2, true), Ok(None));
+        let expected = "f is a function of the kernel (kfunc): the kernel has it with another type";
+        assert_eq!(linked(2, false), Err(expected.to_owned()));
     }
 }

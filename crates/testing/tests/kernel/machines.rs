@@ -1,7 +1,12 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::mpsc::channel;
+use std::thread;
 
 use knobgate_bpf::Features;
-use knobgate_kernel::{Capability, Machine, ProbeOutcome, Probes, probe, probe_cached};
+use knobgate_kernel::{
+    Capability, Machine, MachineLock, ProbeOutcome, Probes, ProcessId, probe, probe_cached,
+};
 use knobgate_testing::root;
 use libtest_mimic::Failed;
 
@@ -10,6 +15,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("probes_run_concurrently_and_leave_nothing", beside),
     ("outcomes_are_cached_until_the_next_boot", cached),
     ("the_machine_is_described", described),
+    ("a_lock_of_the_machine_is_waited_for", lock),
 ];
 
 /// A kernel on which every outcome is yes.
@@ -30,13 +36,13 @@ fn outcomes() -> Result<(), Failed> {
 }
 
 fn beside() -> Result<(), Failed> {
-    let domain = std::fs::read_to_string("/proc/sys/kernel/domainname")?;
-    let all: Vec<Probes> = std::thread::scope(|scope| {
+    let domain = fs::read_to_string("/proc/sys/kernel/domainname")?;
+    let all: Vec<Probes> = thread::scope(|scope| {
         let threads: Vec<_> = (0..6).map(|_| scope.spawn(probe)).collect();
         threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
     });
     assert!(all.iter().all(|one| *one == all[0]), "{all:?}");
-    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/domainname")?, domain);
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/domainname")?, domain);
     // Other tests probe too.
     knobgate_testing::eventually("no scratch cgroup is left", || {
         root().descendants().is_ok_and(|found| {
@@ -51,17 +57,17 @@ fn cached() -> Result<(), Failed> {
     assert_eq!(fresh, probe());
     let file = "/run/knobgate/probes";
     for (path, mode) in [("/run/knobgate", 0o700), (file, 0o600)] {
-        assert_eq!(std::fs::metadata(path)?.permissions().mode() & 0o777, mode, "{path}");
+        assert_eq!(fs::metadata(path)?.permissions().mode() & 0o777, mode, "{path}");
     }
-    let text = std::fs::read_to_string(file)?;
-    let set = |text: &str| std::fs::write(file, text);
+    let text = fs::read_to_string(file)?;
+    let set = |text: &str| fs::write(file, text);
     set(&text.replace("set_new_value yes", "set_new_value no"))?;
     assert_eq!(probe_cached().set_new_value, ProbeOutcome::No, "the file is used");
     set("format 0\n")?;
     assert_eq!(probe_cached(), fresh, "a file of another format is not used");
-    assert_eq!(std::fs::read_to_string(file)?, text, "and replaced");
+    assert_eq!(fs::read_to_string(file)?, text, "and replaced");
     set(&text.replace("set_new_value yes", "set_new_value no"))?;
-    std::fs::set_permissions(file, PermissionsExt::from_mode(0o644))?;
+    fs::set_permissions(file, PermissionsExt::from_mode(0o644))?;
     assert_eq!(probe_cached(), fresh, "a file that others can read is not used");
     Ok(())
 }
@@ -71,5 +77,24 @@ fn described() -> Result<(), Failed> {
     assert!(machine.boot_id.is_some_and(|id| id.len() == 36));
     assert!(machine.capabilities.is_some_and(|found| found.has(Capability::SysAdmin)));
     assert!(machine.sysctl_writes_strict.is_some());
+    Ok(())
+}
+
+fn lock() -> Result<(), Failed> {
+    let name = format!("knobgate-test-{}.lock", std::process::id());
+    let first = MachineLock::acquire(&name, |_| panic!("nobody has it"))?;
+    let (send, receive) = channel();
+    let waiting = {
+        let name = name.clone();
+        thread::spawn(move || {
+            MachineLock::acquire(&name, |holder| {
+                send.send(holder.map(|holder| holder.process)).expect("it is received");
+            })
+        })
+    };
+    assert_eq!(receive.recv()?, Some(ProcessId::this()));
+    drop(first);
+    waiting.join().expect("it ends")?;
+    fs::remove_file(format!("/run/knobgate/{name}"))?;
     Ok(())
 }
