@@ -32,10 +32,15 @@ fn lacks(program: &CorpusProgram, profile: &Profile) -> Option<String> {
     if profile.version < since {
         return Some(format!("{profile} is older than {}.{}", since.0, since.1));
     }
+    let object = Object::read(&object).ok()?;
+    let linked = object.program_for(head.program.as_deref(), &RunningKernel::default());
+    let without_config = |error: &String| error.contains("the configuration of this kernel is neither");
+    if let Some(error) = linked.err().map(|error| error.to_string()).filter(without_config) {
+        return Some(error);
+    }
     if profile.version >= REFERENCE {
         return None;
     }
-    let object = Object::read(&object).ok()?;
     lacks_for(&object.program_for(head.program.as_deref(), &head.model_kernel(*profile)).ok()?, profile)
 }
 

@@ -30,6 +30,9 @@ struct Tally {
     unseen: u64,
 }
 
+/// The case that older kernels accept, although it corrupts their memory. The model rejects it on all of them.
+const UNCHECKED_BEFORE_5_18: &str = "not the start of a record is submitted";
+
 /// Of this many programs, the model may reject one for its return value that the verifier accepts: the verifier tracks
 /// dependencies between numbers a little better.
 const ACCEPTED_FOR_ONE_REJECTED: u64 = 5000;
@@ -94,7 +97,10 @@ pub(crate) fn verify_return_values(seed: u64, count: u64) -> Result<String, Stri
 /// kernel that it is about. What is accepted runs on the model.
 pub(crate) fn verify_cases() -> Result<String, String> {
     let profile = knobgate_testing::profile();
-    let cases = verifier_cases::cases();
+    let mut cases = verifier_cases::cases();
+    if profile.version < (5, 18) {
+        cases.retain(|case| case.name != UNCHECKED_BEFORE_5_18);
+    }
     let mut differences = 0;
     for case in &cases {
         let real = knobgate_kernel::load(&case.program, &knobgate_kernel::LoadOptions::default());
