@@ -61,12 +61,14 @@ int timer(struct bpf_sysctl *ctx)
 	return !bpf_timer_set_callback(&timed->timer, ring) && !bpf_timer_start(&timed->timer, 1000, 0);
 }
 
+/* Not on the stack: Linux 7.3.4 takes what only bpf_map_peek_elem reads there for dead. */
+__u32 kind;
+
 /* The first write is denied, because nobody has seen one before. */
 SEC("cgroup/sysctl")
 int bloom_filter(struct bpf_sysctl *ctx)
 {
-	__u32 kind = ctx->write;
-
+	kind = ctx->write;
 	if (!kind || !bpf_map_peek_elem(&filter, &kind))
 		return 1;
 	bpf_map_push_elem(&filter, &kind, 0);

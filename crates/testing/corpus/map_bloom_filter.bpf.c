@@ -6,6 +6,8 @@
 #include "bpf.h"
 
 long results[3];
+/* Not on the stack: Linux 7.3.4 takes what only bpf_map_peek_elem reads there for dead. */
+__u32 one = 1, two = 2;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_BLOOM_FILTER);
@@ -17,8 +19,6 @@ struct {
 SEC("cgroup/sysctl")
 int map_bloom_filter(struct bpf_sysctl *ctx)
 {
-	__u32 one = 1, two = 2;
-
 	results[0] = bpf_map_push_elem(&seen, &one, BPF_ANY);
 	results[1] = bpf_map_peek_elem(&seen, &one);
 	results[2] = bpf_map_peek_elem(&seen, &two);
