@@ -5,7 +5,8 @@
 // SINCE 5.16
 #include "bpf.h"
 
-long results[3];
+/* Before 6.4, the helpers for this map return 32 bits. */
+int results[3];
 /* Not on the stack: Linux 7.3.4 takes what only bpf_map_peek_elem reads there for dead. */
 __u32 one = 1, two = 2;
 

@@ -163,7 +163,8 @@ impl Sketch<'_> {
             11 if self.has(helper_ids::GET_RETVAL) => self.retval(),
             12 => self.context(),
             13 | 14 => self.map(),
-            15 | 16 if self.has(helper_ids::DYNPTR_FROM_MEM) => self.dynptr(),
+            // Before 6.3, no dynptr can be made where one was.
+            15 | 16 if self.has(helper_ids::DYNPTR_FROM_MEM) && self.profile.version >= (6, 3) => self.dynptr(),
             17 if self.has(helper_ids::PROBE_READ_KERNEL) => self.probe_read(),
             _ if self.has(helper_ids::SNPRINTF) => self.text(),
             _ => self.arithmetic(),
