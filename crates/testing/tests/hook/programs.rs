@@ -164,7 +164,9 @@ impl Sketch<'_> {
             12 => self.context(),
             13 | 14 => self.map(),
             // Before 6.3, no dynptr can be made where one was.
-            15 | 16 if self.has(helper_ids::DYNPTR_FROM_MEM) && self.profile.version >= (6, 3) => self.dynptr(),
+            15 | 16 if self.has(helper_ids::DYNPTR_FROM_MEM) && self.profile.version >= (6, 3) => {
+                self.dynptr();
+            }
             17 if self.has(helper_ids::PROBE_READ_KERNEL) => self.probe_read(),
             _ if self.has(helper_ids::SNPRINTF) => self.text(),
             _ => self.arithmetic(),
