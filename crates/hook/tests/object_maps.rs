@@ -156,7 +156,7 @@ fn what_is_not_modelled_is_named() {
         messages,
         [
             "map 0, timers: values with a bpf_timer are not modelled",
-            "map 0, filter: maps of type bloom_filter are not modelled"
+            "map 1, filter: maps of type bloom_filter are not modelled"
         ]
     );
 }
