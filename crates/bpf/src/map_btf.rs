@@ -129,7 +129,7 @@ fn find(
     }
 }
 
-/// The types with others of the same size in the place of these kinds.
+/// The types, with others of the same size instead of these kinds.
 fn without(types: &Types<'_>, kinds: &[u32]) -> Vec<u8> {
     let (mut made, mut strings) = (btf::Types::new(), Strings::new());
     for (_, of) in types.all() {

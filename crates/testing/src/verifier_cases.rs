@@ -23,8 +23,7 @@ pub struct VerifierCase {
 }
 
 /// Maps of every program: an array of one value, a hash, a ring buffer, a frozen text without an end, a frozen text, an
-/// array of four values, a frozen format, an array of programs, an array of
-/// arrays.
+/// array of four values, a frozen format, an array of programs, an array of arrays.
 const VALUE: usize = 0;
 const HASH: usize = 1;
 const RING: usize = 2;
