@@ -146,6 +146,7 @@ fn check(
         maps,
         programs,
         own_maps,
+        #[cfg(feature = "kernel")]
         is_for_model: !kernel.has_code(),
         cgroups,
         attachments,

@@ -25,6 +25,7 @@ pub struct Scenario {
     /// The names of maps that are a program's own: `PROGRAM/MAP`.
     pub(crate) own_maps: BTreeMap<MapRef, String>,
     /// Whether the programs of objects are linked for a model.
+    #[cfg(feature = "kernel")]
     pub(crate) is_for_model: bool,
     pub(crate) cgroups: Vec<Cgroup>,
     pub(crate) attachments: Vec<Attachment>,
