@@ -54,7 +54,9 @@ impl Podman {
         ] {
             command.env(name, Path::new(SETTINGS).join(file));
         }
-        command.args(["--cgroup-manager=cgroupfs", "--events-backend=none", "--runtime", &self.runtime]);
+        // Its warnings about controllers, which others take away and give back meanwhile, would be among what containers print.
+        command.args(["--log-level=error", "--cgroup-manager=cgroupfs", "--events-backend=none"]);
+        command.args(["--runtime", &self.runtime]);
         command.arg("--hooks-dir").arg(Path::new(SETTINGS).join("hooks")).args(arguments);
         command
     }
