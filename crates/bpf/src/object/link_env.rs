@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::core_compat::essential_name;
 use super::target_kernel::TargetKernel;
-use crate::UnresolvedReason;
 use crate::btf_types::{Type, Types};
+use crate::{KernelStructs, UnresolvedReason};
 
 /// The kernel that a program is linked for, with its types, which are read when the first of them is needed.
 pub(super) struct LinkEnv<'k> {
@@ -14,6 +15,8 @@ pub(super) struct LinkEnv<'k> {
     types: OnceCell<Result<KernelTypes<'k>, String>>,
     /// How many more types and members may be looked at for the program.
     pub(super) budget: Cell<u64>,
+    /// What a model has of these types.
+    pub(super) structs: Option<Arc<KernelStructs>>,
 }
 
 /// Each relocation takes at most some thousands.
@@ -21,7 +24,12 @@ const BUDGET: u64 = 5_000_000;
 
 impl<'k> LinkEnv<'k> {
     pub(super) fn new(kernel: &'k dyn TargetKernel) -> Self {
-        Self { kernel, types: OnceCell::new(), budget: Cell::new(BUDGET) }
+        Self { kernel, types: OnceCell::new(), budget: Cell::new(BUDGET), structs: kernel.structs() }
+    }
+
+    /// Whether these bytes of a struct are there, if the kernel is a model.
+    pub(super) fn is_modelled(&self, name: &str, start: u64, size: u32) -> bool {
+        self.structs.as_ref().is_none_or(|structs| structs.knows_some(name, start..start + u64::from(size)))
     }
 
     /// Counts steps of looking up types.

@@ -1,6 +1,9 @@
 //! The kernel that a program is linked for.
 
 use std::fmt;
+use std::sync::Arc;
+
+use crate::KernelStructs;
 
 /// A kernel, as far as a program depends on it: its types (CO-RE), its configuration (kconfig), and its functions and variables
 /// (kfuncs and ksyms).
@@ -48,6 +51,12 @@ pub trait TargetKernel: fmt::Display {
 
     /// Whether programs can call its functions and read its variables. A model has neither.
     fn has_code(&self) -> bool;
+
+    /// The structs that a model has in its memory, if they are laid out as in the [BTF](Self::btf) of a kernel. The BTF then also
+    /// has what the model does not: a program that accesses that is rejected as not modelled. `None`: all that the BTF has is there.
+    fn structs(&self) -> Option<Arc<KernelStructs>> {
+        None
+    }
 }
 
 /// A function or variable of a kernel.

@@ -181,6 +181,9 @@ impl Rejection {
             Self::NotModelled { id, name, .. } => Some(format!("helper {name}#{id}")),
             Self::KernelFunction { btf_id, .. } => Some(format!("kernel function {btf_id}")),
             Self::NotModelledDependency { what, .. } => Some(what.clone()),
+            Self::Unsafe { violation: Violation::NotModelledMember { name, offset, size }, .. } => {
+                Some(format!("{size} bytes at offset {offset} of struct {name}"))
+            }
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.not_modelled(),
             _ => None,
         }

@@ -213,6 +213,9 @@ pub enum Violation {
     /// What is read of a struct of the kernel is not within one of its members.
     #[error("access beyond struct {name} at off {off} size {size}")]
     StructMember { name: &'static str, off: i32, size: u32 },
+    /// What is read of a struct of the kernel is not modelled.
+    #[error("{size} bytes at offset {offset} of struct {name} are not modelled")]
+    NotModelledMember { name: &'static str, offset: u32, size: u32 },
     /// A variable offset in a struct of the kernel.
     #[error("R{register} is ptr_{name} invalid variable offset: off={off}, var_off={var_off}")]
     StructVariableOffset { register: u8, name: &'static str, off: i32, var_off: String },
