@@ -188,12 +188,15 @@ fn process(task: &Task) -> Process {
 }
 
 fn fault(fault: ProgramFault) -> StepError {
-    let crashes = |fault: &Fault| fault.reason.is_crash();
     let message = fault.source.to_string();
-    if fault.source.downcast_ref().is_some_and(crashes) {
-        StepError::Crash(message)
-    } else {
-        StepError::Fault(message)
+    match fault
+        .source
+        .downcast_ref()
+        .map(|fault: &Fault| (fault.reason.is_crash(), fault.reason.not_modelled()))
+    {
+        Some((true, _)) => StepError::Crash(message),
+        Some((_, Some(what))) => StepError::NotModelled(what),
+        _ => StepError::Fault(message),
     }
 }
 

@@ -19,6 +19,13 @@ pub struct KernelBtf {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelBtfError {
+    /// It is longer than [`KernelBtf::FILE_MAX`].
+    #[error(
+        "it has more than {} MiB; those of distributions have less than 10, without what vmlinux has beside it \
+         (objcopy --dump-section .BTF=FILE vmlinux)",
+        KernelBtf::FILE_MAX >> 20
+    )]
+    TooLong,
     /// There is none in it.
     #[error(transparent)]
     File(#[from] BtfFileError),
@@ -28,6 +35,9 @@ pub enum KernelBtfError {
 }
 
 impl KernelBtf {
+    /// The longest file, in bytes.
+    pub const FILE_MAX: usize = 64 << 20;
+
     /// Takes the BTF of a kernel from the bytes of a file: one such as `/sys/kernel/btf/vmlinux`, or an ELF file with a section
     /// `.BTF`, such as `vmlinux`.
     ///
@@ -35,6 +45,9 @@ impl KernelBtf {
     ///
     /// [`KernelBtfError`]
     pub fn read(file: &[u8]) -> Result<Self, KernelBtfError> {
+        if file.len() > Self::FILE_MAX {
+            return Err(KernelBtfError::TooLong);
+        }
         let bytes = btf_of_file(file)?;
         let structs = KernelStructs::in_btf(bytes, all_structs())?;
         for of in structs.all() {

@@ -1,8 +1,11 @@
 //! The programs of the corpus: each ends as its head says, on the kernel and on the model, and leaves the same in its maps.
 
+use std::fs;
+use std::sync::LazyLock;
+
 use knobgate_backend::Backend;
 use knobgate_bpf::{Object, TargetKernel};
-use knobgate_hook::Profile;
+use knobgate_hook::{KernelBtf, Profile};
 use knobgate_kernel::RunningKernel;
 use knobgate_testing::corpus::{CorpusProgram, Ending, Head, PROGRAMS, play};
 use knobgate_testing::object_cases::knobs;
@@ -58,6 +61,20 @@ fn check(program: &CorpusProgram) -> Result<(), String> {
     let (rejects, lacks) = (head.model_rejects.as_deref(), head.model_lacks.as_deref());
     let model = ending(&mut both.model, &modelled, &head, &object, rejects, lacks);
     let model = model.map_err(|difference| format!("the model: {difference}"))?;
+    same(&kernel, &model)?;
+
+    let Some(types) = &*TYPES else { return Ok(()) };
+    let mut relocated = Both::new(knobs(&knobgate_testing::profile())).model;
+    let model = ending(&mut relocated, &modelled.btf(types.clone()), &head, &object, rejects, lacks);
+    let model = model.map_err(|difference| format!("the model with the kernel's types: {difference}"))?;
+    same(&kernel, &model).map_err(|difference| format!("with the kernel's types: {difference}"))
+}
+
+/// The types of this kernel, if it has BTF.
+static TYPES: LazyLock<Option<KernelBtf>> =
+    LazyLock::new(|| KernelBtf::read(&fs::read("/sys/kernel/btf/vmlinux").ok()?).ok());
+
+fn same(kernel: &Ending, model: &Ending) -> Result<(), String> {
     match (kernel, model) {
         (Ending::Worked(kernel), Ending::Worked(model)) if kernel != model => {
             Err(format!("the maps differ:\n  kernel {kernel:x?}\n  model  {model:x?}"))

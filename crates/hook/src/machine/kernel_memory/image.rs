@@ -129,14 +129,19 @@ impl KernelMemory {
         self.place(at, "pid");
         self.set(at, "pid.level", ids.len() as u64 - 1);
         let size = MemberType::Struct("upid").size(self.structs().all()) as usize;
-        let namespace_at = self.offset("upid.ns") as usize;
+        let member = |path| StructDef::find(self.structs().all(), path).map(|(offset, _)| offset as usize);
+        let (nr_at, namespace_at) = (member("upid.nr"), member("upid.ns"));
         let mut numbers = Vec::new();
         for (level, (nr, inum)) in (0..).zip(ids) {
             let namespace = self.add_namespace("pid_namespace", inum);
             self.set(namespace, "pid_namespace.level", level);
             let mut upid = vec![0; size];
-            upid[..4].copy_from_slice(&nr.to_le_bytes());
-            upid[namespace_at..][..8].copy_from_slice(&namespace.to_le_bytes());
+            for (offset, bytes) in [(nr_at, &nr.to_le_bytes()[..]), (namespace_at, &namespace.to_le_bytes())]
+            {
+                if let Some(place) = offset.and_then(|at| upid.get_mut(at..)?.get_mut(..bytes.len())) {
+                    place.copy_from_slice(bytes);
+                }
+            }
             numbers.extend(upid);
         }
         self.set_bytes(at, "pid.numbers", &numbers);
