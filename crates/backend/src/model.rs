@@ -205,7 +205,7 @@ fn rejected(program: &str, rejection: &Rejection) -> StepError {
         return StepError::NotModelled(what);
     }
     StepError::Rejected {
-        errno: Some(rejection.errno().number() as i32),
+        errno: Some(rejection.errno_number() as i32),
         log: RejectionLog::new(
             rejection_reason::reason(&rejection.to_string()),
             format!("the model of the verifier rejects the program \"{program}\": {rejection}"),

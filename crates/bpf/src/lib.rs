@@ -97,7 +97,8 @@ pub use map_def::MapDef;
 pub use map_flags::map_flag_names;
 pub use map_kind::{MapKind, MapSupport};
 pub use object::{
-    KernelSymbol, Object, ObjectError, ObjectProgram, ObjectVariable, TargetKernel, WriteError, write_object,
+    KernelSymbol, KernelTypes, Object, ObjectError, ObjectProgram, ObjectVariable, TargetKernel, WriteError,
+    write_object,
 };
 pub use operation::{Callee, Operation};
 pub use program::{

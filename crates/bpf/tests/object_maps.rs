@@ -107,3 +107,45 @@ fn a_map_that_would_change_is_not_written() {
         assert_eq!(write_object(&program(object, None)).expect_err(expected).to_string(), expected);
     }
 }
+
+#[test]
+fn what_libbpf_rejects_about_a_definition_is_named() {
+    let object = Object::read(object!("definitions")).expect("an object");
+    let cases = [
+        (
+            "trie_without_flag",
+            "lpm_trie) lacks the flag BPF_F_NO_PREALLOC, without which the kernel rejects it",
+        ),
+        ("other_key", "contradicts itself: 4 bytes by its \"key\", 8 by another attribute"),
+        ("other_value", "contradicts itself: 8 bytes by its \"value_size\", 4 by another attribute"),
+        ("unknown_attribute", "has the attribute \"no_such_attribute\", which is not supported"),
+        ("without_type", "is of type 0, which Linux 6.18 does not have"),
+        ("static_map", "is static; other loaders do not see it, and reject the object"),
+        ("other_slot", "contradicts itself: 4 bytes by its \"values\", 8 by another attribute"),
+        ("pinned_inside", ".inner cannot be pinned: it is in another one"),
+        ("other_values", "starts with something else than programs: it needs __array(values, int (void *))"),
+    ];
+    for (name, expected) in cases {
+        let error = object.program(Some(name)).expect_err(name).to_string();
+        assert!(error.contains(&format!("the map {name}_map")) && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn sizes_are_those_that_libbpf_gives_the_kernel() {
+    let object = object!("definitions");
+    let sizes = |name: &str| {
+        let MapDef { key_size, value_size, max_entries, .. } = program(object, Some(name)).maps[0];
+        (key_size, value_size, max_entries)
+    };
+    // The kernel rejects the first two.
+    for (name, expected) in [
+        ("ring_without_size", (0, 0, 0)),
+        ("events_without_sizes", (0, 0, 0)),
+        ("ring_of_5000", (0, 0, 8192)),
+        ("events", (4, 4, 0)),
+        ("same_sizes", (4, 4, 1)),
+    ] {
+        assert_eq!(sizes(name), expected, "{name}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use knobgate_bpf::uapi::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG};
+use knobgate_bpf::uapi::BPF_F_RDONLY_PROG;
 use knobgate_bpf::{InnerMap, MapDef, MapKind, Program, TailCall};
 use rustix::io::Errno;
 
@@ -223,8 +223,7 @@ pub(crate) fn create_typed(program: &str, def: &MapDef, types: &mut LoadedTypes)
 
 /// The flags that a map is created with.
 pub(crate) fn flags(def: &MapDef) -> u32 {
-    let of_kind = if def.kind == MapKind::LpmTrie { BPF_F_NO_PREALLOC } else { 0 };
-    def.flags | of_kind | if def.frozen { BPF_F_RDONLY_PROG } else { 0 }
+    def.flags | def.kind.implied_flags() | if def.frozen { BPF_F_RDONLY_PROG } else { 0 }
 }
 
 /// The number of entries that a map is created with.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::core_compat::essential_name;
@@ -44,6 +45,9 @@ impl<'k> LinkEnv<'k> {
 
     /// The kernel's types; otherwise, why they are not known.
     pub(super) fn types(&self) -> Result<&KernelTypes<'k>, String> {
+        if let Some(types) = self.kernel.types() {
+            return Ok(types);
+        }
         let read = || {
             let btf = self.kernel.btf()?;
             KernelTypes::read(btf).ok_or_else(|| {
@@ -66,30 +70,35 @@ pub(super) fn charge(budget: &Cell<u64>, steps: u64) -> Result<(), String> {
 }
 
 /// The types of a kernel, by name.
-pub(super) struct KernelTypes<'k> {
+pub struct KernelTypes<'k> {
     pub(super) types: Types<'k>,
     /// By names without flavours.
-    named: OnceCell<HashMap<&'k str, Vec<u32>>>,
+    named: HashMap<&'k str, Vec<u32>>,
 }
 
 impl<'k> KernelTypes<'k> {
-    pub(super) fn read(btf: &'k [u8]) -> Option<Self> {
-        Types::read(btf).map(|types| Self { types, named: OnceCell::new() })
+    /// Reads the BTF of a kernel; `None` if it is cut short, or not of a version that is known.
+    pub fn read(btf: &'k [u8]) -> Option<Self> {
+        let types = Types::read(btf)?;
+        let mut named: HashMap<_, Vec<_>> = HashMap::new();
+        for (id, of) in types.all() {
+            let name = essential_name(types.name(of));
+            if !name.is_empty() {
+                named.entry(name).or_default().push(id);
+            }
+        }
+        Some(Self { types, named })
     }
 
     /// The types whose names are this one but for their flavours.
     pub(super) fn named(&self, essential: &str) -> impl Iterator<Item = (u32, Type<'k>)> {
-        let named = self.named.get_or_init(|| {
-            let mut named: HashMap<_, Vec<_>> = HashMap::new();
-            for (id, of) in self.types.all() {
-                let name = essential_name(self.types.name(of));
-                if !name.is_empty() {
-                    named.entry(name).or_default().push(id);
-                }
-            }
-            named
-        });
-        let ids = named.get(essential).map(Vec::as_slice).unwrap_or_default();
+        let ids = self.named.get(essential).map(Vec::as_slice).unwrap_or_default();
         ids.iter().filter_map(|&id| Some((id, self.types.get(id)?)))
+    }
+}
+
+impl fmt::Debug for KernelTypes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KernelTypes").field("names", &self.named.len()).finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::link_env::KernelTypes;
 use crate::KernelStructs;
 
 /// A kernel, as far as a program depends on it: its types (CO-RE), its configuration (kconfig), and its functions and variables
@@ -19,6 +20,11 @@ pub trait TargetKernel: fmt::Display {
     ///
     /// It has none, or they cannot be read.
     fn btf(&self) -> Result<&[u8], String>;
+
+    /// The same, if it was read before. Otherwise it is read once for each program.
+    fn types(&self) -> Option<&KernelTypes<'static>> {
+        None
+    }
 
     /// `LINUX_VERSION_CODE`: a byte each for the major number, the minor number and the patch level.
     ///

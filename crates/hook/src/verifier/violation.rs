@@ -313,12 +313,22 @@ impl std::fmt::Display for Bounds {
     }
 }
 
+/// `ENOTSUPP`, an error number that only the kernel has a name for: include/linux/errno.h.
+pub(crate) const ENOTSUPP: u32 = 524;
+
 impl Violation {
-    /// The errno of `BPF_PROG_LOAD`.
+    /// The number of the error of `BPF_PROG_LOAD`.
+    pub const fn errno_number(&self) -> u32 {
+        match self {
+            Self::MapWithoutCallback | Self::NoDirectValue => ENOTSUPP,
+            _ => self.errno().number(),
+        }
+    }
+
+    /// The errno of `BPF_PROG_LOAD`; `EOPNOTSUPP` for the [number](Self::errno_number) 524, which has no name.
     pub const fn errno(&self) -> Errno {
         match self {
             Self::TooManyInsns { .. } | Self::TooManyJumps { .. } | Self::TooDeep { .. } => Errno::E2BIG,
-            // The kernel returns ENOTSUPP (524), which user space has no name for.
             Self::MapWithoutCallback | Self::NoDirectValue => Errno::EOPNOTSUPP,
             Self::PointerAsCount => Errno::EFAULT,
             Self::Format
