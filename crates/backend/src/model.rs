@@ -92,7 +92,7 @@ impl ModelBackend {
     }
 
     fn new_map(&self, def: &MapDef) -> Result<Map, MapError> {
-        Map::within(&for_cpus(def, self.cpus as usize), self.cpus, &self.memory)
+        Map::within(&for_cpus(def, self.cpus as usize), self.hook.profile(), self.cpus, &self.memory)
     }
 
     /// [`create_cgroup`](Backend::create_cgroup), with the model's own error.

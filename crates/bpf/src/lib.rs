@@ -78,6 +78,7 @@ pub mod opcode;
 mod operation;
 mod program;
 mod set_new_value;
+mod spin_lock;
 mod struct_def;
 mod struct_layouts;
 pub mod uapi;
@@ -106,5 +107,6 @@ pub use program::{
     UnresolvedReason,
 };
 pub use set_new_value::{emit_length_check, emit_set_new_value};
+pub use spin_lock::InvalidLock;
 pub use struct_def::{MemberDef, MemberType, StructDef, struct_btf};
 pub use struct_layouts::{LayoutError, StructLayouts};

@@ -1,6 +1,6 @@
 //! The maps of objects, by clang: their types, the maps in them, and what they share.
 
-use knobgate_bpf::{InnerMap, MapDef, MapKind, MapSupport, Object, Program, write_object};
+use knobgate_bpf::{InnerMap, InvalidLock, MapDef, MapKind, MapSupport, Object, Program, write_object};
 
 macro_rules! object {
     ($name:literal) => {
@@ -147,5 +147,30 @@ fn sizes_are_those_that_libbpf_gives_the_kernel() {
         ("same_sizes", (4, 4, 1)),
     ] {
         assert_eq!(sizes(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_lock_is_where_the_kernel_finds_it() {
+    let places = program(object!("lock_places"), None);
+    let cases = [
+        // Since 6.11, and before.
+        ("member", Ok(Some(4)), Ok(Some(4))),
+        ("with_typedef", Ok(None), Ok(None)),
+        ("with_volatile", Ok(None), Ok(None)),
+        ("in_struct", Ok(Some(8)), Ok(None)),
+        ("in_typedef", Ok(None), Ok(None)),
+        ("in_struct_without_name", Ok(Some(4)), Ok(None)),
+        ("in_union", Ok(None), Ok(None)),
+        ("two", Err(InvalidLock), Err(InvalidLock)),
+        ("array_of_two", Err(InvalidLock), Ok(None)),
+        ("array_of_one", Ok(Some(4)), Ok(None)),
+        ("in_array_of_two", Err(InvalidLock), Ok(None)),
+        ("in_array_of_one", Ok(Some(8)), Ok(None)),
+        ("not_aligned", Err(InvalidLock), Err(InvalidLock)),
+    ];
+    for (name, since, before) in cases {
+        let types = map(&places, name).btf.as_ref().expect("types");
+        assert_eq!((types.spin_lock(true), types.spin_lock(false)), (since, before), "{name}");
     }
 }

@@ -200,8 +200,9 @@ pub(crate) fn create_typed(program: &str, def: &MapDef, types: &mut LoadedTypes)
         map_extra: def.map_extra,
     };
     let mut fd = with_raised_limit(|| bpf::map_create(&spec));
-    if fd.is_err() && spec.types.is_some() && !is_special {
-        // The kernel may not accept these types for this kind of map. Without them, only locks and timers do not work.
+    if fd.is_err() && spec.types.is_some() {
+        // The kernel may not accept these types for this kind of map. Like libbpf: without them, the verifier rejects programs that
+        // use a lock or a timer in values, and says why.
         let untyped = MapSpec { types: None, ..spec };
         fd = with_raised_limit(|| bpf::map_create(&untyped));
     }

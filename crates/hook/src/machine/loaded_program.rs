@@ -55,7 +55,7 @@ impl LoadedProgram {
     /// The kernel of `profile` would not load it, or it calls a helper that is not modelled.
     pub fn load(program: &Program, profile: &Profile, options: &LoadOptions) -> Result<Self, Rejection> {
         let maps = program.maps.iter().enumerate().map(|(index, def)| {
-            Map::with_cpus(def, options.cpus).map_err(|error| Rejection::Map {
+            Map::for_kernel(def, profile, options.cpus).map_err(|error| Rejection::Map {
                 index,
                 name: def.name.clone(),
                 error,
