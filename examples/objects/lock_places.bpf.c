@@ -39,11 +39,6 @@ struct in_union {
 	};
 };
 
-struct two {
-	int number;
-	struct bpf_spin_lock first, second;
-};
-
 struct array_of_two {
 	int number;
 	struct bpf_spin_lock lock[2];
@@ -62,12 +57,6 @@ struct in_array_of_two {
 struct in_array_of_one {
 	int number;
 	struct member in[1];
-};
-
-struct __attribute__((packed)) not_aligned {
-	char letter;
-	struct bpf_spin_lock lock;
-	char rest[3];
 };
 
 typedef struct member member_t;
@@ -95,12 +84,10 @@ ARRAY(in_struct);
 ARRAY(in_typedef);
 ARRAY(in_struct_without_name);
 ARRAY(in_union);
-ARRAY(two);
 ARRAY(array_of_two);
 ARRAY(array_of_one);
 ARRAY(in_array_of_two);
 ARRAY(in_array_of_one);
-ARRAY(not_aligned);
 MAP(member, BPF_MAP_TYPE_PERCPU_ARRAY, 0) per_cpu SEC(".maps");
 MAP(member, BPF_MAP_TYPE_ARRAY, 1 << 7) read_only SEC(".maps");
 
@@ -118,12 +105,10 @@ int lock_places(struct bpf_sysctl *ctx)
 	LOOK_UP(in_typedef);
 	LOOK_UP(in_struct_without_name);
 	LOOK_UP(in_union);
-	LOOK_UP(two);
 	LOOK_UP(array_of_two);
 	LOOK_UP(array_of_one);
 	LOOK_UP(in_array_of_two);
 	LOOK_UP(in_array_of_one);
-	LOOK_UP(not_aligned);
 	LOOK_UP(per_cpu);
 	LOOK_UP(read_only);
 	return 1;

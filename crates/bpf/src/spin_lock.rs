@@ -12,10 +12,23 @@ const DEPTH_MAX: usize = 32;
 /// More members than a kernel looks at before a type is too large for it.
 const MEMBERS_MAX: usize = 1 << 16;
 
-/// The kernel finds locks, but they are not where they may be: there are two in a struct, one is in an array of several elements, or
-/// one is not aligned. It creates the map, and the values have no lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidLock;
+/// The kernel finds a lock that is not where it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidLock {
+    /// `E2BIG`: there are two in one struct.
+    #[error("a struct has two bpf_spin_lock")]
+    Several,
+    /// `EINVAL`: one is not aligned.
+    #[error("a bpf_spin_lock is not aligned")]
+    NotAligned,
+    /// `EINVAL`: one is in an array of several elements.
+    #[error("a bpf_spin_lock is in an array of several elements")]
+    Repeated,
+    /// `E2BIG`: structs and arrays nest too deep.
+    #[error("structs with a bpf_spin_lock nest too deep")]
+    TooDeep,
+}
 
 impl MapBtf {
     /// The offset of the `struct bpf_spin_lock` in values, if they have one.
@@ -25,7 +38,7 @@ impl MapBtf {
     ///
     /// # Errors
     ///
-    /// [`InvalidLock`]
+    /// [`InvalidLock`]: values have no lock.
     pub fn spin_lock(&self, nested: bool) -> Result<Option<u32>, InvalidLock> {
         let Some(types) = Types::read(&self.types) else { return Ok(None) };
         let Some(of) = types.get(self.value_type_id) else { return Ok(None) };
@@ -38,6 +51,21 @@ impl MapBtf {
         }
         // Of several, which are in structs of their own, the kernel keeps the last.
         Ok(found.pop())
+    }
+
+    /// Why the kernel rejects these types altogether (`BPF_BTF_LOAD`), if so: since Linux 6.2 it looks at every struct that has a lock
+    /// as a member, used or not (`btf_parse_struct_metas()`).
+    pub fn rejected_lock(&self, nested: bool) -> Option<InvalidLock> {
+        let types = Types::read(&self.types)?;
+        let is_lock =
+            |id| types.get(id).is_some_and(|of| of.kind == STRUCT && types.name(of) == "bpf_spin_lock");
+        let mut members = MEMBERS_MAX;
+        types.all().filter(|(_, of)| of.kind == STRUCT).find_map(|(_, of)| {
+            let mut search = Search { types: &types, nested, members };
+            let has_lock = types.members(of).take(members).any(|member| is_lock(member.of_type));
+            members = members.saturating_sub(types.member_count(of));
+            if has_lock { search.members(of, 0, 0, &mut Vec::new()).err() } else { None }
+        })
     }
 }
 
@@ -88,14 +116,14 @@ impl Search<'_, '_> {
         is_seen: &mut bool,
         found: &mut Vec<u32>,
     ) -> Result<(), InvalidLock> {
-        self.members = self.members.checked_sub(1).ok_or(InvalidLock)?;
+        self.members = self.members.checked_sub(1).ok_or(InvalidLock::TooDeep)?;
         let Some(mut of) = self.types.get(id) else { return Ok(()) };
         let mut count = 1u32;
         if self.nested {
             for depth in 0.. {
                 let Some((element, length)) = of.array().filter(|_| of.kind == ARRAY) else { break };
                 if depth == DEPTH_MAX {
-                    return Err(InvalidLock);
+                    return Err(InvalidLock::TooDeep);
                 }
                 count = count.wrapping_mul(length);
                 let Some(next) = self.types.get(element) else { return Ok(()) };
@@ -107,24 +135,27 @@ impl Search<'_, '_> {
         }
         let at = start.saturating_add(offset);
         if self.types.name(of) == "bpf_spin_lock" {
-            if std::mem::replace(is_seen, true) || !offset.is_multiple_of(BYTES) {
-                return Err(InvalidLock);
+            if std::mem::replace(is_seen, true) {
+                return Err(InvalidLock::Several);
+            }
+            if !offset.is_multiple_of(BYTES) {
+                return Err(InvalidLock::NotAligned);
             }
             if of.kind != STRUCT || of.payload != BYTES {
                 return Ok(());
             }
             if count > 1 {
-                return Err(InvalidLock);
+                return Err(InvalidLock::Repeated);
             }
             found.push(at);
         } else if self.nested && of.kind == STRUCT {
             if level + 1 == DEPTH_MAX {
-                return Err(InvalidLock);
+                return Err(InvalidLock::TooDeep);
             }
             let before = found.len();
             self.members(of, at, level + 1, found)?;
             if count > 1 && found.len() > before {
-                return Err(InvalidLock);
+                return Err(InvalidLock::Repeated);
             }
         }
         Ok(())

@@ -162,15 +162,23 @@ fn a_lock_is_where_the_kernel_finds_it() {
         ("in_typedef", Ok(None), Ok(None)),
         ("in_struct_without_name", Ok(Some(4)), Ok(None)),
         ("in_union", Ok(None), Ok(None)),
-        ("two", Err(InvalidLock), Err(InvalidLock)),
-        ("array_of_two", Err(InvalidLock), Ok(None)),
+        ("array_of_two", Err(InvalidLock::Repeated), Ok(None)),
         ("array_of_one", Ok(Some(4)), Ok(None)),
-        ("in_array_of_two", Err(InvalidLock), Ok(None)),
+        ("in_array_of_two", Err(InvalidLock::Repeated), Ok(None)),
         ("in_array_of_one", Ok(Some(8)), Ok(None)),
-        ("not_aligned", Err(InvalidLock), Err(InvalidLock)),
     ];
     for (name, since, before) in cases {
         let types = map(&places, name).btf.as_ref().expect("types");
         assert_eq!((types.spin_lock(true), types.spin_lock(false)), (since, before), "{name}");
+        assert_eq!(types.rejected_lock(true), None, "{name}");
+    }
+    for (object, expected) in [
+        (&object!("lock_twice")[..], InvalidLock::Several),
+        (object!("lock_not_aligned"), InvalidLock::NotAligned),
+    ] {
+        let program = program(object, None);
+        let types = map(&program, "values").btf.as_ref().expect("types");
+        assert_eq!((types.spin_lock(true), types.spin_lock(false)), (Err(expected), Err(expected)));
+        assert_eq!(types.rejected_lock(true), Some(expected));
     }
 }

@@ -179,3 +179,23 @@ fn values_have_a_lock_where_the_kernel_finds_one() {
     assert_eq!(with_lock("6.8"), "member");
     assert_eq!(with_lock("6.18"), "member in_struct in_struct_without_name array_of_one in_array_of_one");
 }
+
+#[test]
+fn misplaced_locks_make_the_kernel_reject_the_types() {
+    for (object, expected, errno) in [
+        (&object!("lock_twice")[..], "a struct has two bpf_spin_lock", Errno::E2BIG),
+        (object!("lock_not_aligned"), "a bpf_spin_lock is not aligned", Errno::EINVAL),
+    ] {
+        let Err(Error::Rejected { rejection, .. }) = Hook::default().load_object(object) else {
+            panic!("{expected}");
+        };
+        assert!(rejection.to_string().ends_with(expected), "{rejection}");
+        assert_eq!(rejection.errno(), errno);
+        // Before 6.2 the map has no lock.
+        let mut old = Hook::new("6.1".parse().expect("a profile"), Knobs::defaults());
+        let loaded = old.load_object(object).expect("it loads");
+        let values = loaded.map("values").expect("a map");
+        let size = values.def().value_size as usize;
+        assert_eq!(values.update(&[0; 4], &vec![0; size], LOCK), Err(MapError::Invalid));
+    }
+}

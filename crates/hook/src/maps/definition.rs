@@ -88,11 +88,16 @@ pub(super) fn lock_of(def: &MapDef, profile: &Profile) -> Result<Option<usize>, 
     if let Some(other) = btf.special_fields.iter().find(|field| field.type_name != "bpf_spin_lock") {
         return Err(NotModelled::Field(other.type_name).into());
     }
+    let nested = profile.version >= (6, 11);
+    let rejected = if profile.version >= (6, 2) { btf.rejected_lock(nested) } else { None };
+    if let Some(invalid) = rejected.filter(|_| !btf.special_fields.is_empty()) {
+        return Err(MapError::Types(invalid));
+    }
     let may_have_one = matches!(def.kind, MapKind::Hash | MapKind::Array | MapKind::CgroupStorage);
     if btf.special_fields.is_empty() || !may_have_one || def.is_read_only() {
         return Ok(None);
     }
-    let at = btf.spin_lock(profile.version >= (6, 11)).ok().flatten().map(|at| at as usize);
+    let at = btf.spin_lock(nested).ok().flatten().map(|at| at as usize);
     Ok(at.filter(|at| at + LOCK_BYTES <= def.value_size as usize))
 }
 

@@ -1,6 +1,6 @@
 //! Errors of map operations.
 
-use knobgate_bpf::{MapKind, map_flag_names, uapi};
+use knobgate_bpf::{InvalidLock, MapKind, map_flag_names, uapi};
 
 use crate::Errno;
 
@@ -53,6 +53,9 @@ pub enum MapError {
         /// The maximum of entries.
         max_entries: u32,
     },
+    /// `E2BIG` or `EINVAL`: the kernel rejects the types of the object's maps, which say where the lock is.
+    #[error("the types of keys and values are rejected: {0}")]
+    Types(InvalidLock),
     /// `EINVAL`: maps of this type cannot have these flags.
     #[error("maps of this type cannot have the flags {}", map_flag_names(*.flags))]
     Flags {
@@ -104,11 +107,15 @@ impl MapError {
         match self {
             Self::Frozen => Errno::EPERM,
             Self::NoEntry => Errno::ENOENT,
-            Self::TooBig => Errno::E2BIG,
+            Self::TooBig | Self::Types(InvalidLock::Several | InvalidLock::TooDeep) => Errno::E2BIG,
             Self::Again => Errno::EAGAIN,
             Self::NoMemory | Self::Together { .. } => Errno::ENOMEM,
             Self::Exists => Errno::EEXIST,
-            Self::Invalid | Self::Sizes { .. } | Self::Flags { .. } | Self::NotModelled(_) => Errno::EINVAL,
+            Self::Invalid
+            | Self::Types(_)
+            | Self::Sizes { .. }
+            | Self::Flags { .. }
+            | Self::NotModelled(_) => Errno::EINVAL,
             Self::NoSpace => Errno::ENOSPC,
         }
     }

@@ -123,6 +123,13 @@ fn lock_places() -> Result<(), Failed> {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for object in [&object!("lock_twice")[..], object!("lock_not_aligned")] {
+        let def = &program(object, None).maps[0];
+        let kernel = create_map("the test", def).err().and_then(|error| error.os_error()?.raw_os_error());
+        let model = knobgate_hook::Map::for_kernel(def, &profile, 1).err();
+        let model = model.map(|error| error.errno().number() as i32);
+        assert_eq!(kernel, model, "{}", def.name);
+    }
     Ok(())
 }
 
