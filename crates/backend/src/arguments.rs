@@ -38,7 +38,7 @@ pub(crate) fn check_request(request: Request<'_>) -> StepResult<()> {
 /// Checks that these maps can replace those that the program defines.
 pub(crate) fn check_maps<'a>(
     program: &Program,
-    maps: impl ExactSizeIterator<Item = &'a MapDef>,
+    maps: impl Iterator<Item = &'a MapDef>,
     cpus: usize,
 ) -> StepResult<()> {
     // A perf event array of 0 entries has one for each CPU.
@@ -47,12 +47,20 @@ pub(crate) fn check_maps<'a>(
         _ => def.max_entries,
     };
     let shape = |def: &MapDef| (def.kind, def.key_size, def.value_size, entries(def));
-    if program.maps.len() == maps.len()
-        && program.maps.iter().zip(maps).all(|(own, map)| shape(own) == shape(map))
-    {
-        return Ok(());
-    }
-    let rejection = Rejection::OtherMaps;
+    let found: Vec<&MapDef> = maps.collect();
+    let pairs = || program.maps.iter().zip(&found);
+    let created = |def: &MapDef| MapDef { max_entries: entries(def), ..def.clone() };
+    // A map that is pinned by its name has the definition of the first program that has it.
+    let other_pin = pairs().filter(|(own, _)| own.pinned_by_name).find_map(|(own, map)| {
+        let differences = created(own).differences(&created(map))?;
+        Some(Rejection::PinnedMap { name: own.name.clone(), differences })
+    });
+    let fits = program.maps.len() == found.len() && pairs().all(|(own, map)| shape(own) == shape(map));
+    let rejection = match other_pin {
+        Some(rejection) => rejection,
+        None if fits => return Ok(()),
+        None => Rejection::OtherMaps,
+    };
     let full = format!("program {:?} is rejected: {rejection}", program.name);
     let log = RejectionLog::new(rejection.to_string(), full);
     Err(StepError::Rejected { errno: Some(rejection.errno().number() as i32), log })

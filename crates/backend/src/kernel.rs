@@ -1,11 +1,13 @@
 //! The running kernel as a backend.
 
+mod errors;
+mod files;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use knobgate_bpf::{Features, MapDef, MapKind, Program};
@@ -23,8 +25,10 @@ use crate::arguments::{
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
 use crate::ids::{CgroupId, FileId, LinkId, MapId, ProcessId, ProgramId, Table};
 use crate::per_cpu::for_cpus;
-use crate::step_error::{RejectionLog, StepError, StepResult};
-use crate::{ACCESS_MAX, VALUE_READ_MAX, rejection_reason};
+use crate::step_error::{StepError, StepResult};
+use crate::{ACCESS_MAX, VALUE_READ_MAX};
+use errors::{backend_failed, cgroup_result, map_result, rejected, step_result};
+use files::{access, not_directory, open};
 
 const _: () = assert!(ACCESS_MAX <= Accessor::BYTES_MAX);
 
@@ -173,99 +177,6 @@ impl Cgroup {
         accessor.become_task(*uid, *gid, comm).map_err(backend_failed)?;
         Ok(self.accessor.insert(accessor))
     }
-}
-
-fn backend_failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> StepError {
-    StepError::Backend(error.into())
-}
-
-/// The result of a system call.
-fn step_result<T>(result: io::Result<T>) -> StepResult<T> {
-    result.map_err(|error| match error.raw_os_error() {
-        Some(errno) => StepError::Errno(errno),
-        None => backend_failed(error),
-    })
-}
-
-fn cgroup_result<T>(result: Result<T, CgroupError>) -> StepResult<T> {
-    result.map_err(|error| match error {
-        CgroupError::Exists { .. } => Errno::EEXIST.into(),
-        CgroupError::NotFound { .. } => Errno::ENOENT.into(),
-        CgroupError::InUse { .. } => Errno::EBUSY.into(),
-        CgroupError::InvalidName { .. } => Errno::EINVAL.into(),
-        CgroupError::Io { error: ref reason, .. } => {
-            reason.raw_os_error().map_or_else(|| backend_failed(error), StepError::Errno)
-        }
-        error => backend_failed(error),
-    })
-}
-
-fn map_result(result: Result<(), BpfObjectError>) -> StepResult<()> {
-    result.map_err(|error| match error {
-        BpfObjectError::WrongSize { .. } => Errno::EINVAL.into(),
-        error => match error.os_error().and_then(io::Error::raw_os_error) {
-            Some(errno) => StepError::Errno(errno),
-            None => backend_failed(error),
-        },
-    })
-}
-/// How many lines of the verifier's log are shown: the last instructions with their source line, and the reason; a report
-/// that follows it is shown as well.
-const SHOWN_LINES: usize = 8;
-
-/// The error of a program that was not loaded.
-fn rejected(error: LoadError) -> StepError {
-    let errno = error.os_error().and_then(io::Error::raw_os_error);
-    let reason = match &error {
-        LoadError::NotPermitted { .. } | LoadError::LockedMemory { .. } | LoadError::NoMemory { .. } => {
-            return backend_failed(error);
-        }
-        LoadError::Rejected { log, .. } => rejection_reason::reason(log.reason()),
-        LoadError::TooLarge { insns, log, .. } => rejection_reason::too_large(*insns, log.reason()),
-        other => other.to_string(),
-    };
-    let mut full = error.to_string();
-    let mut omitted = 0;
-    if let Some(log) = error.log() {
-        let shown = log.tail(SHOWN_LINES);
-        omitted = log.tail(usize::MAX).len() - shown.len();
-        shown.iter().for_each(|line| full += &format!("\n{line}"));
-    }
-    StepError::Rejected { errno, log: RejectionLog { reason, full, omitted } }
-}
-
-fn open(knob: &str, mode: AccessMode) -> StepResult<File> {
-    check_knob(knob)?;
-    let reads = matches!(mode, AccessMode::Read | AccessMode::ReadWrite);
-    let writes = matches!(mode, AccessMode::Write | AccessMode::ReadWrite);
-    let file = step_result(OpenOptions::new().read(reads).write(writes).open(format!("{PROC_SYS}/{knob}")))?;
-    not_directory(&file)?;
-    Ok(file)
-}
-
-/// The kernel opens directories as well, to list them.
-fn not_directory(file: &File) -> StepResult<()> {
-    if step_result(file.metadata())?.is_dir() { Err(Errno::EISDIR.into()) } else { Ok(()) }
-}
-
-/// An access by this process.
-fn access(
-    accessor: &mut Accessor,
-    file: &File,
-    request: Request<'_>,
-    position: Option<i64>,
-) -> StepResult<SyscallResult> {
-    check_request(request)?;
-    let done = match request {
-        Request::Read { count, fill } => accessor.read(file.as_fd(), position, count, fill),
-        Request::Write(bytes) => {
-            accessor.write(file.as_fd(), position, bytes).map(|returned| (returned, Vec::new()))
-        }
-    };
-    let (returned, data) = done.map_err(backend_failed)?;
-    let position =
-        seek(file, SeekFrom::Current(0)).map_err(|error| backend_failed(io::Error::from(error)))?;
-    Ok(SyscallResult { returned, data, position: position.cast_signed() })
 }
 
 impl Backend for KernelBackend {

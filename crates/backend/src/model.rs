@@ -92,7 +92,7 @@ impl ModelBackend {
     }
 
     fn new_map(&self, def: &MapDef) -> Result<Map, MapError> {
-        Map::within(&for_cpus(def, self.cpus as usize), self.cpus, &self.memory)
+        Map::within(&for_cpus(def, self.cpus as usize), self.hook.profile(), self.cpus, &self.memory)
     }
 
     /// [`create_cgroup`](Backend::create_cgroup), with the model's own error.
@@ -188,12 +188,15 @@ fn process(task: &Task) -> Process {
 }
 
 fn fault(fault: ProgramFault) -> StepError {
-    let crashes = |fault: &Fault| fault.reason.is_crash();
     let message = fault.source.to_string();
-    if fault.source.downcast_ref().is_some_and(crashes) {
-        StepError::Crash(message)
-    } else {
-        StepError::Fault(message)
+    match fault
+        .source
+        .downcast_ref()
+        .map(|fault: &Fault| (fault.reason.is_crash(), fault.reason.not_modelled()))
+    {
+        Some((true, _)) => StepError::Crash(message),
+        Some((_, Some(what))) => StepError::NotModelled(what),
+        _ => StepError::Fault(message),
     }
 }
 
@@ -202,7 +205,7 @@ fn rejected(program: &str, rejection: &Rejection) -> StepError {
         return StepError::NotModelled(what);
     }
     StepError::Rejected {
-        errno: Some(rejection.errno().number() as i32),
+        errno: Some(rejection.errno_number() as i32),
         log: RejectionLog::new(
             rejection_reason::reason(&rejection.to_string()),
             format!("the model of the verifier rejects the program \"{program}\": {rejection}"),

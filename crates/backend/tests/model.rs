@@ -216,3 +216,33 @@ fn a_backend_that_has_failed_names_the_reason_as_the_source() {
     assert_eq!(error.to_string(), "the backend has failed");
     assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("no memory"));
 }
+
+#[test]
+fn a_pinned_map_that_differs_from_the_definition_is_the_reason() {
+    let mut backend = ModelBackend::new(Hook::default(), 2).expect("a new hook");
+    let pinned = |max_entries| MapDef {
+        name: "shared".to_owned(),
+        key_size: 4,
+        value_size: 8,
+        max_entries,
+        pinned_by_name: true,
+        ..MapDef::default()
+    };
+    let map = backend.create_map(&pinned(2)).expect("a map");
+    let insns =
+        knobgate_bpf::decode(&[0xb7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]).expect("a program");
+    let with = |max_entries| Program {
+        name: "other".to_owned(),
+        insns: insns.clone(),
+        maps: vec![pinned(max_entries)],
+        ..Program::default()
+    };
+    backend.load(&with(2), Some(&[map])).expect("the same map");
+    match backend.load(&with(3), Some(&[map])) {
+        Err(StepError::Rejected { errno, log }) => {
+            assert_eq!(errno, Some(Errno::EINVAL.number() as i32));
+            assert_eq!(log.reason, "the map pinned as shared cannot be used: its max_entries is 2, not 3");
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -343,6 +343,11 @@ impl<'a> Types<'a> {
     }
 }
 
+/// The offset of a member in bits, and the width of a bit field, which is 0 for other members.
+pub(crate) fn place(of: Type<'_>, offset: u32) -> (u64, u32) {
+    if of.kind_flag { (u64::from(offset & 0x00ff_ffff), offset >> 24) } else { (u64::from(offset), 0) }
+}
+
 pub(crate) fn words(bytes: &[u8]) -> &[[u8; 4]] {
     bytes.as_chunks().0
 }

@@ -59,6 +59,7 @@
 
 mod asm;
 mod btf;
+mod btf_file;
 mod btf_types;
 mod disasm;
 mod features;
@@ -66,6 +67,7 @@ mod helpers;
 mod imm64;
 mod insn;
 mod isa;
+mod kernel_structs;
 mod layout;
 mod map_btf;
 mod map_def;
@@ -76,24 +78,28 @@ pub mod opcode;
 mod operation;
 mod program;
 mod set_new_value;
+mod spin_lock;
 mod struct_def;
 mod struct_layouts;
 pub mod uapi;
 
 pub use asm::{AsmError, Assembler, Label};
 pub use btf::ProgramBtf;
+pub use btf_file::{BtfFileError, btf_of_file};
 pub use disasm::Listing;
 pub use features::{EventFeatures, Features, TaskOffsets};
 pub use helpers::{ArgType, FuncProto, Helper, ReturnType, helper_ids};
 pub use imm64::Imm64;
 pub use insn::{DecodeError, Insn, decode, encode};
 pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
+pub use kernel_structs::KernelStructs;
 pub use map_btf::{MapBtf, SpecialField};
 pub use map_def::MapDef;
 pub use map_flags::map_flag_names;
 pub use map_kind::{MapKind, MapSupport};
 pub use object::{
-    KernelSymbol, Object, ObjectError, ObjectProgram, ObjectVariable, TargetKernel, WriteError, write_object,
+    KernelSymbol, KernelTypes, Object, ObjectError, ObjectProgram, ObjectVariable, TargetKernel, WriteError,
+    write_object,
 };
 pub use operation::{Callee, Operation};
 pub use program::{
@@ -101,5 +107,6 @@ pub use program::{
     UnresolvedReason,
 };
 pub use set_new_value::{emit_length_check, emit_set_new_value};
+pub use spin_lock::InvalidLock;
 pub use struct_def::{MemberDef, MemberType, StructDef, struct_btf};
 pub use struct_layouts::{LayoutError, StructLayouts};

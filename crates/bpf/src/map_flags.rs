@@ -62,6 +62,11 @@ pub fn map_flag_names(flags: u32) -> String {
 }
 
 impl MapKind {
+    /// The flags that every map of this kind has: the kernel rejects one without.
+    pub const fn implied_flags(self) -> u32 {
+        if let Self::LpmTrie = self { NO_PREALLOC.0 } else { 0 }
+    }
+
     /// The flags of maps of this kind that Linux 6.18 rejects: the `map_alloc_check` of each kind.
     pub fn invalid_flags(self, flags: u32) -> u32 {
         let of_array = NUMA_NODE.0 | ACCESS;

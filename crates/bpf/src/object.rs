@@ -56,6 +56,7 @@ pub use error::ObjectError;
 pub(crate) use error::printable;
 use externs::Extern;
 use functions::Function;
+pub use link_env::KernelTypes;
 use maps::Map;
 use target_kernel::NoKernel;
 pub use target_kernel::{KernelSymbol, TargetKernel};

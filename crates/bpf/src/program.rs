@@ -1,7 +1,9 @@
 //! A program: what is loaded, attached or interpreted.
 
+use std::sync::Arc;
+
 use crate::object::printable;
-use crate::{Insn, MapDef};
+use crate::{Insn, KernelStructs, MapDef};
 
 /// Instructions with the maps that they use, and the source lines that they were compiled from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +29,9 @@ pub struct Program {
     pub inner_maps: Vec<InnerMap>,
     /// The instructions that cannot run on the kernel that the program was linked for; sorted by [`Unresolved::insn`].
     pub unresolved: Vec<Unresolved>,
+    /// The layout of the kernel's structs that it was linked for, on a model that has them as [a kernel's
+    /// BTF](crate::TargetKernel::structs) says. `None`: the model's own, or the kernel's.
+    pub kernel_structs: Option<Arc<KernelStructs>>,
 }
 
 /// An instruction that needs something that the kernel does not have. If the program cannot reach it, as after

@@ -65,6 +65,22 @@ impl StructDef {
         Self { name, size: end.next_multiple_of(align), members }
     }
 
+    /// A struct with members at these offsets, in ascending order. It takes `size` bytes, or more if a member does: that one has
+    /// room for elements beyond the end.
+    pub(crate) fn placed(
+        name: &'static str,
+        size: u32,
+        members: &[(&'static str, u32, MemberType)],
+        known: &[Self],
+    ) -> Self {
+        let place =
+            |&(name, offset, of_type): &(&'static str, u32, MemberType)| MemberDef { name, offset, of_type };
+        let end = |member: &MemberDef| member.offset.saturating_add(member.of_type.size(known));
+        let members: Vec<_> = members.iter().map(place).collect();
+        let size = members.iter().map(end).fold(size, u32::max);
+        Self { name, size, members }
+    }
+
     /// The offset and the type of a member of one of `structs`. `path` names the struct first, and may lead into structs
     /// inside of it: `cred.uid.val`.
     pub fn find(structs: &[Self], path: &str) -> Option<(u32, MemberType)> {

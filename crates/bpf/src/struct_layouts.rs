@@ -17,6 +17,20 @@ pub enum LayoutError {
     /// There is no such struct, or no such member in it.
     #[error("it has no {0}")]
     Missing(String),
+    /// It is of a kernel for another kind of machine.
+    #[error("its long integers have {bytes} bytes; only 64-bit kernels have this layout")]
+    PointerSize {
+        /// The size of a `long`.
+        bytes: u32,
+    },
+    /// A struct takes more memory than there is for it.
+    #[error("its struct {name} takes {size} bytes, which is too much")]
+    TooLarge {
+        /// The struct.
+        name: &'static str,
+        /// Its size in bytes.
+        size: u32,
+    },
 }
 
 impl<'a> StructLayouts<'a> {

@@ -1,6 +1,6 @@
 //! The maps of objects, by clang: their types, the maps in them, and what they share.
 
-use knobgate_bpf::{InnerMap, MapDef, MapKind, MapSupport, Object, Program, write_object};
+use knobgate_bpf::{InnerMap, InvalidLock, MapDef, MapKind, MapSupport, Object, Program, write_object};
 
 macro_rules! object {
     ($name:literal) => {
@@ -105,5 +105,80 @@ fn a_map_that_would_change_is_not_written() {
     ];
     for (object, expected) in cases {
         assert_eq!(write_object(&program(object, None)).expect_err(expected).to_string(), expected);
+    }
+}
+
+#[test]
+fn what_libbpf_rejects_about_a_definition_is_named() {
+    let object = Object::read(object!("definitions")).expect("an object");
+    let cases = [
+        (
+            "trie_without_flag",
+            "lpm_trie) lacks the flag BPF_F_NO_PREALLOC, without which the kernel rejects it",
+        ),
+        ("other_key", "contradicts itself: 4 bytes by its \"key\", 8 by another attribute"),
+        ("other_value", "contradicts itself: 8 bytes by its \"value_size\", 4 by another attribute"),
+        ("unknown_attribute", "has the attribute \"no_such_attribute\", which is not supported"),
+        ("without_type", "is of type 0, which Linux 6.18 does not have"),
+        ("static_map", "is static; other loaders do not see it, and reject the object"),
+        ("other_slot", "contradicts itself: 4 bytes by its \"values\", 8 by another attribute"),
+        ("pinned_inside", ".inner cannot be pinned: it is in another one"),
+        ("other_values", "starts with something else than programs: it needs __array(values, int (void *))"),
+    ];
+    for (name, expected) in cases {
+        let error = object.program(Some(name)).expect_err(name).to_string();
+        assert!(error.contains(&format!("the map {name}_map")) && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn sizes_are_those_that_libbpf_gives_the_kernel() {
+    let object = object!("definitions");
+    let sizes = |name: &str| {
+        let MapDef { key_size, value_size, max_entries, .. } = program(object, Some(name)).maps[0];
+        (key_size, value_size, max_entries)
+    };
+    // The kernel rejects the first two.
+    for (name, expected) in [
+        ("ring_without_size", (0, 0, 0)),
+        ("events_without_sizes", (0, 0, 0)),
+        ("ring_of_5000", (0, 0, 8192)),
+        ("events", (4, 4, 0)),
+        ("same_sizes", (4, 4, 1)),
+    ] {
+        assert_eq!(sizes(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_lock_is_where_the_kernel_finds_it() {
+    let places = program(object!("lock_places"), None);
+    let cases = [
+        // Since 6.11, and before.
+        ("member", Ok(Some(4)), Ok(Some(4))),
+        ("with_typedef", Ok(None), Ok(None)),
+        ("with_volatile", Ok(None), Ok(None)),
+        ("in_struct", Ok(Some(8)), Ok(None)),
+        ("in_typedef", Ok(None), Ok(None)),
+        ("in_struct_without_name", Ok(Some(4)), Ok(None)),
+        ("in_union", Ok(None), Ok(None)),
+        ("array_of_two", Err(InvalidLock::Repeated), Ok(None)),
+        ("array_of_one", Ok(Some(4)), Ok(None)),
+        ("in_array_of_two", Err(InvalidLock::Repeated), Ok(None)),
+        ("in_array_of_one", Ok(Some(8)), Ok(None)),
+    ];
+    for (name, since, before) in cases {
+        let types = map(&places, name).btf.as_ref().expect("types");
+        assert_eq!((types.spin_lock(true), types.spin_lock(false)), (since, before), "{name}");
+        assert_eq!(types.rejected_lock(true), None, "{name}");
+    }
+    for (object, expected) in [
+        (&object!("lock_twice")[..], InvalidLock::Several),
+        (object!("lock_not_aligned"), InvalidLock::NotAligned),
+    ] {
+        let program = program(object, None);
+        let types = map(&program, "values").btf.as_ref().expect("types");
+        assert_eq!((types.spin_lock(true), types.spin_lock(false)), (Err(expected), Err(expected)));
+        assert_eq!(types.rejected_lock(true), Some(expected));
     }
 }

@@ -117,7 +117,7 @@ impl Hook {
                 are_new.push(known.is_none());
                 let map = match known {
                     Some(map) => map,
-                    None => Map::with_cpus(def, options.cpus)
+                    None => Map::for_kernel(def, &self.profile, options.cpus)
                         .map_err(|error| rejected(Rejection::Map { index, name: def.name.clone(), error }))?,
                 };
                 let differences = Map::created(def, options.cpus).differences(map.def());

@@ -18,6 +18,7 @@ mod trace;
 mod value;
 
 pub(crate) use helpers::is_valid_format;
+pub(crate) use kernel_memory::room_for;
 pub(crate) use stack::stack_granularity;
 
 pub use coverage::Coverage;

@@ -8,6 +8,7 @@
 //! LRU maps evict the least recently used entry, while the kernel gives each CPU a share of the map, and so may evict other
 //! entries, and earlier.
 
+mod definition;
 mod error;
 mod hash;
 mod inner_maps;
@@ -27,7 +28,7 @@ pub use error::{ANY, EXIST, LOCK, MapError, NOEXIST, NotModelled};
 pub use memory::MapMemory;
 pub use typed::{FromBytes, ToBytes};
 
-use crate::CgroupId;
+use crate::{CgroupId, Profile};
 pub(crate) use state::{ArrayProgram, MapState};
 
 /// A map. Clones are the same map.
@@ -45,7 +46,7 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`MapError::Invalid`] if the sizes are invalid for this kind of map; and the errors of adding its contents.
+    /// [`MapError::Sizes`] if the sizes are invalid for this kind of map; and the errors of adding its contents.
     pub fn new(def: &MapDef) -> Result<Self, MapError> {
         Self::with_cpus(def, 1)
     }
@@ -56,7 +57,16 @@ impl Map {
     ///
     /// As [`new`](Self::new).
     pub fn with_cpus(def: &MapDef, cpus: u32) -> Result<Self, MapError> {
-        Self::within(def, cpus, &MapMemory::new(state::MEMORY_MAX))
+        Self::for_kernel(def, &Profile::default(), cpus)
+    }
+
+    /// The same for the kernel of a profile: not all find a lock at the same places in values.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn for_kernel(def: &MapDef, profile: &Profile, cpus: u32) -> Result<Self, MapError> {
+        Self::within(def, profile, cpus, &MapMemory::new(definition::MEMORY_MAX))
     }
 
     /// The same, for one of several maps that share a memory limit. A program that exceeds it is stopped, while a kernel
@@ -65,8 +75,8 @@ impl Map {
     /// # Errors
     ///
     /// As [`new`](Self::new), and [`MapError::Together`].
-    pub fn within(def: &MapDef, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
-        let mut state = MapState::new(def, cpus.max(1), memory)?;
+    pub fn within(def: &MapDef, profile: &Profile, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
+        let mut state = MapState::new(def, profile, cpus.max(1), memory)?;
         for (key, value) in &def.contents {
             state.update(key, value, ANY, None)?;
         }
@@ -75,13 +85,13 @@ impl Map {
 
     /// The definition of the map that is created for `def` on a machine with `cpus` CPUs.
     pub(crate) fn created(def: &MapDef, cpus: u32) -> MapDef {
-        state::created(def, cpus.max(1))
+        definition::created(def, cpus.max(1))
     }
 
     /// How many bytes an empty map takes on a machine with `cpus` CPUs. No map takes more than a GiB, including its
     /// contents.
     pub fn memory(def: &MapDef, cpus: u32) -> u64 {
-        state::from_the_start(def, cpus)
+        definition::from_the_start(def, cpus)
     }
 
     /// The definition of the map, without contents.

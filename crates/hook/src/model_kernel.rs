@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use knobgate_bpf::{KernelSymbol, TargetKernel};
+use knobgate_bpf::{KernelStructs, KernelSymbol, TargetKernel};
 
-use crate::Profile;
 use crate::task_btf::{kernel_btf, was_renamed};
+use crate::{KernelBtf, Profile};
 
 /// What the programs of an object are linked for, on the hook in user space.
 ///
-/// It has the types that [`task_btf`](crate::task_btf) has, the version of its [`Profile`], and the options of a kernel's
+/// It has the types that [`task_btf`](crate::task_btf) has, or those of [a kernel](Self::btf), the version of its [`Profile`], and the options of a kernel's
 /// configuration that it was given. It has neither functions nor variables.
 ///
 /// It does not know what else a kernel has. A program that gets to an access to anything else is rejected as not modelled, also where
@@ -30,7 +30,8 @@ use crate::task_btf::{kernel_btf, was_renamed};
 #[derive(Debug, Clone)]
 pub struct ModelKernel {
     profile: Profile,
-    btf: OnceLock<Vec<u8>>,
+    own_btf: OnceLock<Vec<u8>>,
+    btf: Option<KernelBtf>,
     options: BTreeMap<String, String>,
     without: BTreeSet<String>,
 }
@@ -38,7 +39,31 @@ pub struct ModelKernel {
 impl ModelKernel {
     /// A kernel of this profile, without options.
     pub fn new(profile: Profile) -> Self {
-        Self { profile, btf: OnceLock::new(), options: BTreeMap::new(), without: BTreeSet::new() }
+        Self {
+            profile,
+            own_btf: OnceLock::new(),
+            btf: None,
+            options: BTreeMap::new(),
+            without: BTreeSet::new(),
+        }
+    }
+
+    /// With the types of a kernel. Programs find the members of structs where that kernel has them, and the model's own structs are
+    /// laid out in the same way; a program that gets to an access to any other member is rejected as not modelled. What is not in
+    /// the BTF, this kernel does not have.
+    ///
+    /// ```no_run
+    /// use knobgate_hook::prelude::*;
+    /// use knobgate_hook::KernelBtf;
+    ///
+    /// let mut hook = Hook::default();
+    /// hook.kernel = hook.kernel.btf(KernelBtf::read(&std::fs::read("/sys/kernel/btf/vmlinux")?)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn btf(mut self, btf: KernelBtf) -> Self {
+        self.btf = Some(btf);
+        self
     }
 
     /// With an option of its configuration, as `.config` has it: `CONFIG_HZ` and `250`, `y`, `m`, or a text in quotes. Options that
@@ -67,7 +92,10 @@ impl fmt::Display for ModelKernel {
 
 impl TargetKernel for ModelKernel {
     fn btf(&self) -> Result<&[u8], String> {
-        Ok(self.btf.get_or_init(|| kernel_btf(&self.profile)))
+        Ok(match &self.btf {
+            Some(btf) => btf.bytes(),
+            None => self.own_btf.get_or_init(|| kernel_btf(&self.profile)),
+        })
     }
 
     fn version_code(&self) -> Result<u32, String> {
@@ -86,10 +114,19 @@ impl TargetKernel for ModelKernel {
 
     fn lacks(&self, what: &str) -> bool {
         let end = what.find(['.', ':']).unwrap_or(what.len());
-        self.without.contains(what) || self.without.contains(&what[..end]) || was_renamed(&self.profile, what)
+        let is_type = ["struct ", "union ", "enum "].iter().any(|tag| what.starts_with(tag));
+        let is_known = match self.btf {
+            Some(_) => is_type,
+            None => was_renamed(&self.profile, what),
+        };
+        is_known || self.without.contains(what) || self.without.contains(&what[..end])
     }
 
     fn has_code(&self) -> bool {
         false
+    }
+
+    fn structs(&self) -> Option<Arc<KernelStructs>> {
+        self.btf.as_ref().map(|btf| btf.structs().clone())
     }
 }

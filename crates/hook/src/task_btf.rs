@@ -2,12 +2,13 @@
 //!
 //! This is the only place that knows them. Programs see the bytes of [`KernelMemory`](crate::machine), which is laid out by
 //! this table; relocations of objects (CO-RE) are resolved against its [BTF](kernel_btf). A struct has only the members that
-//! the model fills in, so that a relocation against anything else fails by name instead of reading zeros.
+//! the model fills in, so that a relocation against anything else fails by name instead of reading zeros. With the
+//! [BTF of a kernel](crate::KernelBtf), the same members are where that kernel has them.
 
 use std::sync::LazyLock;
 
 use knobgate_bpf::uapi::TASK_COMM_LEN;
-use knobgate_bpf::{MemberType, StructDef, struct_btf};
+use knobgate_bpf::{KernelStructs, MemberType, StructDef, struct_btf};
 
 use crate::Profile;
 use MemberType::{Array, Int, Pointer, Struct, Void};
@@ -20,8 +21,8 @@ const UNSIGNED_LONG_LONG: MemberType = Int { name: "unsigned long long", size: 8
 const STRING: MemberType = Pointer(&CHAR);
 
 /// How many controllers there are (`CGROUP_SUBSYS_COUNT`), and how deep pid namespaces are nested here.
-pub(crate) const CGROUP_SUBSYS_COUNT: u32 = 12;
-pub(crate) const PID_LEVELS: u32 = 2;
+const CGROUP_SUBSYS_COUNT: u32 = 12;
+const PID_LEVELS: u32 = 2;
 
 /// A pointer to the struct of this name.
 macro_rules! to {
@@ -117,24 +118,36 @@ const STRUCTS: &[(&str, Members)] = &[
 const LOFF_T: MemberType = Int { name: "long long", size: 8, signed: true };
 
 /// The structs of kernels before and since the release that renamed a member.
-static BEFORE_6_15: LazyLock<Vec<StructDef>> = LazyLock::new(|| layouts("parent"));
-static SINCE_6_15: LazyLock<Vec<StructDef>> = LazyLock::new(|| layouts("__parent"));
+static BEFORE_6_15: LazyLock<KernelStructs> = LazyLock::new(|| layouts(&["parent"]));
+static SINCE_6_15: LazyLock<KernelStructs> = LazyLock::new(|| layouts(&["__parent"]));
+/// With the member under both names, of which a kernel has one.
+static ALL: LazyLock<KernelStructs> = LazyLock::new(|| layouts(&["parent", "__parent"]));
 
-fn layouts(kernfs_parent: &'static str) -> Vec<StructDef> {
+fn layouts(kernfs_parent: &[&'static str]) -> KernelStructs {
     let mut structs: Vec<StructDef> = Vec::new();
     for (name, members) in STRUCTS {
         let mut members = members.to_vec();
         if *name == "kernfs_node" {
-            members[0].0 = kernfs_parent;
+            let (_, of_type) = members.remove(0);
+            members.extend(kernfs_parent.iter().map(|name| (*name, of_type)));
         }
         structs.push(StructDef::new(name, &members, &structs));
     }
-    structs
+    KernelStructs::own(structs)
 }
 
 /// The structs that programs of this kernel can read. Offsets are those of the model, not those of any kernel.
 pub fn kernel_structs(profile: &Profile) -> &'static [StructDef] {
+    own_structs(profile).all()
+}
+
+pub(crate) fn own_structs(profile: &Profile) -> &'static KernelStructs {
     if profile.version < (6, 15) { &BEFORE_6_15 } else { &SINCE_6_15 }
+}
+
+/// The structs of all releases.
+pub(crate) fn all_structs() -> &'static [StructDef] {
+    ALL.all()
 }
 
 /// Whether this is a member that kernels of this profile have under another name.

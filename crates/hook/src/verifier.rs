@@ -49,7 +49,7 @@ pub(crate) fn verify(
 ) -> Result<Vec<Step>, Rejection> {
     let code = decode::decode(program, profile, options.expected_attach_type)?;
     let functions = structure::check(program, &code, profile)?;
-    let env = env::VerifierEnv::new(profile, &code, &functions, maps, &program.unresolved, options.cpus);
+    let env = env::VerifierEnv::new(program, profile, &code, &functions, maps, options.cpus);
     let depths = check::check(&env)?;
     structure::check_stack(&code, &functions, &depths, profile)?;
     Ok(code)

@@ -1,5 +1,6 @@
 //! Objects by clang with maps in maps, locks, and maps that they share. crates/testing runs them on the kernel as well.
 
+use knobgate_bpf::MapDef;
 use knobgate_hook::maps::{ANY, EXIST, LOCK, NOEXIST};
 use knobgate_hook::prelude::*;
 use knobgate_hook::{LoadedProgram, MapError, Rejection};
@@ -159,4 +160,42 @@ fn what_is_not_modelled_is_named() {
             "map 1, filter: maps of type bloom_filter are not modelled"
         ]
     );
+}
+
+#[test]
+fn values_have_a_lock_where_the_kernel_finds_one() {
+    let object = Object::read(object!("lock_places")).expect("an object");
+    let defs = object.program(None).expect("a program").maps;
+    let with_lock = |profile: &str| {
+        let profile: Profile = profile.parse().expect("a profile");
+        let has_lock = |def: &MapDef| {
+            let map = Map::for_kernel(def, &profile, 1).expect("a map");
+            // Only values with a lock can be changed while it is held.
+            let updated = map.update(&[0; 4], &vec![0; map.lookup(&[0; 4]).expect("an entry").len()], LOCK);
+            updated.is_ok().then(|| def.name.clone())
+        };
+        defs.iter().filter_map(has_lock).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(with_lock("6.8"), "member");
+    assert_eq!(with_lock("6.18"), "member in_struct in_struct_without_name array_of_one in_array_of_one");
+}
+
+#[test]
+fn misplaced_locks_make_the_kernel_reject_the_types() {
+    for (object, expected, errno) in [
+        (&object!("lock_twice")[..], "a struct has two bpf_spin_lock", Errno::E2BIG),
+        (object!("lock_not_aligned"), "a bpf_spin_lock is not aligned", Errno::EINVAL),
+    ] {
+        let Err(Error::Rejected { rejection, .. }) = Hook::default().load_object(object) else {
+            panic!("{expected}");
+        };
+        assert!(rejection.to_string().ends_with(expected), "{rejection}");
+        assert_eq!(rejection.errno(), errno);
+        // Before 6.2 the map has no lock.
+        let mut old = Hook::new("6.1".parse().expect("a profile"), Knobs::defaults());
+        let loaded = old.load_object(object).expect("it loads");
+        let values = loaded.map("values").expect("a map");
+        let size = values.def().value_size as usize;
+        assert_eq!(values.update(&[0; 4], &vec![0; size], LOCK), Err(MapError::Invalid));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use knobgate_bpf::uapi::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG};
+use knobgate_bpf::uapi::BPF_F_RDONLY_PROG;
 use knobgate_bpf::{InnerMap, MapDef, MapKind, Program, TailCall};
 use rustix::io::Errno;
 
@@ -200,8 +200,9 @@ pub(crate) fn create_typed(program: &str, def: &MapDef, types: &mut LoadedTypes)
         map_extra: def.map_extra,
     };
     let mut fd = with_raised_limit(|| bpf::map_create(&spec));
-    if fd.is_err() && spec.types.is_some() && !is_special {
-        // The kernel may not accept these types for this kind of map. Without them, only locks and timers do not work.
+    if fd.is_err() && spec.types.is_some() {
+        // The kernel may not accept these types for this kind of map. Like libbpf: without them, the verifier rejects programs that
+        // use a lock or a timer in values, and says why.
         let untyped = MapSpec { types: None, ..spec };
         fd = with_raised_limit(|| bpf::map_create(&untyped));
     }
@@ -223,8 +224,7 @@ pub(crate) fn create_typed(program: &str, def: &MapDef, types: &mut LoadedTypes)
 
 /// The flags that a map is created with.
 pub(crate) fn flags(def: &MapDef) -> u32 {
-    let of_kind = if def.kind == MapKind::LpmTrie { BPF_F_NO_PREALLOC } else { 0 };
-    def.flags | of_kind | if def.frozen { BPF_F_RDONLY_PROG } else { 0 }
+    def.flags | def.kind.implied_flags() | if def.frozen { BPF_F_RDONLY_PROG } else { 0 }
 }
 
 /// The number of entries that a map is created with.

@@ -6,15 +6,17 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use flate2::read::MultiGzDecoder;
-use knobgate_bpf::{KernelSymbol, TargetKernel};
+use knobgate_bpf::{KernelSymbol, KernelTypes, TargetKernel};
 
 use crate::machine::kernel_version;
 
 /// The running kernel, to link the programs of an object for.
 ///
-/// What is needed is read once: `/sys/kernel/btf/vmlinux`, `/proc/config.gz` or `/boot/config-RELEASE`, and `/proc/kallsyms`.
+/// What is needed is read once: `/proc/config.gz` or `/boot/config-RELEASE`, and `/proc/kallsyms`; `/sys/kernel/btf/vmlinux` once in a
+/// process.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,12 +31,16 @@ use crate::machine::kernel_version;
 /// ```
 #[derive(Debug, Default)]
 pub struct RunningKernel {
-    btf: OnceCell<Result<Vec<u8>, String>>,
     config: OnceCell<Result<HashMap<String, String>, String>>,
     symbols: OnceCell<Result<String, String>>,
     /// Those that were looked for among 200,000, by name.
     found: RefCell<HashMap<String, Result<Option<KernelSymbol>, String>>>,
 }
+
+/// What `/sys/kernel/btf/vmlinux` holds, and its types. It does not change before the next boot.
+static BTF: LazyLock<Result<Vec<u8>, String>> = LazyLock::new(read_btf);
+static TYPES: LazyLock<Option<KernelTypes<'static>>> =
+    LazyLock::new(|| KernelTypes::read(BTF.as_ref().ok()?));
 
 /// Kernels have about 6 MiB of BTF, 300 KiB of configuration and 10 MiB of symbols.
 const BYTES_MAX: u64 = 256 << 20;
@@ -48,14 +54,11 @@ impl fmt::Display for RunningKernel {
 
 impl TargetKernel for RunningKernel {
     fn btf(&self) -> Result<&[u8], String> {
-        const PATH: &str = "/sys/kernel/btf/vmlinux";
-        let read = || match open(PATH).and_then(read_all) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(format!("this kernel has no BTF ({PATH}, CONFIG_DEBUG_INFO_BTF)"))
-            }
-            read => read.map_err(|error| format!("cannot read {PATH}: {error}")),
-        };
-        self.btf.get_or_init(read).as_deref().map_err(Clone::clone)
+        BTF.as_deref().map_err(Clone::clone)
+    }
+
+    fn types(&self) -> Option<&KernelTypes<'static>> {
+        TYPES.as_ref()
     }
 
     fn version_code(&self) -> Result<u32, String> {
@@ -90,6 +93,16 @@ impl TargetKernel for RunningKernel {
 
     fn has_code(&self) -> bool {
         true
+    }
+}
+
+fn read_btf() -> Result<Vec<u8>, String> {
+    const PATH: &str = "/sys/kernel/btf/vmlinux";
+    match open(PATH).and_then(read_all) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("this kernel has no BTF ({PATH}, CONFIG_DEBUG_INFO_BTF)"))
+        }
+        read => read.map_err(|error| format!("cannot read {PATH}: {error}")),
     }
 }
 

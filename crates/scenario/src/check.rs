@@ -6,7 +6,7 @@ mod steps;
 use std::io;
 
 use knobgate_bpf::TargetKernel;
-use knobgate_hook::WritesStrict;
+use knobgate_hook::{KernelBtf, WritesStrict};
 
 use crate::document::Document;
 use crate::error::{Findings, ScenarioError};
@@ -59,7 +59,21 @@ impl Scenario {
         read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Self, Vec<ScenarioError>> {
         let document = Document::parse(text).map_err(|error| vec![error])?;
-        check(&document, read, Some(text), None)
+        check(&document, read, Some(text), &LinkFor::Model(None))
+    }
+
+    /// The same with the types of a kernel for the model, whatever BTF the scenario names.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn parse_with_btf(
+        text: &str,
+        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+        btf: &KernelBtf,
+    ) -> Result<Self, Vec<ScenarioError>> {
+        let document = Document::parse(text).map_err(|error| vec![error])?;
+        check(&document, read, Some(text), &LinkFor::Model(Some(btf)))
     }
 
     /// The same for a scenario that is played on another kernel than the model: programs of objects are linked for that one.
@@ -73,7 +87,7 @@ impl Scenario {
         kernel: &dyn TargetKernel,
     ) -> Result<Self, Vec<ScenarioError>> {
         let document = Document::parse(text).map_err(|error| vec![error])?;
-        check(&document, read, Some(text), Some(kernel))
+        check(&document, read, Some(text), &LinkFor::Kernel(kernel))
     }
 
     /// Checks a scenario. `read` returns the files of policies and objects that it names.
@@ -85,7 +99,7 @@ impl Scenario {
         document: &Document,
         read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Self, Vec<ScenarioError>> {
-        check(document, read, None, None)
+        check(document, read, None, &LinkFor::Model(None))
     }
 
     /// The same for a scenario that is played on another kernel than the model: programs of objects are linked for that one.
@@ -98,8 +112,16 @@ impl Scenario {
         read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
         kernel: &dyn TargetKernel,
     ) -> Result<Self, Vec<ScenarioError>> {
-        check(document, read, None, Some(kernel))
+        check(document, read, None, &LinkFor::Kernel(kernel))
     }
+}
+
+/// What the programs of objects are linked for.
+enum LinkFor<'a> {
+    /// The model, with these types if there are any, and otherwise those that the scenario names.
+    Model(Option<&'a KernelBtf>),
+    /// A kernel.
+    Kernel(&'a dyn TargetKernel),
 }
 
 /// The scenario of a document; `text` is its text, if there is one.
@@ -107,7 +129,7 @@ fn check(
     document: &Document,
     read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     text: Option<&str>,
-    kernel: Option<&dyn TargetKernel>,
+    link_for: &LinkFor<'_>,
 ) -> Result<Scenario, Vec<ScenarioError>> {
     let mut findings = Findings::default();
     let profile = document
@@ -127,7 +149,12 @@ fn check(
     let knobs = setting::knobs(document, &profile.unwrap_or_default(), &mut findings);
     let mut maps = setting::maps(document, &mut findings);
     let model = setting::kernel(document, profile.unwrap_or_default(), &mut findings);
-    let kernel = kernel.unwrap_or(&model);
+    let model = match link_for {
+        LinkFor::Model(None) => setting::with_btf(model, document, read, &mut findings),
+        LinkFor::Model(Some(btf)) => model.btf((*btf).clone()),
+        LinkFor::Kernel(_) => model,
+    };
+    let kernel = if let LinkFor::Kernel(kernel) = link_for { *kernel } else { &model };
     let programs = setting::programs(document, &mut maps, read, kernel, &mut findings);
     setting::check_memory(&maps, &mut findings);
     let (cgroups, paths) = setting::cgroups(document, &mut findings);

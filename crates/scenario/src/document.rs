@@ -26,6 +26,11 @@ pub struct Document {
     /// has them: {"CONFIG_HZ": "250"}. Ignored on the running kernel, which has its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique::map")]
     pub kconfig: BTreeMap<String, String>,
+    /// The file with the BTF of the kernel that the model stands for, such as a copy of /sys/kernel/btf/vmlinux, or an ELF file
+    /// with a section .BTF: programs of objects are linked for its types (CO-RE), and the model lays out tasks like it. Relative
+    /// to the scenario, like the files of objects. Ignored on the running kernel, which has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub btf: Option<String>,
     /// What the kernel that the model stands for does not have, although programs of objects ask for it (CO-RE, kfuncs, ksyms):
     /// "struct task_struct.no_such_member", "enum pid_type::NO_SUCH", "struct no_such_struct", "no_such_function". The model does not
     /// know what else a kernel has. Ignored on the running kernel.

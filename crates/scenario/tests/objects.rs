@@ -116,3 +116,29 @@ fn what_is_wrong_is_named_with_its_place() {
         assert!(errors.iter().any(|error| error.contains(expected)), "{errors:?}");
     }
 }
+
+#[test]
+fn programs_find_the_same_with_the_types_of_a_kernel() {
+    let members = |btf: &str| {
+        format!(
+            r#"{btf} "programs": {{"p": {{"object": "monitor.bpf.o", "set": {{"only_comm": "scenario"}}}}}}"#
+        )
+    };
+    let steps = format!(r#"{WRITE}, {{"map": "p/events"}}"#);
+    let own = lines(&members(""), &steps).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert!(own[2].contains("7363656e6172696f"), "the name of the process: {}", own[2]);
+    // The types that an object declares are enough for its own programs.
+    let given = lines(&members(r#""btf": "monitor.bpf.o","#), &steps);
+    assert_eq!(given, Ok(own));
+    for (file, expected) in [
+        ("none", "btf: cannot read none: "),
+        (
+            "kernel.h",
+            "btf: kernel.h: it is neither BTF, as in /sys/kernel/btf/vmlinux, nor a 64-bit ELF file",
+        ),
+        ("legacy.bpf.o", "btf: legacy.bpf.o: its BTF cannot be used: it has no struct task_struct"),
+    ] {
+        let errors = lines(&members(&format!(r#""btf": "{file}","#)), WRITE).expect_err("an error");
+        assert!(errors[0].contains(expected), "{errors:?}");
+    }
+}

@@ -96,6 +96,16 @@ enum After {
     Absent(UnresolvedReason),
 }
 
+/// The value of a relocation in the types of the kernel.
+#[derive(Clone, Copy)]
+struct FoundValue {
+    value: Value,
+    /// Whether an instruction that loads it may get another size.
+    may_resize: bool,
+    /// Whether the kernel, if it is a model, has what is there.
+    is_modelled: bool,
+}
+
 /// What an instruction needs, but cannot have.
 #[derive(Debug)]
 pub(super) struct Missing {
@@ -192,7 +202,8 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
             _ => self.find(self.env.types().map_err(in_context)?, root, of_type, kind, &wanted),
         };
         let after = match found.map_err(in_context)? {
-            Some((value, may_resize)) => After::Value { value, may_resize },
+            Some(FoundValue { is_modelled: false, .. }) => After::Absent(UnresolvedReason::NotModelled),
+            Some(FoundValue { value, may_resize, .. }) => After::Value { value, may_resize },
             None if is_context => After::Absent(UnresolvedReason::KernelLacks),
             None => {
                 let wanted = match wanted {
@@ -268,7 +279,7 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
         })
     }
 
-    /// The value in the kernel's types, and whether an instruction that loads it may get another size. `None`: they lack it.
+    /// The value in the kernel's types. `None`: they lack it.
     fn find<'n>(
         &self,
         target: &KernelTypes<'n>,
@@ -276,10 +287,10 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
         of_type: u32,
         kind: Kind,
         wanted: &Wanted<'t>,
-    ) -> Result<Option<(Value, bool)>, String> {
+    ) -> Result<Option<FoundValue>, String> {
         let pair = TypePair { local: self.local, target: &target.types, budget: &self.env.budget };
         let before = self.value(self.local, kind, of_type, wanted)?.memory;
-        let mut found: Option<(Value, u64, bool)> = None;
+        let mut found: Option<(FoundValue, u64)> = None;
         for (id, candidate) in target.named(essential_name(self.local.name(root))) {
             pair.step()?;
             if !same_kind(root, candidate) {
@@ -288,6 +299,10 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
             let Some(theirs) = self.in_candidate(&pair, of_type, id, kind, wanted)? else { continue };
             let bits = if let Wanted::Field(spec) = &theirs { spec.bits } else { 0 };
             let value = self.value(&target.types, kind, id, &theirs)?;
+            let is_modelled = kind != Kind::FieldByteOffset || {
+                let name = essential_name(target.types.name(candidate));
+                self.env.is_modelled(name, bits / 8, value.memory.map_or(1, |(size, _)| size))
+            };
             let may_resize = match before.zip(value.memory) {
                 Some(((size, ours), (their_size, theirs))) if size != their_size => {
                     is_zero_extended(self.local, ours) && is_zero_extended(&target.types, theirs)
@@ -295,17 +310,19 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
                 _ => true,
             };
             match found {
-                Some((other, place, _)) if (other.number, place) != (value.number, bits) => {
+                Some((FoundValue { value: other, .. }, place))
+                    if (other.number, place) != (value.number, bits) =>
+                {
                     return Err(format!(
                         "{} has several types of that name, which differ in it ({} and {})",
                         self.env.kernel, other.number, value.number
                     ));
                 }
                 Some(_) => {}
-                None => found = Some((value, bits, may_resize)),
+                None => found = Some((FoundValue { value, may_resize, is_modelled }, bits)),
             }
         }
-        Ok(found.map(|(value, _, may_resize)| (value, may_resize)))
+        Ok(found.map(|(found, _)| found))
     }
 
     /// The same in a type of the kernel.

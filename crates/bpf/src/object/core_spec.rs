@@ -1,7 +1,7 @@
 //! What a CO-RE relocation accesses: a member, a type, or a value of an enum; in the program's types and in the kernel's.
 
 use super::core_compat::{TypePair, essential_name};
-use crate::btf_types::{Type, Types};
+use crate::btf_types::{Types, place};
 
 /// A path from a type to a member or an element.
 #[derive(Debug, Clone, Default)]
@@ -28,11 +28,6 @@ const STEPS_MAX: usize = 64;
 pub(super) fn access_indices(access: &str) -> Option<Vec<u32>> {
     let indices: Option<Vec<u32>> = access.split(':').map(|index| index.parse().ok()).collect();
     indices.filter(|indices| indices.len() <= STEPS_MAX)
-}
-
-/// The offset of a member in bits, and the width of a bit field, which is 0 for other members.
-pub(super) fn place(of: Type<'_>, offset: u32) -> (u64, u32) {
-    if of.kind_flag { (u64::from(offset & 0x00ff_ffff), offset >> 24) } else { (u64::from(offset), 0) }
 }
 
 impl<'a> Spec<'a> {

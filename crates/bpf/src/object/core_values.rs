@@ -1,8 +1,8 @@
 //! The numbers that CO-RE relocations of members stand for, and how instructions get them.
 
 use super::core_relocations::Kind;
-use super::core_spec::{Spec, place};
-use crate::btf_types::{INT, INT_IS_SIGNED, PTR, Types};
+use super::core_spec::Spec;
+use crate::btf_types::{INT, INT_IS_SIGNED, PTR, Types, place};
 use crate::{Insn, Size, opcode};
 
 /// A number that an instruction has or gets.

@@ -119,7 +119,14 @@ impl Extern {
     pub(super) fn kfunc(&self, types: &Types<'_>, env: &LinkEnv<'_>) -> Result<Kfunc, String> {
         let name = essential_name(&self.name);
         if !env.kernel.has_code() {
-            let is_absent = self.is_weak && env.kernel.lacks(name);
+            // The BTF of a whole kernel has all its functions.
+            let has_it = || match env.structs {
+                Some(_) => {
+                    self.find(types, env, FUNC, name).map(|found| found.is_some_and(|found| found.fits))
+                }
+                None => Ok(true),
+            };
+            let is_absent = self.is_weak && (env.kernel.lacks(name) || !has_it()?);
             return Ok(if is_absent { Kfunc::Missing } else { Kfunc::NotModelled });
         }
         let absent = |why: String| format!("{name} is a function of the kernel (kfunc): {why}");

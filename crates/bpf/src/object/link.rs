@@ -156,6 +156,7 @@ impl Linker<'_, '_> {
             name: main.name.clone(),
             license: Some(object.license.clone()),
             lines: LineTable { file: file_of(self.types, main).to_owned(), entries: Vec::new() },
+            kernel_structs: self.env.structs.clone(),
             ..Program::default()
         };
         for function in placed {

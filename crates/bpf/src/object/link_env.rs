@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 use super::core_compat::essential_name;
 use super::target_kernel::TargetKernel;
-use crate::UnresolvedReason;
 use crate::btf_types::{Type, Types};
+use crate::{KernelStructs, UnresolvedReason};
 
 /// The kernel that a program is linked for, with its types, which are read when the first of them is needed.
 pub(super) struct LinkEnv<'k> {
@@ -14,6 +16,8 @@ pub(super) struct LinkEnv<'k> {
     types: OnceCell<Result<KernelTypes<'k>, String>>,
     /// How many more types and members may be looked at for the program.
     pub(super) budget: Cell<u64>,
+    /// What a model has of these types.
+    pub(super) structs: Option<Arc<KernelStructs>>,
 }
 
 /// Each relocation takes at most some thousands.
@@ -21,7 +25,12 @@ const BUDGET: u64 = 5_000_000;
 
 impl<'k> LinkEnv<'k> {
     pub(super) fn new(kernel: &'k dyn TargetKernel) -> Self {
-        Self { kernel, types: OnceCell::new(), budget: Cell::new(BUDGET) }
+        Self { kernel, types: OnceCell::new(), budget: Cell::new(BUDGET), structs: kernel.structs() }
+    }
+
+    /// Whether these bytes of a struct are there, if the kernel is a model.
+    pub(super) fn is_modelled(&self, name: &str, start: u64, size: u32) -> bool {
+        self.structs.as_ref().is_none_or(|structs| structs.knows_some(name, start..start + u64::from(size)))
     }
 
     /// Counts steps of looking up types.
@@ -36,6 +45,9 @@ impl<'k> LinkEnv<'k> {
 
     /// The kernel's types; otherwise, why they are not known.
     pub(super) fn types(&self) -> Result<&KernelTypes<'k>, String> {
+        if let Some(types) = self.kernel.types() {
+            return Ok(types);
+        }
         let read = || {
             let btf = self.kernel.btf()?;
             KernelTypes::read(btf).ok_or_else(|| {
@@ -58,30 +70,35 @@ pub(super) fn charge(budget: &Cell<u64>, steps: u64) -> Result<(), String> {
 }
 
 /// The types of a kernel, by name.
-pub(super) struct KernelTypes<'k> {
+pub struct KernelTypes<'k> {
     pub(super) types: Types<'k>,
     /// By names without flavours.
-    named: OnceCell<HashMap<&'k str, Vec<u32>>>,
+    named: HashMap<&'k str, Vec<u32>>,
 }
 
 impl<'k> KernelTypes<'k> {
-    pub(super) fn read(btf: &'k [u8]) -> Option<Self> {
-        Types::read(btf).map(|types| Self { types, named: OnceCell::new() })
+    /// Reads the BTF of a kernel; `None` if it is cut short, or not of a version that is known.
+    pub fn read(btf: &'k [u8]) -> Option<Self> {
+        let types = Types::read(btf)?;
+        let mut named: HashMap<_, Vec<_>> = HashMap::new();
+        for (id, of) in types.all() {
+            let name = essential_name(types.name(of));
+            if !name.is_empty() {
+                named.entry(name).or_default().push(id);
+            }
+        }
+        Some(Self { types, named })
     }
 
     /// The types whose names are this one but for their flavours.
     pub(super) fn named(&self, essential: &str) -> impl Iterator<Item = (u32, Type<'k>)> {
-        let named = self.named.get_or_init(|| {
-            let mut named: HashMap<_, Vec<_>> = HashMap::new();
-            for (id, of) in self.types.all() {
-                let name = essential_name(self.types.name(of));
-                if !name.is_empty() {
-                    named.entry(name).or_default().push(id);
-                }
-            }
-            named
-        });
-        let ids = named.get(essential).map(Vec::as_slice).unwrap_or_default();
+        let ids = self.named.get(essential).map(Vec::as_slice).unwrap_or_default();
         ids.iter().filter_map(|&id| Some((id, self.types.get(id)?)))
+    }
+}
+
+impl fmt::Debug for KernelTypes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KernelTypes").field("names", &self.named.len()).finish_non_exhaustive()
     }
 }

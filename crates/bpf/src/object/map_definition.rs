@@ -1,8 +1,8 @@
 //! Definitions of maps in `.maps`, which the types of variables describe: `bpf_helpers.h` of libbpf has the macros for them.
 
 use super::map_types::MapTypes;
-use crate::btf_types::{ARRAY, Member, PTR, STRUCT, Type, Types};
-use crate::{MapDef, MapKind, MapSupport, SpecialField};
+use crate::btf_types::{ARRAY, FUNC_PROTO, Member, PTR, STRUCT, Type, Types};
+use crate::{MapDef, MapKind, MapSupport, SpecialField, map_flag_names};
 
 /// More attributes than any map has.
 const MEMBERS_MAX: usize = 64;
@@ -83,23 +83,38 @@ impl Definition {
             let number = || number_of(types, &member).ok_or_else(bad);
             let pointee = || pointee_of(types, &member).ok_or_else(bad);
             let size = |id| types.size(id).ok_or_else(bad);
+            // A size may be given twice, by the type and as a number.
+            let agree = |before: u32, size: u32| match before {
+                0 => Ok(size),
+                _ if before == size => Ok(size),
+                _ => Err(format!(
+                    "the map {name} contradicts itself: {size} bytes by its \"{}\", {before} by another attribute",
+                    member.name
+                )),
+            };
             match member.name {
                 "type" => numbers.kind = number()?,
                 "key" => {
                     key = pointee()?;
-                    numbers.key_size = size(key)?;
+                    numbers.key_size = agree(numbers.key_size, size(key)?)?;
                 }
-                "key_size" => numbers.key_size = number()?,
+                "key_size" => numbers.key_size = agree(numbers.key_size, number()?)?,
                 "value" => {
                     value = pointee()?;
-                    numbers.value_size = size(value)?;
+                    numbers.value_size = agree(numbers.value_size, size(value)?)?;
                 }
-                "value_size" => numbers.value_size = number()?,
+                "value_size" => numbers.value_size = agree(numbers.value_size, number()?)?,
                 "max_entries" => numbers.max_entries = number()?,
                 "map_flags" => numbers.flags = number()?,
-                "map_extra" => map_extra = number()?,
+                "map_extra" => map_extra = long_number_of(types, &member).ok_or_else(bad)?,
+                "pinning" if outer.is_some() => {
+                    return Err(format!("the map {name} cannot be pinned: it is in another one"));
+                }
                 "pinning" => pinning = number()?,
-                "values" => values = Some(member),
+                "values" => {
+                    numbers.value_size = agree(numbers.value_size, 4)?;
+                    values = Some(member);
+                }
                 other => {
                     return Err(format!(
                         "the map {name} has the attribute \"{other}\", which is not supported"
@@ -108,15 +123,10 @@ impl Definition {
             }
         }
         let mut def = define(name, &numbers)?;
-        def.map_extra = map_extra.into();
-        def.pinned_by_name = match (pinning, outer) {
-            (0, _) => false,
-            (PIN_BY_NAME, None) => true,
-            (PIN_BY_NAME, Some(outer)) => {
-                return Err(format!(
-                    "the map {outer} has maps in it that want to be pinned by name, which is not supported"
-                ));
-            }
+        def.map_extra = map_extra;
+        def.pinned_by_name = match pinning {
+            0 => false,
+            PIN_BY_NAME => true,
             _ => return Err(format!("the map {name} wants to be pinned in an unknown way ({pinning})")),
         };
         let mut made = Self {
@@ -130,7 +140,13 @@ impl Definition {
             values: values.as_ref().map(|member| member.offset as usize / 8),
         };
         match made.def.kind {
-            MapKind::ProgArray if outer.is_none() => {}
+            MapKind::ProgArray if outer.is_none() => {
+                if values.is_some_and(|member| !points_to_functions(types, &member)) {
+                    return Err(format!(
+                        "the map {name} (prog_array) starts with something else than programs: it needs __array(values, int (void *))"
+                    ));
+                }
+            }
             kind if kind.has_inner_maps() => {
                 if let Some(outer) = outer {
                     return Err(format!(
@@ -163,25 +179,30 @@ impl Definition {
 ///
 /// What is not supported about it.
 pub(super) fn define(name: &str, numbers: &Numbers) -> Result<MapDef, String> {
-    let Numbers { kind, mut key_size, mut value_size, mut max_entries, flags } = *numbers;
+    let Numbers { kind, key_size, value_size, mut max_entries, flags } = *numbers;
     let kind = MapKind::from_number(kind)
         .ok_or_else(|| format!("the map {name} is of type {kind}, which Linux 6.18 does not have"))?;
     if let MapSupport::Unsupported { reason } = kind.support() {
         return Err(format!("the map {name} is of type {}, which is not supported: {reason}", kind.name()));
     }
-    match kind {
-        // The kernel has one size for the elements of these, which may be left out.
-        MapKind::ProgArray | MapKind::PerfEventArray => (key_size, value_size) = (4, 4),
-        MapKind::ArrayOfMaps | MapKind::HashOfMaps => value_size = 4,
-        MapKind::Ringbuf | MapKind::UserRingbuf => {
-            max_entries = max_entries
-                .max(PAGE_BYTES)
-                .checked_next_power_of_two()
-                .ok_or_else(|| format!("the map {name} is larger than 2 GiB"))?;
-        }
-        _ => {}
+    let lacking = kind.implied_flags() & !flags;
+    if lacking != 0 {
+        return Err(format!(
+            "the map {name} ({}) lacks the flag {}, without which the kernel rejects it",
+            kind.name(),
+            map_flag_names(lacking)
+        ));
+    }
+    if let MapKind::Ringbuf | MapKind::UserRingbuf = kind {
+        max_entries = ring_bytes(max_entries);
     }
     Ok(MapDef { name: name.to_owned(), kind, key_size, value_size, max_entries, flags, ..MapDef::default() })
+}
+
+/// The bytes of a ring buffer that has at least this many, a power of two and whole pages; as many as are asked for if that is none,
+/// or too much (`adjust_ringbuf_sz` in libbpf). The kernel then rejects it.
+fn ring_bytes(asked: u32) -> u32 {
+    if asked == 0 { 0 } else { asked.max(PAGE_BYTES).checked_next_power_of_two().unwrap_or(asked) }
 }
 
 /// Checks the fields of values that the kernel manages.
@@ -220,6 +241,22 @@ pub(super) fn has_types(kind: MapKind) -> bool {
 fn number_of(types: &Types<'_>, member: &Member<'_>) -> Option<u32> {
     let array = types.resolved(pointee_of(types, member)?).filter(|of| of.kind == ARRAY)?;
     types.length(array)
+}
+
+/// The same, or `enum { UNIQUE = NUMBER } name` for numbers that are no length of an array.
+fn long_number_of(types: &Types<'_>, member: &Member<'_>) -> Option<u64> {
+    let of = types.resolved(member.of_type).filter(|of| of.is_enum() && of.vlen == 1);
+    match of {
+        Some(of) => types.enumerator(of, 0).map(|(_, value)| value as u64),
+        None => number_of(types, member).map(u64::from),
+    }
+}
+
+/// Whether it is `FUNCTION *name[]`.
+fn points_to_functions(types: &Types<'_>, member: &Member<'_>) -> bool {
+    let array = types.resolved(member.of_type).filter(|of| types.length(*of) == Some(0));
+    let pointer = array.and_then(|array| types.resolved(types.element(array)?)).filter(|of| of.kind == PTR);
+    pointer.and_then(|pointer| types.resolved(pointer.payload)).is_some_and(|of| of.kind == FUNC_PROTO)
 }
 
 /// `TYPE *name`

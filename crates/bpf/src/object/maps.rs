@@ -10,8 +10,11 @@ use super::elf::{Elf, FunctionAddresses, Relocation, Role, Section, Symbol};
 use super::map_definition::{Definition, ElementTypes, Numbers, check_special_fields, define, has_types};
 use super::map_types::MapTypes;
 use super::{ObjectError, ObjectVariable};
-use crate::btf_types::{STRUCT, Types};
+use crate::btf_types::{STRUCT, Type, Types, VAR};
 use crate::{MapBtf, MapDef, MapKind};
+
+/// The linkage of variables that are not static (`BTF_VAR_GLOBAL_ALLOCATED`).
+const GLOBAL: u32 = 1;
 
 /// A map.
 #[derive(Debug, Clone)]
@@ -148,14 +151,25 @@ fn of_btf(
     maps: &mut Vec<Map>,
 ) -> Result<(), ObjectError> {
     let section = &elf.sections[index];
-    let described: HashMap<&str, u32> = types.variables(section.name).collect();
+    let described: HashMap<&str, Type<'_>> = types
+        .section_entries(section.name)
+        .filter(|of| of.kind == VAR)
+        .map(|variable| (types.name(variable), variable))
+        .collect();
     for symbol in variables(elf, index) {
         let name = symbol.name;
-        let definition = described.get(name).and_then(|id| types.resolved(*id));
+        let variable = described.get(name);
+        let definition = variable.and_then(|variable| types.resolved(variable.payload));
         let definition = definition.filter(|of| of.kind == STRUCT).ok_or_else(|| {
             ObjectError::damaged(format!("no type in .BTF describes the map {name} (compile with -g)"))
         })?;
         let address = Some(symbol.address);
+        if variable.is_some_and(|variable| variable.linkage() != GLOBAL) {
+            let what =
+                format!("the map {name} is static; other loaders do not see it, and reject the object");
+            maps.push(Map::new(name, index, address, Err(what)));
+            continue;
+        }
         maps.push(match Definition::parse(types, kept, definition, name) {
             Ok(Definition { def, types, inner_types, values }) => Map {
                 types,

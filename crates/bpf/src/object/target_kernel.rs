@@ -1,6 +1,10 @@
 //! The kernel that a program is linked for.
 
 use std::fmt;
+use std::sync::Arc;
+
+use super::link_env::KernelTypes;
+use crate::KernelStructs;
 
 /// A kernel, as far as a program depends on it: its types (CO-RE), its configuration (kconfig), and its functions and variables
 /// (kfuncs and ksyms).
@@ -16,6 +20,11 @@ pub trait TargetKernel: fmt::Display {
     ///
     /// It has none, or they cannot be read.
     fn btf(&self) -> Result<&[u8], String>;
+
+    /// The same, if it was read before. Otherwise it is read once for each program.
+    fn types(&self) -> Option<&KernelTypes<'static>> {
+        None
+    }
 
     /// `LINUX_VERSION_CODE`: a byte each for the major number, the minor number and the patch level.
     ///
@@ -48,6 +57,12 @@ pub trait TargetKernel: fmt::Display {
 
     /// Whether programs can call its functions and read its variables. A model has neither.
     fn has_code(&self) -> bool;
+
+    /// The structs that a model has in its memory, if they are laid out as in the [BTF](Self::btf) of a kernel. The BTF then also
+    /// has what the model does not: a program that accesses that is rejected as not modelled. `None`: all that the BTF has is there.
+    fn structs(&self) -> Option<Arc<KernelStructs>> {
+        None
+    }
 }
 
 /// A function or variable of a kernel.

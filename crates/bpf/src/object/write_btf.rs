@@ -77,7 +77,7 @@ fn add_definitions<'m>(
             ("key_size", def.key_size),
             ("value_size", def.value_size),
             ("max_entries", def.max_entries),
-            ("map_flags", def.flags),
+            ("map_flags", def.flags | def.kind.implied_flags()),
         ];
         let mut members = Vec::new();
         for (place, (name, number)) in attributes.into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! `knobgate simulate`: play scenarios.
 
 mod junit;
+mod kernel_btf;
 mod playing;
 mod scenario_file;
 mod tap;
@@ -15,7 +16,7 @@ use crate::failure::{Failure, USAGE};
 use crate::limited::is_stdin;
 use crate::output::Output;
 use playing::{Played, Status};
-use scenario_file::ScenarioFile;
+use scenario_file::{ScenarioFile, ScenarioKernel};
 
 /// Play scenarios: load and attach programs, read and write knobs, and print or check the results
 ///
@@ -41,6 +42,10 @@ pub(crate) struct Simulate {
     /// Play them on the running kernel
     #[arg(long)]
     on_kernel: bool,
+    /// Link the programs of objects for the types of the kernel with this BTF, such as a copy of its
+    /// /sys/kernel/btf/vmlinux, or an ELF file with a section .BTF; the hook in user space lays out tasks like that kernel
+    #[arg(long, value_name = "FILE", conflicts_with = "on_kernel")]
+    btf: Option<PathBuf>,
     /// The format of the results
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     format: Format,
@@ -67,11 +72,20 @@ impl Simulate {
             }
             return watching::play_again_and_again(&self, output);
         }
-        self.play(&self.read(), output).map(ExitCode::from)
+        self.play(&self.read(&self.kernel()?), output).map(ExitCode::from)
     }
 
-    fn read(&self) -> Vec<ScenarioFile> {
-        self.scenarios.iter().map(|path| ScenarioFile::read(path, self.on_kernel)).collect()
+    /// What the programs of objects are linked for.
+    fn kernel(&self) -> Result<ScenarioKernel, Failure> {
+        Ok(match &self.btf {
+            _ if self.on_kernel => ScenarioKernel::Running,
+            Some(path) => ScenarioKernel::WithBtf(kernel_btf::read(path)?),
+            None => ScenarioKernel::Model,
+        })
+    }
+
+    fn read(&self, kernel: &ScenarioKernel) -> Vec<ScenarioFile> {
+        self.scenarios.iter().map(|path| ScenarioFile::read(path, kernel)).collect()
     }
 
     /// Plays all scenarios. Returns the exit status.

@@ -141,3 +141,16 @@ fn a_fault_ends_with_status_1() {
     // Subtracts addresses, which the model does not have, if the position is 8.
     snapshot("simulate-fault", [simulate(["fault.json"])]);
 }
+
+#[test]
+fn a_file_without_btf_is_a_wrong_argument() {
+    let scenario = example("third-write.json");
+    snapshot(
+        "simulate-btf",
+        [
+            simulate(["--btf", "none.btf", &scenario]),
+            simulate(["--btf", "ragged.knob", &scenario]),
+            simulate(["--btf", "none.btf", "--on-kernel", &scenario]),
+        ],
+    );
+}

@@ -52,6 +52,9 @@ pub enum Reason {
     /// A struct of the kernel has no member there.
     #[error("{size} bytes at offset {offset} of struct {name} are not one of its members")]
     StructMember { name: &'static str, offset: i64, size: usize },
+    /// A member of a struct of the kernel is read that the model does not have.
+    #[error("{size} bytes at offset {offset} of struct {name} are not modelled")]
+    NotModelledMember { name: &'static str, offset: u64, size: usize },
     /// A null pointer is dereferenced.
     #[error("memory is accessed through a null pointer")]
     Null,
@@ -142,5 +145,15 @@ impl Reason {
     /// Whether the kernel itself would crash, which its verifier cannot prevent.
     pub fn is_crash(&self) -> bool {
         matches!(self, Self::NoStorage { .. } | Self::ShortStorage { .. })
+    }
+
+    /// What the kernel has and the model has not, if that is the reason: the kernel would go on.
+    pub fn not_modelled(&self) -> Option<String> {
+        match self {
+            Self::NotModelledMember { name, offset, size } => {
+                Some(format!("{size} bytes at offset {offset} of struct {name}"))
+            }
+            _ => None,
+        }
     }
 }

@@ -57,7 +57,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
             maps: program.0.maps.clone(),
             records: Vec::new(),
             keys: Vec::new(),
-            kernel: KernelMemory::default(),
+            kernel: KernelMemory::new(program.0.kernel_structs.as_ref(), invocation.profile),
             dynptrs: Vec::new(),
             slices: Vec::new(),
             held_lock: None,

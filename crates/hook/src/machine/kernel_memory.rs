@@ -7,33 +7,62 @@
 mod image;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use knobgate_bpf::{MemberType, Size, StructDef};
+use knobgate_bpf::{KernelStructs, MemberType, Size};
 
 use super::fault::Reason;
 use super::value::{Region, Value};
-use crate::task_btf::{kernel_structs, member_at};
-use crate::{Errno, Invocation};
+use crate::task_btf::{member_at, own_structs};
+use crate::{Errno, Invocation, Profile};
+
+pub(crate) use image::room_for;
 
 /// Where the addresses of the kernel start. Those below are user space's or not canonical
 /// (`copy_from_kernel_nofault_allowed()` in arch/x86/mm/maccess.c).
 const KERNEL_START: u64 = 0xffff_8000_0000_0000;
 
 /// What is at which address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct KernelMemory {
-    structs: &'static [StructDef],
+    /// The layout that the program was linked for, if it is not the model's own.
+    layout: Option<Arc<KernelStructs>>,
+    own: &'static KernelStructs,
     /// The objects by their addresses; empty until a program asks for one.
-    objects: BTreeMap<u64, Vec<u8>>,
+    objects: BTreeMap<u64, Object>,
     /// The pointers with a type that the program has got: where the struct starts, and which one it is.
     typed: Vec<(u64, &'static str)>,
 }
 
+#[derive(Debug)]
+struct Object {
+    bytes: Vec<u8>,
+    /// The struct that it is, if it is one.
+    name: Option<&'static str>,
+}
+
 impl KernelMemory {
+    /// The memory of a kernel for a program that was linked for this layout.
+    pub(super) fn new(layout: Option<&Arc<KernelStructs>>, profile: &Profile) -> Self {
+        let own = own_structs(profile);
+        Self { layout: layout.cloned(), own, objects: BTreeMap::new(), typed: Vec::new() }
+    }
+
+    /// The same for a program that goes on where another one ends.
+    pub(super) fn hand_on(&mut self, layout: Option<&Arc<KernelStructs>>) {
+        if self.layout.as_ref() != layout {
+            *self =
+                Self { layout: layout.cloned(), own: self.own, objects: BTreeMap::new(), typed: Vec::new() };
+        }
+    }
+
+    fn structs(&self) -> &KernelStructs {
+        self.layout.as_deref().unwrap_or(self.own)
+    }
+
     /// Fills in what an access shows, unless that has been done.
     pub(super) fn fill(&mut self, invocation: &Invocation<'_>) {
         if self.objects.is_empty() {
-            self.structs = kernel_structs(invocation.profile);
             self.add_task(invocation.task, 0);
         }
     }
@@ -65,18 +94,37 @@ impl KernelMemory {
     pub(super) fn bytes(&self, address: u64, len: usize) -> Option<&[u8]> {
         let (start, object) = self.objects.range(..=address).next_back()?;
         let offset = usize::try_from(address - start).ok()?;
-        object.get(offset..offset.checked_add(len)?)
+        object.bytes.get(offset..offset.checked_add(len)?)
+    }
+
+    /// The same, if the model has all of them.
+    ///
+    /// # Errors
+    ///
+    /// A kernel would have something there that the model does not.
+    pub(super) fn modelled_bytes(&self, address: u64, len: usize) -> Result<Option<&[u8]>, Reason> {
+        if let Some((start, Object { name: Some(name), .. })) = self.objects.range(..=address).next_back() {
+            let offset = address - start;
+            if !self.structs().is_modelled(name, offset..offset.saturating_add(len as u64)) {
+                return Err(Reason::NotModelledMember { name, offset, size: len });
+            }
+        }
+        Ok(self.bytes(address, len))
     }
 
     /// `copy_from_kernel_nofault()`
-    pub(super) fn copy(&self, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
+    ///
+    /// # Errors
+    ///
+    /// As [`modelled_bytes`](Self::modelled_bytes).
+    pub(super) fn copy(&self, address: u64, len: usize) -> Result<Result<Vec<u8>, Errno>, Reason> {
         if address < KERNEL_START {
-            return Err(Errno::ERANGE);
+            return Ok(Err(Errno::ERANGE));
         }
         if len == 0 {
-            return Ok(Vec::new());
+            return Ok(Ok(Vec::new()));
         }
-        self.bytes(address, len).map(<[u8]>::to_vec).ok_or(Errno::EFAULT)
+        Ok(self.modelled_bytes(address, len)?.map(<[u8]>::to_vec).ok_or(Errno::EFAULT))
     }
 
     /// A load through a pointer with a type: `btf_struct_access()` in kernel/bpf/btf.c. What is not there reads as 0.
@@ -87,7 +135,7 @@ impl KernelMemory {
         let len = size.bytes() as usize;
         let outside = || Reason::StructMember { name, offset: offset as i64, size: len };
         let within = u32::try_from(offset).map_err(|_| outside())?;
-        let member = member_at(self.structs, name, within, size.bytes()).ok_or_else(outside)?;
+        let member = member_at(self.structs().all(), name, within, size.bytes()).ok_or_else(outside)?;
         let bits = self.bytes(pointer.bits, len).map_or(0, |bytes| {
             let mut word = [0; 8];
             word[..len].copy_from_slice(bytes);

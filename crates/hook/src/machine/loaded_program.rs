@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
-use knobgate_bpf::{Function, InnerMap, Insn, LineTable, MapDef, MapKind, Program, TailCall};
+use knobgate_bpf::{Function, InnerMap, Insn, KernelStructs, LineTable, MapDef, MapKind, Program, TailCall};
 
 use super::coverage::Counters;
 use crate::maps::{ArrayProgram, MapState};
@@ -27,6 +27,7 @@ pub(crate) struct Loaded {
     pub(crate) maps: Vec<Map>,
     pub(crate) storage: CgroupStorage,
     pub(crate) expected_attach_type: u32,
+    pub(crate) kernel_structs: Option<Arc<KernelStructs>>,
 }
 
 /// Options for loading a program.
@@ -54,7 +55,7 @@ impl LoadedProgram {
     /// The kernel of `profile` would not load it, or it calls a helper that is not modelled.
     pub fn load(program: &Program, profile: &Profile, options: &LoadOptions) -> Result<Self, Rejection> {
         let maps = program.maps.iter().enumerate().map(|(index, def)| {
-            Map::with_cpus(def, options.cpus).map_err(|error| Rejection::Map {
+            Map::for_kernel(def, profile, options.cpus).map_err(|error| Rejection::Map {
                 index,
                 name: def.name.clone(),
                 error,
@@ -132,6 +133,7 @@ impl LoadedProgram {
             maps,
             storage,
             expected_attach_type: options.expected_attach_type,
+            kernel_structs: program.kernel_structs.clone(),
         })))
     }
 

@@ -1,6 +1,6 @@
 //! Errors of map operations.
 
-use knobgate_bpf::{map_flag_names, uapi};
+use knobgate_bpf::{InvalidLock, MapKind, map_flag_names, uapi};
 
 use crate::Errno;
 
@@ -38,12 +38,24 @@ pub enum MapError {
     /// `EPERM`: the map is frozen.
     #[error("the map is frozen")]
     Frozen,
-    /// `EOPNOTSUPP`: values of this kind of map cannot have such a field.
-    #[error("values of this kind of map cannot have a {field}")]
-    Field {
-        /// The name of its type, such as `bpf_spin_lock`.
-        field: &'static str,
+    /// `EINVAL`: maps of this type cannot have these sizes.
+    #[error(
+        "a map of type {} cannot have a key_size of {key_size}, a value_size of {value_size} and max_entries of {max_entries}",
+        kind.name()
+    )]
+    Sizes {
+        /// The type.
+        kind: MapKind,
+        /// Bytes in a key.
+        key_size: u32,
+        /// Bytes in a value.
+        value_size: u32,
+        /// The maximum of entries.
+        max_entries: u32,
     },
+    /// `E2BIG` or `EINVAL`: the kernel rejects the types of the object's maps, which say where the lock is.
+    #[error("the types of keys and values are rejected: {0}")]
+    Types(InvalidLock),
     /// `EINVAL`: maps of this type cannot have these flags.
     #[error("maps of this type cannot have the flags {}", map_flag_names(*.flags))]
     Flags {
@@ -95,12 +107,15 @@ impl MapError {
         match self {
             Self::Frozen => Errno::EPERM,
             Self::NoEntry => Errno::ENOENT,
-            Self::TooBig => Errno::E2BIG,
+            Self::TooBig | Self::Types(InvalidLock::Several | InvalidLock::TooDeep) => Errno::E2BIG,
             Self::Again => Errno::EAGAIN,
             Self::NoMemory | Self::Together { .. } => Errno::ENOMEM,
             Self::Exists => Errno::EEXIST,
-            Self::Field { .. } => Errno::EOPNOTSUPP,
-            Self::Invalid | Self::Flags { .. } | Self::NotModelled(_) => Errno::EINVAL,
+            Self::Invalid
+            | Self::Types(_)
+            | Self::Sizes { .. }
+            | Self::Flags { .. }
+            | Self::NotModelled(_) => Errno::EINVAL,
             Self::NoSpace => Errno::ENOSPC,
         }
     }

@@ -1,13 +1,16 @@
-//! The state of a map.
+//! The state of a map, and the values in it.
+
+mod containers;
 
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use knobgate_bpf::uapi::{BPF_CGROUP_SYSCTL, BPF_F_RDONLY_PROG};
 use knobgate_bpf::{MapDef, MapKind};
 
-use super::Map;
+use super::definition::{
+    check_memory, check_modelled, created, from_the_start, inner_map_bytes, lock_of, room, sizes_fit,
+};
 use super::error::{ANY, EXIST, LOCK, MapError, NOEXIST, NotModelled};
 use super::hash::Hash;
 use super::inner_maps::InnerMaps;
@@ -16,6 +19,7 @@ use super::queue::Queue;
 use super::ring::Ring;
 use super::trie::Trie;
 use super::values::Values;
+use crate::Profile;
 
 /// A program in a program array.
 pub(crate) trait ArrayProgram: Any + Debug + Send + Sync {
@@ -54,16 +58,26 @@ enum Storage {
 }
 
 /// Bytes of a `struct bpf_spin_lock`.
-const LOCK_BYTES: usize = 4;
+pub(super) const LOCK_BYTES: usize = 4;
 
 impl MapState {
     /// A map as `def` describes it, without its contents, on a machine with `cpus` processors.
-    pub(super) fn new(def: &MapDef, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
+    pub(super) fn new(
+        def: &MapDef,
+        profile: &Profile,
+        cpus: u32,
+        memory: &MapMemory,
+    ) -> Result<Self, MapError> {
         let def = created(def, cpus);
         check_modelled(&def)?;
-        let lock = lock_of(&def)?;
+        let lock = lock_of(&def, profile)?;
         if !sizes_fit(&def) {
-            return Err(MapError::Invalid);
+            return Err(MapError::Sizes {
+                kind: def.kind,
+                key_size: def.key_size,
+                value_size: def.value_size,
+                max_entries: def.max_entries,
+            });
         }
         let cpus = if def.kind.is_per_cpu() { cpus } else { 1 };
         check_memory(&def, cpus)?;
@@ -292,25 +306,6 @@ impl MapState {
         }
     }
 
-    /// The map under `key`.
-    pub(crate) fn inner_map(&self, key: &[u8]) -> Option<Map> {
-        if let Storage::Maps(maps) = &self.storage { maps.get(key) } else { None }
-    }
-
-    pub(super) fn put_map(&mut self, key: &[u8], map: &Map) -> Result<(), MapError> {
-        if key.len() != self.def.key_size as usize {
-            return Err(MapError::Invalid);
-        }
-        let adds = self.def.kind == MapKind::HashOfMaps && self.inner_map(key).is_none();
-        self.make_room(if adds { inner_map_bytes(&self.def) } else { 0 })?;
-        let put = match &mut self.storage {
-            Storage::Maps(maps) => maps.put(key, map),
-            _ => Err(MapError::Invalid),
-        };
-        self.adjust_memory()?;
-        put
-    }
-
     /// The offset of the lock in values, if they have one.
     pub(crate) fn lock(&self) -> Option<u64> {
         self.lock.map(|at| at as u64)
@@ -322,28 +317,6 @@ impl MapState {
         let overlaps =
             |at: usize| offset < (at + LOCK_BYTES) as u64 && offset.saturating_add(len as u64) > at as u64;
         self.lock.is_some_and(overlaps)
-    }
-
-    pub(crate) fn push(&mut self, value: &[u8], flags: u64) -> Result<(), MapError> {
-        let adds = matches!(&self.storage, Storage::Queue(queue) if queue.adds());
-        self.make_room(if adds { self.entry_bytes() } else { 0 })?;
-        let pushed = match &mut self.storage {
-            Storage::Queue(queue) => queue.push(value, flags),
-            _ => Err(MapError::Invalid),
-        };
-        self.adjust_memory()?;
-        pushed
-    }
-
-    /// The next value of a queue or stack.
-    pub(crate) fn pop(&mut self, remove: bool) -> Result<Vec<u8>, MapError> {
-        let taken = match &mut self.storage {
-            Storage::Queue(queue) if remove => queue.pop().ok_or(MapError::NoEntry),
-            Storage::Queue(queue) => queue.peek().map(<[u8]>::to_vec).ok_or(MapError::NoEntry),
-            _ => Err(MapError::Invalid),
-        };
-        self.adjust_memory()?;
-        taken
     }
 
     /// The key after `key`, or the first one, and its entry.
@@ -378,278 +351,5 @@ impl MapState {
                 entries
             }
         }
-    }
-
-    pub(super) fn drain_records(&mut self) -> Vec<Vec<u8>> {
-        let records = match &mut self.storage {
-            Storage::Ring(ring) => ring.drain(),
-            _ => Vec::new(),
-        };
-        self.give_back();
-        records
-    }
-
-    pub(super) fn drain_events(&mut self) -> Vec<(u32, Vec<u8>)> {
-        let events = match &mut self.storage {
-            Storage::Events { sent, bytes } => {
-                *bytes = 0;
-                std::mem::take(sent)
-            }
-            _ => Vec::new(),
-        };
-        self.give_back();
-        events
-    }
-
-    /// Releases memory that is not in use any more.
-    fn give_back(&mut self) {
-        // Releasing memory never fails.
-        let _ = self.adjust_memory();
-    }
-
-    /// `bpf_ringbuf_reserve`: the number of the record, or `None` if there is no room.
-    pub(crate) fn reserve(&mut self, len: u64) -> Result<Option<u64>, MapError> {
-        self.make_room(Ring::added(len))?;
-        let reserved = self.ring_mut().and_then(|ring| ring.reserve(len));
-        self.adjust_memory()?;
-        Ok(reserved)
-    }
-
-    /// `bpf_ringbuf_output`
-    pub(crate) fn output(&mut self, data: &[u8], flags: u64) -> Result<(), MapError> {
-        self.make_room(Ring::added(data.len() as u64))?;
-        let sent = self.ring_mut().map_or(Err(MapError::Invalid), |ring| ring.output(data, flags));
-        self.adjust_memory()?;
-        sent
-    }
-
-    pub(crate) fn set_program(
-        &mut self,
-        index: u32,
-        program: Option<Arc<dyn ArrayProgram>>,
-    ) -> Result<(), MapError> {
-        let Storage::Programs(programs) = &mut self.storage else { return Err(MapError::Invalid) };
-        let attach_type = |program: &Arc<dyn ArrayProgram>| program.expected_attach_type();
-        let others = programs.iter().flatten().map(attach_type).next();
-        if program.as_ref().map(attach_type).is_some_and(|own| others.is_some_and(|other| own != other)) {
-            return Err(MapError::Invalid);
-        }
-        *programs.get_mut(index as usize).ok_or(MapError::TooBig)? = program;
-        Ok(())
-    }
-
-    pub(super) fn set_cgroup(&mut self, index: u32, cgroup: Option<u64>) -> Result<(), MapError> {
-        let Storage::Cgroups(cgroups) = &mut self.storage else { return Err(MapError::Invalid) };
-        *cgroups.get_mut(index as usize).ok_or(MapError::TooBig)? = cgroup;
-        Ok(())
-    }
-
-    /// `bpf_perf_event_output`
-    pub(crate) fn send_event(&mut self, index: u32, data: &[u8]) -> Result<(), MapError> {
-        let added = data.len() as u64 + MapMemory::ENTRY;
-        match &self.storage {
-            Storage::Events { .. } if index >= self.def.max_entries => return Err(MapError::TooBig),
-            Storage::Events { .. } => self.make_room(added)?,
-            _ => return Err(MapError::Invalid),
-        }
-        if let Storage::Events { sent, bytes } = &mut self.storage {
-            sent.push((index, data.to_vec()));
-            *bytes += added;
-        }
-        Ok(())
-    }
-
-    /// The cgroup at `index`; [`MapError::TooBig`] beyond the end.
-    pub(crate) fn cgroup(&self, index: u32) -> Result<Option<u64>, MapError> {
-        match &self.storage {
-            Storage::Cgroups(cgroups) => cgroups.get(index as usize).copied().ok_or(MapError::TooBig),
-            _ => Err(MapError::Invalid),
-        }
-    }
-
-    /// The slot of the storage of an attachment to `cgroup` (`bpf_cgroup_storages_alloc`). If the key is only the cgroup,
-    /// all programs share it. If the key includes the attach type, they share it as well, because that is always this
-    /// hook's.
-    pub(crate) fn local_value(&mut self, cgroup: u64, cpu: u32) -> Result<Option<u32>, MapError> {
-        let mut key = cgroup.to_le_bytes().to_vec();
-        if self.def.key_size > 8 {
-            key.extend(u64::from(BPF_CGROUP_SYSCTL).to_le_bytes());
-        }
-        let adds = matches!(&self.storage, Storage::Local(hash) if hash.adds(&key));
-        self.make_room(if adds { self.entry_bytes() } else { 0 })?;
-        let Storage::Local(hash) = &mut self.storage else { return Ok(None) };
-        let entry = hash.find(&key).map_or_else(|| hash.entry(&key, ANY), Ok)?;
-        Ok(Some(entry * self.cpus + if self.cpus > 1 { cpu } else { 0 }))
-    }
-
-    pub(crate) fn ring(&self) -> Option<&Ring> {
-        if let Storage::Ring(ring) = &self.storage { Some(ring) } else { None }
-    }
-
-    pub(crate) fn ring_mut(&mut self) -> Option<&mut Ring> {
-        if let Storage::Ring(ring) = &mut self.storage { Some(ring) } else { None }
-    }
-
-    pub(crate) fn program(&self, index: u32) -> Option<Arc<dyn ArrayProgram>> {
-        match &self.storage {
-            Storage::Programs(programs) => programs.get(index as usize)?.clone(),
-            _ => None,
-        }
-    }
-}
-
-/// The largest map, in bytes.
-pub(super) const MEMORY_MAX: u64 = 1 << 30;
-
-/// `KMALLOC_MAX_SIZE`: the largest entry of a map, except in arrays.
-const ENTRY_MAX: u64 = 4 << 20;
-
-/// Checks the memory that a map takes from the start. The memory of added entries is checked when they are added.
-fn check_memory(def: &MapDef, cpus: u32) -> Result<(), MapError> {
-    let entry = u64::from(def.key_size) + u64::from(def.value_size) * u64::from(cpus);
-    if !is_whole_from_the_start(def.kind) && entry > ENTRY_MAX {
-        return Err(MapError::TooBig);
-    }
-    if from_the_start(def, cpus) > MEMORY_MAX { Err(MapError::NoMemory) } else { Ok(()) }
-}
-
-fn is_whole_from_the_start(kind: MapKind) -> bool {
-    matches!(
-        kind,
-        MapKind::Array
-            | MapKind::PercpuArray
-            | MapKind::ProgArray
-            | MapKind::CgroupArray
-            | MapKind::ArrayOfMaps
-    )
-}
-
-/// The map that a loader creates for a definition, without contents: an array of perf events has an entry for each processor,
-/// unless it says how many.
-pub(crate) fn created(def: &MapDef, cpus: u32) -> MapDef {
-    let max_entries = match (def.kind, def.max_entries) {
-        (MapKind::PerfEventArray, 0) => cpus,
-        (_, max_entries) => max_entries,
-    };
-    MapDef { max_entries, contents: Vec::new(), ..def.clone() }
-}
-
-/// The memory of a map in another one, without its contents.
-fn inner_map_bytes(def: &MapDef) -> u64 {
-    let of_key = u64::from(def.key_size) + MapMemory::ENTRY;
-    size_of::<Option<Map>>() as u64 + if def.kind == MapKind::HashOfMaps { of_key } else { 0 }
-}
-
-/// Checks that the kernel accepts the flags of the map, and that the model has all that it has.
-fn check_modelled(def: &MapDef) -> Result<(), MapError> {
-    const BPF_F_NO_COMMON_LRU: u32 = 1 << 1;
-    const BPF_F_NUMA_NODE: u32 = 1 << 2;
-    const BPF_F_WRONLY_PROG: u32 = 1 << 8;
-    let flags = def.flags | if def.frozen { BPF_F_RDONLY_PROG } else { 0 };
-    let invalid = def.kind.invalid_flags(flags);
-    if invalid != 0 {
-        return Err(MapError::Flags { flags: invalid });
-    }
-    // An LRU list for each processor is not on one node.
-    let contradicting = BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE;
-    if def.kind == MapKind::LruHash && flags & contradicting == contradicting {
-        return Err(MapError::Flags { flags: contradicting });
-    }
-    // Those that use it are not modelled.
-    if def.kind.is_modelled() && def.map_extra != 0 {
-        return Err(MapError::Invalid);
-    }
-    if !def.kind.is_modelled() {
-        return Err(NotModelled::Kind(def.kind.name()).into());
-    }
-    if def.flags & BPF_F_WRONLY_PROG != 0 {
-        return Err(NotModelled::Flag("BPF_F_WRONLY_PROG").into());
-    }
-    Ok(())
-}
-
-/// The offset of the `bpf_spin_lock` in values: `map_check_btf` in kernel/bpf/syscall.c.
-fn lock_of(def: &MapDef) -> Result<Option<usize>, MapError> {
-    let fields = def.btf.as_ref().map(|btf| &btf.special_fields[..]).unwrap_or_default();
-    let Some(first) = fields.first() else { return Ok(None) };
-    if let Some(other) = fields.iter().find(|field| field.type_name != "bpf_spin_lock") {
-        return Err(NotModelled::Field(other.type_name).into());
-    }
-    let at = first.offset as usize;
-    let fits = at.is_multiple_of(LOCK_BYTES) && at + LOCK_BYTES <= def.value_size as usize;
-    match def.kind {
-        MapKind::Hash | MapKind::Array | MapKind::CgroupStorage if fields.len() > 1 => Err(MapError::TooBig),
-        MapKind::Hash | MapKind::Array | MapKind::CgroupStorage if !fits => Err(MapError::Invalid),
-        MapKind::Hash | MapKind::Array | MapKind::CgroupStorage => Ok(Some(at)),
-        _ => Err(MapError::Field { field: first.type_name }),
-    }
-}
-
-/// How much memory a map takes before anything is in it, in bytes.
-pub(super) fn from_the_start(def: &MapDef, cpus: u32) -> u64 {
-    let entry = match def.kind {
-        MapKind::Array => u64::from(def.value_size),
-        MapKind::PercpuArray => u64::from(def.value_size) * u64::from(cpus),
-        MapKind::ProgArray => size_of::<Option<Arc<dyn ArrayProgram>>>() as u64,
-        MapKind::CgroupArray => size_of::<Option<u64>>() as u64,
-        MapKind::ArrayOfMaps => inner_map_bytes(def),
-        _ => 0,
-    };
-    entry.saturating_mul(def.max_entries.into())
-}
-
-/// How many entries fit, in a map that takes memory as entries are added.
-fn room(def: &MapDef, cpus: u32) -> usize {
-    let entry = u64::from(def.key_size) + u64::from(def.value_size) * u64::from(cpus);
-    (MEMORY_MAX / entry.max(1)).min(def.max_entries.into()) as usize
-}
-
-/// Whether a map can have these sizes: `map_alloc_check` of each kind.
-fn sizes_fit(def: &MapDef) -> bool {
-    let MapDef { key_size: key, value_size: value, max_entries: entries, .. } = *def;
-    let counted = entries > 0;
-    match def.kind {
-        MapKind::Ringbuf => key == 0 && value == 0 && entries.is_power_of_two() && entries % 4096 == 0,
-        MapKind::Queue | MapKind::Stack => key == 0 && value > 0 && counted,
-        MapKind::ArrayOfMaps => key == 4 && value == 4 && counted,
-        MapKind::HashOfMaps => key > 0 && value == 4 && counted,
-        MapKind::LpmTrie => (5..=260).contains(&key) && value > 0 && counted,
-        MapKind::ProgArray | MapKind::PerfEventArray | MapKind::CgroupArray => {
-            key == 4 && value == 4 && counted
-        }
-        MapKind::Array | MapKind::PercpuArray => key == 4 && value > 0 && counted,
-        MapKind::CgroupStorage | MapKind::PercpuCgroupStorage => {
-            (key == 8 || key == 16) && (1..=4096).contains(&value) && !counted
-        }
-        _ => key > 0 && value > 0 && counted,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(kind: MapKind, value_size: u32, max_entries: u32) -> MapDef {
-        let (name, contents) = ("m".to_owned(), Vec::new());
-        MapDef {
-            name,
-            kind,
-            key_size: 4,
-            value_size,
-            max_entries,
-            flags: 0,
-            contents,
-            frozen: false,
-            ..MapDef::default()
-        }
-    }
-
-    #[test]
-    fn a_map_has_room_for_a_gib() {
-        assert_eq!(from_the_start(&map(MapKind::PercpuArray, 1 << 20, 100), 64), 6400 << 20);
-        assert_eq!(from_the_start(&map(MapKind::Hash, 1 << 20, 100), 64), 0);
-        assert_eq!(room(&map(MapKind::Hash, 1 << 20, 100), 1), 100);
-        assert_eq!(room(&map(MapKind::Hash, 1 << 20, u32::MAX), 1), 1023);
-        assert_eq!(room(&map(MapKind::PercpuHash, 1 << 20, u32::MAX), 64), 15);
     }
 }

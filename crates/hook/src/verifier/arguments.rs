@@ -9,7 +9,6 @@ use super::memory::{check_fixed_offset, check_map_direction, check_struct_offset
 use super::register::{Kind, Register};
 use super::stack::place;
 use super::violation::Violation;
-use crate::task_btf::kernel_structs;
 
 /// What the arguments of one call have in common: `struct bpf_call_arg_meta`.
 #[derive(Debug, Default)]
@@ -244,8 +243,7 @@ impl Verifier<'_> {
             Kind::BtfId(..) if writes => Err(Violation::StructWrite),
             Kind::BtfId(name, _) => {
                 let off = check_struct_offset(register, &value, value.off, name)?;
-                let structs = kernel_structs(self.env.profile);
-                let of = structs.iter().find(|of| of.name == name);
+                let of = self.env.structs.get(name);
                 let is_within = of.is_some_and(|of| u64::from(off) + u64::from(size) <= of.size.into());
                 let outside = Violation::StructMember { name, off: value.off, size };
                 if is_within { Ok(()) } else { Err(outside) }

@@ -42,6 +42,12 @@ pub(super) fn decode(
     if used.len() > MAX_USED_MAPS {
         return Err(Rejection::TooManyUsedMaps);
     }
+    // `bpf_cgroup_storage_assign()` in kernel/bpf/local_storage.c.
+    for kind in [MapKind::CgroupStorage, MapKind::PercpuCgroupStorage] {
+        if used.iter().filter(|&&map| program.maps[map].kind == kind).count() > 1 {
+            return Err(Rejection::SeveralStorages);
+        }
+    }
     // Steps have 16 bits for the number of a map, and each map may have an inner one.
     if program.maps.len() > MAPS_MAX {
         return Err(Rejection::TooManyMaps { maps: program.maps.len() });

@@ -1,10 +1,11 @@
 //! What the verifier knows before it follows any path: `struct bpf_verifier_env`.
 
-use knobgate_bpf::{MapDef, MapKind, Unresolved};
+use knobgate_bpf::{KernelStructs, MapDef, MapKind, Program, Unresolved};
 
 use super::control_flow::ControlFlow;
 use super::structure::Functions;
 use crate::step::Step;
+use crate::task_btf::own_structs;
 use crate::{Map, Profile};
 
 /// `BPF_MAX_VAR_OFF`: offsets of pointers are smaller than this.
@@ -30,15 +31,17 @@ pub(super) struct VerifierEnv<'a> {
     pub(super) live_registers: Vec<u16>,
     /// How many CPUs there are.
     pub(super) cpus: u32,
+    /// The structs of the kernel, as the program was linked for them.
+    pub(super) structs: &'a KernelStructs,
 }
 
 impl<'a> VerifierEnv<'a> {
     pub(super) fn new(
+        program: &'a Program,
         profile: &'a Profile,
         code: &'a [Step],
         functions: &'a Functions,
         maps: &'a [Map],
-        unresolved: &'a [Unresolved],
         cpus: u32,
     ) -> Self {
         let flow = ControlFlow::new(code, functions);
@@ -60,7 +63,18 @@ impl<'a> VerifierEnv<'a> {
         }
         inner.resize(defs.len(), None);
         frozen.resize(defs.len(), None);
-        Self { profile, code, flow, maps: defs, inner, frozen, unresolved, live_registers, cpus }
+        Self {
+            profile,
+            code,
+            flow,
+            maps: defs,
+            inner,
+            frozen,
+            unresolved: &program.unresolved,
+            live_registers,
+            cpus,
+            structs: program.kernel_structs.as_deref().unwrap_or_else(|| own_structs(profile)),
+        }
     }
 
     /// The kernel's structure that describes a map.

@@ -10,7 +10,7 @@ use super::stack_access::Stored;
 use super::violation::{OutOfBounds, Violation};
 use crate::arithmetic;
 use crate::context::{AccessType, sysctl_is_valid_access};
-use crate::task_btf::{kernel_structs, member_at};
+use crate::task_btf::member_at;
 
 /// An access through a register.
 #[derive(Debug, Clone, Copy)]
@@ -162,7 +162,11 @@ impl Verifier<'_> {
     ) -> Result<Option<Register>, Violation> {
         let offset = check_struct_offset(base, pointer, off, name)?;
         let size = access.size.bytes();
-        let member = member_at(kernel_structs(self.env.profile), name, offset, size);
+        let structs = self.env.structs;
+        if !structs.is_modelled(name, offset.into()..u64::from(offset) + u64::from(size)) {
+            return Err(Violation::NotModelledMember { name, offset, size });
+        }
+        let member = member_at(structs.all(), name, offset, size);
         Ok(match member.ok_or(Violation::StructMember { name, off, size })? {
             MemberType::Pointer(MemberType::Struct(name)) => {
                 Some(Register::pointer(Kind::BtfId(name, false)))

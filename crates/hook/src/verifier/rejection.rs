@@ -105,6 +105,9 @@ pub enum Rejection {
     /// The program uses more maps than the kernel accepts.
     #[error("The total number of maps per program has reached the limit of {MAX_USED_MAPS}")]
     TooManyUsedMaps,
+    /// The program uses two maps with cgroup storage of one type.
+    #[error("only one cgroup storage of each type is allowed")]
+    SeveralStorages,
     /// More maps come with the program than the model has numbers for.
     #[error("{maps} maps come with the program; {MAPS_MAX} are the most that are modelled")]
     TooManyMaps { maps: usize },
@@ -167,6 +170,7 @@ impl Rejection {
             | Self::TailCall { .. }
             | Self::ForeignStorage { .. }
             | Self::TooManyUsedMaps
+            | Self::SeveralStorages
             | Self::TooManyMaps { .. }
             | Self::TooManyFunctions
             | Self::TooDeep { .. }
@@ -181,18 +185,30 @@ impl Rejection {
             Self::NotModelled { id, name, .. } => Some(format!("helper {name}#{id}")),
             Self::KernelFunction { btf_id, .. } => Some(format!("kernel function {btf_id}")),
             Self::NotModelledDependency { what, .. } => Some(what.clone()),
+            Self::Unsafe { violation: Violation::NotModelledMember { name, offset, size }, .. } => {
+                Some(format!("{size} bytes at offset {offset} of struct {name}"))
+            }
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.not_modelled(),
             _ => None,
         }
     }
 
-    /// The errno of `BPF_PROG_LOAD`, or of `BPF_MAP_CREATE` before it.
+    /// The number of the error of `BPF_PROG_LOAD`, or of `BPF_MAP_CREATE` before it.
+    pub const fn errno_number(&self) -> u32 {
+        match self {
+            Self::Unsafe { violation, .. } => violation.errno_number(),
+            _ => self.errno().number(),
+        }
+    }
+
+    /// The same as an errno; `EOPNOTSUPP` for 524, `ENOTSUPP`, which user space has no name for.
     pub const fn errno(&self) -> Errno {
         match self {
             Self::Empty | Self::TooLarge { .. } | Self::TooManyFunctions | Self::TooDeep { .. } => {
                 Errno::E2BIG
             }
             Self::TooManyUsedMaps | Self::TooManyMaps { .. } => Errno::E2BIG,
+            Self::SeveralStorages => Errno::EBUSY,
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.errno(),
             Self::Unsafe { violation, .. } => violation.errno(),
             Self::TailCallStack { .. } | Self::StackTotal { .. } => Errno::EACCES,

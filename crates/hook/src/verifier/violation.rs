@@ -213,6 +213,9 @@ pub enum Violation {
     /// What is read of a struct of the kernel is not within one of its members.
     #[error("access beyond struct {name} at off {off} size {size}")]
     StructMember { name: &'static str, off: i32, size: u32 },
+    /// What is read of a struct of the kernel is not modelled.
+    #[error("{size} bytes at offset {offset} of struct {name} are not modelled")]
+    NotModelledMember { name: &'static str, offset: u32, size: u32 },
     /// A variable offset in a struct of the kernel.
     #[error("R{register} is ptr_{name} invalid variable offset: off={off}, var_off={var_off}")]
     StructVariableOffset { register: u8, name: &'static str, off: i32, var_off: String },
@@ -310,12 +313,22 @@ impl std::fmt::Display for Bounds {
     }
 }
 
+/// `ENOTSUPP`, an error number that only the kernel has a name for: include/linux/errno.h.
+pub(crate) const ENOTSUPP: u32 = 524;
+
 impl Violation {
-    /// The errno of `BPF_PROG_LOAD`.
+    /// The number of the error of `BPF_PROG_LOAD`.
+    pub const fn errno_number(&self) -> u32 {
+        match self {
+            Self::MapWithoutCallback | Self::NoDirectValue => ENOTSUPP,
+            _ => self.errno().number(),
+        }
+    }
+
+    /// The errno of `BPF_PROG_LOAD`; `EOPNOTSUPP` for the [number](Self::errno_number) 524, which has no name.
     pub const fn errno(&self) -> Errno {
         match self {
             Self::TooManyInsns { .. } | Self::TooManyJumps { .. } | Self::TooDeep { .. } => Errno::E2BIG,
-            // The kernel returns ENOTSUPP (524), which user space has no name for.
             Self::MapWithoutCallback | Self::NoDirectValue => Errno::EOPNOTSUPP,
             Self::PointerAsCount => Errno::EFAULT,
             Self::Format

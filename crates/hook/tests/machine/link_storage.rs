@@ -200,3 +200,23 @@ fn a_tail_called_program_has_its_storage_in_the_maps_of_its_caller() {
         }
     }
 }
+
+#[test]
+fn a_program_has_one_storage_of_each_type() {
+    use MapKind::{CgroupStorage, PercpuCgroupStorage};
+    let load = |kinds: &[MapKind]| {
+        let mut asm = Assembler::new();
+        for map in 0..kinds.len() {
+            asm.load_map(Reg::R1, map);
+        }
+        allow(&mut asm);
+        let defs = kinds.iter().map(|kind| map("storage", *kind, 8, 8, 0)).collect();
+        LoadedProgram::load(&program(asm, defs), &Profile::default(), &LoadOptions::default())
+    };
+    assert!(load(&[CgroupStorage, PercpuCgroupStorage]).is_ok());
+    for kinds in [[CgroupStorage; 2], [PercpuCgroupStorage; 2]] {
+        let rejection = load(&kinds).expect_err("two of one type");
+        assert_eq!(rejection, Rejection::SeveralStorages);
+        assert_eq!(rejection.errno(), Errno::EBUSY);
+    }
+}

@@ -116,7 +116,7 @@ fn maps_share_a_memory_limit() {
     const MOST: u64 = 1 << 20;
     let memory = MapMemory::new(MOST);
     let within = |kind, key_size, value_size, max_entries| {
-        Map::within(&map("map", kind, key_size, value_size, max_entries), 4, &memory)
+        Map::within(&map("map", kind, key_size, value_size, max_entries), &Profile::default(), 4, &memory)
     };
     let full = MapError::Together { most: MOST };
     assert_eq!(full.to_string(), "the maps take more than 1 MiB together");
@@ -161,7 +161,7 @@ fn a_program_that_exceeds_the_memory_limit_is_stopped() {
             _ => map("out", kind, 4, 4, 1),
         };
         let memory = MapMemory::new(MOST);
-        let out = Map::within(&def, 1, &memory).expect("an empty one");
+        let out = Map::within(&def, &Profile::default(), 1, &memory).expect("an empty one");
         let mut asm = Assembler::new();
         asm.mov(Reg::R6, Reg::R1);
         for offset in (-400..0).step_by(8) {

@@ -6,7 +6,7 @@ use std::io;
 use knobgate_backend::Task;
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{MapDef, MapKind, Object, TargetKernel};
-use knobgate_hook::{Map, ModelKernel, Profile};
+use knobgate_hook::{KernelBtf, Map, ModelKernel, Profile};
 use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
 
 use crate::bytes::Hex;
@@ -185,6 +185,23 @@ pub(super) fn kernel(document: &Document, profile: Profile, findings: &mut Findi
         kernel = kernel.option(option, value);
     }
     document.without.iter().fold(kernel, |kernel, what| kernel.without(what))
+}
+
+/// The same with the types that the scenario names, if it names a file with BTF.
+pub(super) fn with_btf(
+    kernel: ModelKernel,
+    document: &Document,
+    read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+    findings: &mut Findings,
+) -> ModelKernel {
+    let Some(file) = &document.btf else { return kernel };
+    let btf = read(file)
+        .map_err(|error| format!("cannot read {file}: {error}"))
+        .and_then(|bytes| KernelBtf::read(&bytes).map_err(|error| format!("{file}: {error}")));
+    match findings.ok(&Path::of("btf"), btf) {
+        Some(btf) => kernel.btf(btf),
+        None => kernel,
+    }
 }
 
 /// The programs. The maps of objects are added after the scenario's own; programs of one object share them.

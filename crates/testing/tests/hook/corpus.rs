@@ -1,8 +1,11 @@
 //! The programs of the corpus: each ends as its head says, on the kernel and on the model, and leaves the same in its maps.
 
+use std::fs;
+use std::sync::LazyLock;
+
 use knobgate_backend::Backend;
 use knobgate_bpf::{Object, TargetKernel};
-use knobgate_hook::Profile;
+use knobgate_hook::{KernelBtf, Profile};
 use knobgate_kernel::RunningKernel;
 use knobgate_testing::corpus::{CorpusProgram, Ending, Head, PROGRAMS, play};
 use knobgate_testing::object_cases::knobs;
@@ -58,6 +61,24 @@ fn check(program: &CorpusProgram) -> Result<(), String> {
     let (rejects, lacks) = (head.model_rejects.as_deref(), head.model_lacks.as_deref());
     let model = ending(&mut both.model, &modelled, &head, &object, rejects, lacks);
     let model = model.map_err(|difference| format!("the model: {difference}"))?;
+    same(&kernel, &model)?;
+
+    let Some(types) = &*TYPES else { return Ok(()) };
+    let mut relocated = Both::new(knobs(&knobgate_testing::profile())).model;
+    let model = play(&mut relocated, &modelled.btf(types.clone()), &head, &object)?;
+    // What the model's own types leave open, the kernel's may tell.
+    let as_kernel = || judge(&model, head.kernel_rejects.as_deref(), None);
+    judge(&model, rejects, lacks)
+        .or_else(|difference| as_kernel().map_err(|_| difference))
+        .map_err(|difference| format!("the model with the kernel's types: {difference}"))?;
+    same(&kernel, &model).map_err(|difference| format!("with the kernel's types: {difference}"))
+}
+
+/// The types of this kernel, if it has BTF.
+static TYPES: LazyLock<Option<KernelBtf>> =
+    LazyLock::new(|| KernelBtf::read(&fs::read("/sys/kernel/btf/vmlinux").ok()?).ok());
+
+fn same(kernel: &Ending, model: &Ending) -> Result<(), String> {
     match (kernel, model) {
         (Ending::Worked(kernel), Ending::Worked(model)) if kernel != model => {
             Err(format!("the maps differ:\n  kernel {kernel:x?}\n  model  {model:x?}"))
@@ -76,10 +97,15 @@ fn ending(
     lacks: Option<&str>,
 ) -> Result<Ending, String> {
     let ending = play(backend, kernel, head, object)?;
-    match (&ending, rejects, lacks) {
-        (Ending::Rejected(reason), Some(words), None) if reason.contains(words) => Ok(ending),
-        (Ending::NotModelled(what), None, Some(words)) if what.contains(words) => Ok(ending),
-        (Ending::Worked(_), None, None) => Ok(ending),
+    judge(&ending, rejects, lacks).map(|()| ending)
+}
+
+/// Checks how a program ended.
+fn judge(ending: &Ending, rejects: Option<&str>, lacks: Option<&str>) -> Result<(), String> {
+    match (ending, rejects, lacks) {
+        (Ending::Rejected(reason), Some(words), None) if reason.contains(words) => Ok(()),
+        (Ending::NotModelled(what), None, Some(words)) if what.contains(words) => Ok(()),
+        (Ending::Worked(_), None, None) => Ok(()),
         (Ending::Rejected(reason), ..) => Err(format!("it was rejected: {reason}")),
         (Ending::NotModelled(what), ..) => Err(format!("this is not modelled: {what}")),
         (Ending::Worked(_), ..) => {

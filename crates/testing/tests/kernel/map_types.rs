@@ -22,6 +22,7 @@ use crate::fixtures::can_write;
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_locked_update_leaves_the_lock_alone", locked_update),
     ("types_that_the_kernel_does_not_accept_are_left_out", types_left_out),
+    ("the_model_finds_locks_where_the_kernel_does", lock_places),
     ("maps_in_a_map_are_exchanged_while_a_program_runs", inner_maps),
     ("special_fields_need_types_that_the_kernel_accepts", special_fields),
     ("a_map_that_is_pinned_by_name_is_shared", pinned),
@@ -101,12 +102,34 @@ fn types_left_out() -> Result<(), Failed> {
         MapDef { btf: Some(btf), ..def }
     };
     create_map("wrong", &wrong("without_lock"))?;
-    let error = create_map("wrong", &wrong("counters")).expect_err("it would have no lock");
-    assert!(matches!(error, LoadError::Map { .. }), "{error}");
-    assert_eq!(
-        error.to_string(),
-        "cannot create the map \"counters\" (array, 2 entries of 4 + 24 bytes): Invalid argument (os error 22)"
-    );
+    // As with libbpf, it has no lock then.
+    let error = create_map("wrong", &wrong("counters"))?.update_with(&[0; 4], &[0; 24], BPF_F_LOCK);
+    assert!(matches!(error, Err(BpfObjectError::WrongSize { .. })), "{error:?}");
+    Ok(())
+}
+
+fn lock_places() -> Result<(), Failed> {
+    let profile = knobgate_testing::profile();
+    let mut wrong = Vec::new();
+    for def in program(object!("lock_places"), None).maps {
+        let kernel = create_map("the test", &def)?;
+        let value = kernel.lookup(&[0; 4])?.ok_or("no entry")?;
+        let kernel = kernel.update_with(&[0; 4], &value, BPF_F_LOCK).is_ok();
+        let model = knobgate_hook::Map::for_kernel(&def, &profile, 1)?;
+        let value = model.lookup(&[0; 4]).ok_or("no entry")?;
+        let model = model.update(&[0; 4], &value, BPF_F_LOCK).is_ok();
+        if kernel != model {
+            wrong.push(format!("{}: a lock in the kernel {kernel}, in the model {model}", def.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for object in [&object!("lock_twice")[..], object!("lock_not_aligned")] {
+        let def = &program(object, None).maps[0];
+        let kernel = create_map("the test", def).err().and_then(|error| error.os_error()?.raw_os_error());
+        let model = knobgate_hook::Map::for_kernel(def, &profile, 1).err();
+        let model = model.map(|error| error.errno().number() as i32);
+        assert_eq!(kernel, model, "{}", def.name);
+    }
     Ok(())
 }
 

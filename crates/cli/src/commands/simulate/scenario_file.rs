@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use knobgate_hook::KernelBtf;
 use knobgate_kernel::RunningKernel;
 use knobgate_scenario::Scenario;
 
@@ -20,12 +21,22 @@ pub(super) struct ScenarioFile {
     pub(super) files: Vec<PathBuf>,
 }
 
+/// What the programs of objects in a scenario are linked for.
+#[derive(Debug)]
+pub(super) enum ScenarioKernel {
+    /// The hook in user space.
+    Model,
+    /// The hook in user space, with these types.
+    WithBtf(KernelBtf),
+    Running,
+}
+
 impl ScenarioFile {
-    /// Reads a scenario. If it is for the kernel, the programs of objects are linked for the running one.
-    pub(super) fn read(path: &Path, on_kernel: bool) -> Self {
+    /// Reads a scenario.
+    pub(super) fn read(path: &Path, kernel: &ScenarioKernel) -> Self {
         let name = policy_file::name(path);
         let mut files = vec![path.to_owned()];
-        let scenario = parse(path, &name, on_kernel, &mut files);
+        let scenario = parse(path, &name, kernel, &mut files);
         Self { name, scenario, files }
     }
 
@@ -43,7 +54,7 @@ fn directory_of(scenario: &Path) -> &Path {
 fn parse(
     path: &Path,
     name: &str,
-    on_kernel: bool,
+    kernel: &ScenarioKernel,
     files: &mut Vec<PathBuf>,
 ) -> Result<Scenario, Vec<Failure>> {
     let cannot_read = |error| vec![Failure::usage(format!("cannot read {name}")).because(error)];
@@ -56,9 +67,10 @@ fn parse(
         files.push(path.clone());
         limited::read_file(&path, Scenario::FILE_MAX)
     };
-    let scenario = match on_kernel {
-        true => Scenario::parse_for(&text, &mut read, &RunningKernel::default()),
-        false => Scenario::parse(&text, &mut read),
+    let scenario = match kernel {
+        ScenarioKernel::Model => Scenario::parse(&text, &mut read),
+        ScenarioKernel::WithBtf(btf) => Scenario::parse_with_btf(&text, &mut read, btf),
+        ScenarioKernel::Running => Scenario::parse_for(&text, &mut read, &RunningKernel::default()),
     };
     scenario
         .map_err(|errors| errors.into_iter().map(|error| Failure::bad(format!("{name}: {error}"))).collect())

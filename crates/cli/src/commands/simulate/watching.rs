@@ -26,11 +26,12 @@ const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 pub(super) fn play_again_and_again(simulate: &Simulate, output: &Output) -> Result<ExitCode, Failure> {
     let cannot_watch =
         |error: Errno| Failure::machine("cannot watch the files").because(io::Error::from(error));
+    let kernel = simulate.kernel()?;
     let mut watch = FileWatch::new().map_err(cannot_watch)?;
     loop {
         // What changes while they are read is seen if they were watched before; what they name is known afterwards.
         watch.watch(simulate.scenarios.iter().map(PathBuf::as_path)).map_err(cannot_watch)?;
-        let files = simulate.read();
+        let files = simulate.read(&kernel);
         let named = || files.iter().flat_map(|ScenarioFile { files, .. }| files.iter().map(PathBuf::as_path));
         watch.watch(named()).map_err(cannot_watch)?;
         let status = simulate.play(&files, output)?;

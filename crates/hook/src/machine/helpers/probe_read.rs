@@ -94,7 +94,7 @@ pub(super) fn copy(
         }
     };
     env.memory.kernel.fill(env.invocation);
-    Ok(env.memory.kernel.copy(address, size))
+    env.memory.kernel.copy(address, size)
 }
 
 /// Writes `bytes` and zeros after them.

@@ -220,6 +220,7 @@ impl Interpreter<'_, '_> {
         self.first_map = self.env.memory.maps.len() as u16;
         self.env.memory.maps.extend(target.0.maps.iter().cloned());
         self.env.memory.stack.tail_call();
+        self.env.memory.kernel.hand_on(target.0.kernel_structs.as_ref());
         self.registers = [Value::UNINIT; 11];
         self.registers[Reg::R1 as usize] = Value::start_of(Region::Context);
         self.registers[Reg::R10 as usize] = self.env.memory.stack.frame_pointer();

@@ -3,32 +3,35 @@
 use knobgate_bpf::uapi::TASK_COMM_LEN;
 use knobgate_bpf::{MemberType, StructDef};
 
-use super::KernelMemory;
-use crate::task_btf::CGROUP_SUBSYS_COUNT;
+use super::{KernelMemory, Object};
 use crate::{Invocation, Namespaces, Task, VALUE_BYTES};
 
 /// Tasks by their pid, each with what belongs to it alone.
 const TASKS: u64 = 0xffff_8880_0000_0000;
 /// Cgroups by their id.
-const CGROUPS: u64 = 0xffff_8980_0000_0000;
-/// Namespaces by kind and number.
-const NAMESPACES: u64 = 0xffff_8a80_0000_0000;
+const CGROUPS: u64 = 0xffff_9100_0000_0000;
+/// Namespaces by their number.
+const NAMESPACES: u64 = 0xffff_a000_0000_0000;
 /// The context.
 pub(super) const CONTEXT: u64 = 0xffff_c900_0000_0000;
 
-/// The bytes of addresses for one of these.
-const ARENA: u64 = 1 << 16;
-/// The addresses of the objects of one kind.
-const KIND: u64 = 1 << 40;
+/// The bytes of addresses for one task or cgroup.
+const ARENA: u64 = 1 << 17;
+/// The bytes of addresses for one namespace.
+const NAMESPACE: u64 = 1 << 13;
+/// How many cgroups have addresses.
+const CGROUPS_MAX: u64 = 1 << 24;
+/// A pid has at most 22 bits: `PID_MAX_LIMIT` in include/linux/threads.h.
+const PIDS: u64 = 1 << 22;
 
 // Within the arena of a task.
-const CRED: u64 = 0x1000;
-const NSPROXY: u64 = 0x2000;
-const PID: u64 = 0x3000;
+const CRED: u64 = 0x10000;
+const NSPROXY: u64 = 0x11000;
+const PID: u64 = 0x12000;
 // Within the arena of a cgroup.
-const KERNFS_NODE: u64 = 0x1000;
-const CSS_SET: u64 = 0x2000;
-const NODE_NAME: u64 = 0x3000;
+const KERNFS_NODE: u64 = 0x10000;
+const CSS_SET: u64 = 0x11000;
+const NODE_NAME: u64 = 0x12000;
 // Within that of the context.
 const CTL_TABLE_HEADER: u64 = 0x1000;
 const CTL_TABLE: u64 = 0x2000;
@@ -40,8 +43,16 @@ const NEW_VALUE: u64 = 0x8000;
 /// The address of a task. `ancestor` is 0 for the current one, 1 for its parent, and so on: descriptions of different tasks
 /// may have the same pid.
 pub(super) fn task_address(task: &Task, ancestor: u64) -> u64 {
-    // A pid has at most 22 bits: `PID_MAX_LIMIT` in include/linux/threads.h.
-    TASKS + (ancestor % 16) * (KIND / 16) + u64::from(task.pid & 0x3f_ffff) * ARENA / 4
+    TASKS + ((ancestor % 16) * PIDS + u64::from(task.pid) % PIDS) * ARENA
+}
+
+/// The most bytes that a struct of this name may take.
+pub(crate) fn room_for(name: &str) -> u32 {
+    match name {
+        "task_struct" | "cgroup" => CRED as u32,
+        _ if name == "net" || name.ends_with("_namespace") => NAMESPACE as u32,
+        _ => (NSPROXY - CRED) as u32,
+    }
 }
 
 impl KernelMemory {
@@ -117,15 +128,20 @@ impl KernelMemory {
         }
         self.place(at, "pid");
         self.set(at, "pid.level", ids.len() as u64 - 1);
-        let size = MemberType::Struct("upid").size(self.structs) as usize;
-        let namespace_at = self.offset("upid.ns") as usize;
+        let size = MemberType::Struct("upid").size(self.structs().all()) as usize;
+        let member = |path| StructDef::find(self.structs().all(), path).map(|(offset, _)| offset as usize);
+        let (nr_at, namespace_at) = (member("upid.nr"), member("upid.ns"));
         let mut numbers = Vec::new();
         for (level, (nr, inum)) in (0..).zip(ids) {
             let namespace = self.add_namespace("pid_namespace", inum);
             self.set(namespace, "pid_namespace.level", level);
             let mut upid = vec![0; size];
-            upid[..4].copy_from_slice(&nr.to_le_bytes());
-            upid[namespace_at..][..8].copy_from_slice(&namespace.to_le_bytes());
+            for (offset, bytes) in [(nr_at, &nr.to_le_bytes()[..]), (namespace_at, &namespace.to_le_bytes())]
+            {
+                if let Some(place) = offset.and_then(|at| upid.get_mut(at..)?.get_mut(..bytes.len())) {
+                    place.copy_from_slice(bytes);
+                }
+            }
             numbers.extend(upid);
         }
         self.set_bytes(at, "pid.numbers", &numbers);
@@ -133,7 +149,7 @@ impl KernelMemory {
 
     fn add_namespace(&mut self, name: &'static str, inum: u32) -> u64 {
         // Numbers of one kind are not used for another.
-        let at = NAMESPACES + u64::from(inum) * 128;
+        let at = NAMESPACES + u64::from(inum) * NAMESPACE;
         if self.place(at, name) {
             self.set(at, &format!("{name}.ns.inum"), inum.into());
         }
@@ -149,7 +165,7 @@ impl KernelMemory {
         let mut parent = None;
         let mut own = 0;
         for (level, id) in ids.iter().enumerate() {
-            let at = CGROUPS + (id % (KIND / ARENA)) * ARENA;
+            let at = CGROUPS + (id % CGROUPS_MAX) * ARENA;
             own = at;
             if self.place(at, "cgroup") {
                 let node = at + KERNFS_NODE;
@@ -160,7 +176,7 @@ impl KernelMemory {
                 self.set(node, "kernfs_node.id", *id);
                 let mut name = names.get(level).map_or_else(Vec::new, |name| name.clone().into_bytes());
                 name.push(0);
-                self.objects.insert(at + NODE_NAME, name);
+                self.place_bytes(at + NODE_NAME, name);
                 self.set(node, "kernfs_node.name", at + NODE_NAME);
                 if let Some(parent) = parent {
                     self.set(at, "cgroup.self.parent", parent + self.offset("cgroup.self"));
@@ -177,8 +193,9 @@ impl KernelMemory {
             self.set(set, "css_set.dfl_cgrp", own);
             // As if all controllers were enabled in all cgroups.
             let css = own + self.offset("cgroup.self");
-            let all = css.to_le_bytes().repeat(CGROUP_SUBSYS_COUNT as usize);
-            self.set_bytes(set, "css_set.subsys", &all);
+            let subsys = StructDef::find(self.structs().all(), "css_set.subsys");
+            let bytes = subsys.map_or(0, |(_, of_type)| of_type.size(self.structs().all()));
+            self.set_bytes(set, "css_set.subsys", &css.to_le_bytes().repeat(bytes as usize / 8));
         }
         set
     }
@@ -192,36 +209,41 @@ impl KernelMemory {
         self.set(at, "bpf_sysctl_kern.table", table);
         self.set(at, "bpf_sysctl_kern.cur_len", invocation.current.len() as u64);
         self.set(at, "bpf_sysctl_kern.cur_val", at + CURRENT_VALUE);
-        self.objects.insert(at + CURRENT_VALUE, page(invocation.current));
+        self.place_bytes(at + CURRENT_VALUE, page(invocation.current));
         if let Some(new) = invocation.new_value() {
             self.set(at, "bpf_sysctl_kern.new_val", at + NEW_VALUE);
             self.set(at, "bpf_sysctl_kern.new_len", new.len() as u64);
-            self.objects.insert(at + NEW_VALUE, page(&[new, invocation.after_new_value()].concat()));
+            self.place_bytes(at + NEW_VALUE, page(&[new, invocation.after_new_value()].concat()));
         }
         self.set(at, "bpf_sysctl_kern.new_updated", invocation.replaced.into());
         self.set(at, "bpf_sysctl_kern.write", invocation.write.into());
         self.set(at, "bpf_sysctl_kern.ppos", at + POSITION);
-        self.objects.insert(at + POSITION, invocation.position.to_le_bytes().to_vec());
+        self.place_bytes(at + POSITION, invocation.position.to_le_bytes().to_vec());
         self.place(header, "ctl_table_header");
         self.set(header, "ctl_table_header.ctl_table", table);
         self.place(table, "ctl_table");
         self.set(table, "ctl_table.procname", at + PROCNAME);
         let base = invocation.name.rsplit('/').next().unwrap_or_default();
-        self.objects.insert(at + PROCNAME, [base.as_bytes(), &[0]].concat());
+        self.place_bytes(at + PROCNAME, [base.as_bytes(), &[0]].concat());
     }
 
     /// Adds a struct of zeros, unless something is there.
     fn place(&mut self, at: u64, name: &'static str) -> bool {
-        let size = MemberType::Struct(name).size(self.structs);
+        let size = MemberType::Struct(name).size(self.structs().all());
         let is_new = !self.objects.contains_key(&at);
         if is_new {
-            self.objects.insert(at, vec![0; size as usize]);
+            self.objects.insert(at, Object { bytes: vec![0; size as usize], name: Some(name) });
         }
         is_new
     }
 
+    /// Adds what is no struct.
+    fn place_bytes(&mut self, at: u64, bytes: Vec<u8>) {
+        self.objects.insert(at, Object { bytes, name: None });
+    }
+
     fn offset(&self, path: &str) -> u64 {
-        StructDef::find(self.structs, path).map_or(0, |(offset, _)| offset.into())
+        StructDef::find(self.structs().all(), path).map_or(0, |(offset, _)| offset.into())
     }
 
     fn set(&mut self, at: u64, path: &str, value: u64) {
@@ -230,11 +252,12 @@ impl KernelMemory {
 
     /// Writes the first bytes of a member, as many as it has.
     fn set_bytes(&mut self, at: u64, path: &str, bytes: &[u8]) {
-        let Some((offset, of_type)) = StructDef::find(self.structs, path) else { return };
-        let bytes = &bytes[..bytes.len().min(of_type.size(self.structs) as usize)];
+        let structs = self.structs().all();
+        let Some((offset, of_type)) = StructDef::find(structs, path) else { return };
+        let bytes = &bytes[..bytes.len().min(of_type.size(structs) as usize)];
         let object = self.objects.get_mut(&at);
         if let Some(place) =
-            object.and_then(|object| object.get_mut(offset as usize..)?.get_mut(..bytes.len()))
+            object.and_then(|object| object.bytes.get_mut(offset as usize..)?.get_mut(..bytes.len()))
         {
             place.copy_from_slice(bytes);
         }
@@ -290,7 +313,7 @@ mod tests {
             let task = task();
             let mut invocation = Invocation::write("net/x", b"1", b"2", &task, &profile);
             invocation.replace_new(b"3");
-            let mut memory = KernelMemory::default();
+            let mut memory = KernelMemory::new(None, &profile);
             let current = memory.current_task(&invocation);
             let context = memory.context(&invocation);
             let structs = kernel_structs(&profile);
