@@ -2,6 +2,7 @@
 
 mod arguments;
 mod control_flow;
+mod dead_code;
 mod dynptrs;
 mod joins;
 mod links;
@@ -141,6 +142,8 @@ pub fn cases() -> Vec<VerifierCase> {
         control_flow::functions(),
         control_flow::call_chains(),
         control_flow::loops(),
+        dead_code::instructions(),
+        dead_code::functions(),
         dynptrs::dynptrs(),
         dynptrs::kernel_memory(),
         joins::joins(),

@@ -239,7 +239,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
                 return Ok(None);
             }
             Step::Exit => return self.leave(),
-            Step::Unresolved | Step::SecondHalf => return Err(Reason::NoInstruction),
+            Step::Rejected | Step::SecondHalf => return Err(Reason::NoInstruction),
         }
         self.pc += 1;
         Ok(None)

@@ -67,8 +67,8 @@ pub(super) fn check(env: &VerifierEnv<'_>) -> Result<BTreeMap<usize, usize>, Rej
     };
     loop {
         let insn = verifier.state.insn;
-        if matches!(env.code[insn], Step::Unresolved) {
-            return Err(Rejection::unresolved(insn, env.unresolved));
+        if let Some(rejection) = env.rejected.get(&insn) {
+            return Err(rejection.clone());
         }
         match verifier.step() {
             Ok(Next::Insn(insn)) => {
@@ -162,7 +162,7 @@ impl Verifier<'_> {
                 self.jumps_processed += 1;
                 return self.exit();
             }
-            Step::SecondHalf | Step::Unresolved => {}
+            Step::SecondHalf | Step::Rejected => {}
         }
         let is_wide = matches!(
             step,

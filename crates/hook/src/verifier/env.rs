@@ -1,7 +1,10 @@
 //! What the verifier knows before it follows any path: `struct bpf_verifier_env`.
 
-use knobgate_bpf::{MapDef, MapKind, Unresolved};
+use std::collections::BTreeMap;
 
+use knobgate_bpf::{MapDef, MapKind};
+
+use super::Rejection;
 use super::control_flow::ControlFlow;
 use super::structure::Functions;
 use crate::step::Step;
@@ -24,8 +27,8 @@ pub(super) struct VerifierEnv<'a> {
     pub(super) inner: Vec<Option<u16>>,
     /// The values of frozen arrays of one value.
     pub(super) frozen: Vec<Option<Vec<u8>>>,
-    /// The instructions that need something that the kernel lacks.
-    pub(super) unresolved: &'a [Unresolved],
+    /// Why the program is rejected if a path gets to one of these instructions.
+    pub(super) rejected: &'a BTreeMap<usize, Rejection>,
     /// For each instruction, the registers whose value it or a later one may use, as a mask.
     pub(super) live_registers: Vec<u16>,
     /// How many CPUs there are.
@@ -38,7 +41,7 @@ impl<'a> VerifierEnv<'a> {
         code: &'a [Step],
         functions: &'a Functions,
         maps: &'a [Map],
-        unresolved: &'a [Unresolved],
+        rejected: &'a BTreeMap<usize, Rejection>,
         cpus: u32,
     ) -> Self {
         let flow = ControlFlow::new(code, functions);
@@ -60,7 +63,7 @@ impl<'a> VerifierEnv<'a> {
         }
         inner.resize(defs.len(), None);
         frozen.resize(defs.len(), None);
-        Self { profile, code, flow, maps: defs, inner, frozen, unresolved, live_registers, cpus }
+        Self { profile, code, flow, maps: defs, inner, frozen, rejected, live_registers, cpus }
     }
 
     /// The kernel's structure that describes a map.

@@ -1,5 +1,6 @@
 //! What the verifier finds wrong with an instruction, in its own words: those of kernel/bpf/verifier.c in 6.18.
 
+use super::insn_fields::MalformedInsn;
 use crate::Errno;
 
 /// What the verifier finds wrong with an instruction.
@@ -10,6 +11,9 @@ use crate::Errno;
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are in the messages")]
 pub enum Violation {
+    /// It is no instruction.
+    #[error(transparent)]
+    Malformed(#[from] MalformedInsn),
     /// A register is read that holds nothing: it was never set, or a call has clobbered it.
     #[error("R{register} !read_ok")]
     UninitRegister { register: u8 },
@@ -325,6 +329,7 @@ impl Violation {
             | Self::UnacquiredReference { .. }
             | Self::OverwrittenDynptr
             | Self::SnprintfData { .. }
+            | Self::Malformed(_)
             | Self::Shift { .. }
             | Self::DivisionByZero
             | Self::PointerMath { .. }
