@@ -25,6 +25,7 @@ mod register_liveness;
 mod rejection;
 mod return_value;
 mod scalar;
+mod spin_lock;
 mod stack;
 mod stack_access;
 mod stack_liveness;
@@ -41,6 +42,7 @@ use crate::{LoadOptions, Map, Profile};
 
 pub use insn_fields::MalformedInsn;
 pub use rejection::Rejection;
+pub use spin_lock::LockMisuse;
 pub use violation::{Bounds, OutOfBounds, Violation};
 
 /// Verifies a program with its maps, and decodes it.

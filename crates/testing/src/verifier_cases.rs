@@ -6,6 +6,7 @@ mod dead_code;
 mod dynptrs;
 mod joins;
 mod links;
+mod locks;
 mod memory;
 mod numbers;
 
@@ -149,6 +150,8 @@ pub fn cases() -> Vec<VerifierCase> {
         joins::joins(),
         links::links(),
         links::negation(),
+        locks::locks(),
+        locks::uses(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -60,7 +60,6 @@ impl<'r, 'i> Interpreter<'r, 'i> {
             kernel: KernelMemory::default(),
             dynptrs: Vec::new(),
             slices: Vec::new(),
-            held_lock: None,
         };
         let mut interpreter = Self {
             program: program.clone(),

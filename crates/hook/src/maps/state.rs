@@ -311,19 +311,6 @@ impl MapState {
         put
     }
 
-    /// The offset of the lock in values, if they have one.
-    pub(crate) fn lock(&self) -> Option<u64> {
-        self.lock.map(|at| at as u64)
-    }
-
-    /// Whether these bytes of a value are a part of its lock.
-    #[inline]
-    pub(crate) fn is_lock(&self, offset: u64, len: usize) -> bool {
-        let overlaps =
-            |at: usize| offset < (at + LOCK_BYTES) as u64 && offset.saturating_add(len as u64) > at as u64;
-        self.lock.is_some_and(overlaps)
-    }
-
     pub(crate) fn push(&mut self, value: &[u8], flags: u64) -> Result<(), MapError> {
         let adds = matches!(&self.storage, Storage::Queue(queue) if queue.adds());
         self.make_room(if adds { self.entry_bytes() } else { 0 })?;
