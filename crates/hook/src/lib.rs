@@ -126,4 +126,4 @@ pub use outcome::Outcome;
 pub use process::{Credentials, Process, ProcessId};
 pub use profile::{Profile, UnknownProfile};
 pub use run_array::{FilterResult, ProgramFault};
-pub use verifier::{Bounds, OutOfBounds, Rejection, Violation};
+pub use verifier::{Bounds, LockMisuse, MalformedInsn, OutOfBounds, Rejection, Violation};

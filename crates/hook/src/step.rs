@@ -88,8 +88,8 @@ pub(crate) enum Step {
         start: u32,
     },
     Exit,
-    /// Needs something that the kernel does not have ([`Program::unresolved`](knobgate_bpf::Program::unresolved)).
-    Unresolved,
+    /// Makes the verifier reject the program if a path gets to it.
+    Rejected,
     /// The second half of a 64-bit immediate load: never run.
     SecondHalf,
 }

@@ -17,6 +17,7 @@ mod env;
 mod equivalence;
 mod explored;
 mod helper_call;
+mod insn_fields;
 mod memory;
 mod precision;
 mod register;
@@ -24,6 +25,7 @@ mod register_liveness;
 mod rejection;
 mod return_value;
 mod scalar;
+mod spin_lock;
 mod stack;
 mod stack_access;
 mod stack_liveness;
@@ -34,10 +36,13 @@ mod widening;
 
 use knobgate_bpf::Program;
 
+use self::decode::Decoded;
 use crate::step::Step;
 use crate::{LoadOptions, Map, Profile};
 
+pub use insn_fields::MalformedInsn;
 pub use rejection::Rejection;
+pub use spin_lock::LockMisuse;
 pub use violation::{Bounds, OutOfBounds, Violation};
 
 /// Verifies a program with its maps, and decodes it.
@@ -47,10 +52,15 @@ pub(crate) fn verify(
     profile: &Profile,
     options: &LoadOptions,
 ) -> Result<Vec<Step>, Rejection> {
-    let code = decode::decode(program, profile, options.expected_attach_type)?;
-    let functions = structure::check(program, &code, profile)?;
-    let env = env::VerifierEnv::new(program, profile, &code, &functions, maps, options.cpus);
-    let depths = check::check(&env)?;
-    structure::check_stack(&code, &functions, &depths, profile)?;
+    let Decoded { code, rejected } = decode::decode(program, profile, options.expected_attach_type)?;
+    let functions = structure::find_functions(&code)?;
+    let follow = || {
+        structure::check_control_flow(&code, &functions, profile)?;
+        let env = env::VerifierEnv::new(program, profile, &code, &functions, maps, &rejected, options.cpus);
+        let depths = check::check(&env)?;
+        structure::check_stack(&code, &functions, &depths, profile)
+    };
+    // If the kernel does not take the names, the program is loaded without them. If that fails, too, the first error counts.
+    follow().map_err(|error| structure::check_names(program, &functions).err().unwrap_or(error))?;
     Ok(code)
 }

@@ -2,9 +2,11 @@
 
 mod arguments;
 mod control_flow;
+mod dead_code;
 mod dynptrs;
 mod joins;
 mod links;
+mod locks;
 mod memory;
 mod numbers;
 
@@ -141,11 +143,15 @@ pub fn cases() -> Vec<VerifierCase> {
         control_flow::functions(),
         control_flow::call_chains(),
         control_flow::loops(),
+        dead_code::instructions(),
+        dead_code::functions(),
         dynptrs::dynptrs(),
         dynptrs::kernel_memory(),
         joins::joins(),
         links::links(),
         links::negation(),
+        locks::locks(),
+        locks::uses(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -85,9 +85,6 @@ pub enum Reason {
     /// A ring buffer record was reserved and neither submitted nor discarded.
     #[error("a ring buffer record is reserved and neither submitted nor discarded")]
     Unreleased,
-    /// A lock is not used as the kernel wants it.
-    #[error("{what}")]
-    Lock { what: &'static str },
     /// The ring buffer record is already submitted or discarded.
     #[error("the ring buffer record has been submitted or discarded")]
     Released,

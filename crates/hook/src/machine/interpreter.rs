@@ -60,7 +60,6 @@ impl<'r, 'i> Interpreter<'r, 'i> {
             kernel: KernelMemory::new(program.0.kernel_structs.as_ref(), invocation.profile),
             dynptrs: Vec::new(),
             slices: Vec::new(),
-            held_lock: None,
         };
         let mut interpreter = Self {
             program: program.clone(),
@@ -239,7 +238,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
                 return Ok(None);
             }
             Step::Exit => return self.leave(),
-            Step::Unresolved | Step::SecondHalf => return Err(Reason::NoInstruction),
+            Step::Rejected | Step::SecondHalf => return Err(Reason::NoInstruction),
         }
         self.pc += 1;
         Ok(None)

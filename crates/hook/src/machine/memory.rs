@@ -18,8 +18,6 @@ pub(crate) struct Memory {
     pub(crate) maps: Vec<Map>,
     pub(crate) records: Vec<Reservation>,
     pub(crate) keys: Vec<Vec<u8>>,
-    /// The lock in a value of a map that the program holds.
-    pub(crate) held_lock: Option<Value>,
     pub(crate) kernel: KernelMemory,
     pub(crate) dynptrs: Vec<Dynptr>,
     /// What `bpf_dynptr_data` has returned: where it starts, and how many bytes it has.
@@ -43,9 +41,6 @@ pub(crate) struct Reservation {
     pub(crate) number: u64,
     pub(crate) open: bool,
 }
-
-/// `check_map_access()` in kernel/bpf/verifier.c.
-const LOCK_ACCESS: &str = "bpf_spin_lock cannot be accessed directly by load/store";
 
 impl Memory {
     /// The index of a map in the run, which it joins if it was not in it.
@@ -168,9 +163,6 @@ impl Memory {
             Region::Stack => self.stack.read(offset, len).map(use_bytes),
             Region::MapValue { map, slot } => {
                 let state = self.map(map);
-                if state.is_lock(offset, len) {
-                    return Err(Reason::Lock { what: LOCK_ACCESS });
-                }
                 let value = state.value(slot).unwrap_or_default();
                 within(region, offset, len, value.len()).map(|range| use_bytes(&value[range]))
             }
@@ -209,9 +201,6 @@ impl Memory {
                     return Err(Reason::ReadOnly { region });
                 }
                 let mut state = self.map(map);
-                if state.is_lock(offset, len) {
-                    return Err(Reason::Lock { what: LOCK_ACCESS });
-                }
                 let value = state.value_mut(slot).unwrap_or_default();
                 within(region, offset, len, value.len()).map(|range| use_bytes(&mut value[range]))
             }

@@ -306,19 +306,6 @@ impl MapState {
         }
     }
 
-    /// The offset of the lock in values, if they have one.
-    pub(crate) fn lock(&self) -> Option<u64> {
-        self.lock.map(|at| at as u64)
-    }
-
-    /// Whether these bytes of a value are a part of its lock.
-    #[inline]
-    pub(crate) fn is_lock(&self, offset: u64, len: usize) -> bool {
-        let overlaps =
-            |at: usize| offset < (at + LOCK_BYTES) as u64 && offset.saturating_add(len as u64) > at as u64;
-        self.lock.is_some_and(overlaps)
-    }
-
     /// The key after `key`, or the first one, and its entry.
     pub(crate) fn next_entry(&self, key: Option<&[u8]>) -> Option<(Vec<u8>, u32)> {
         match &self.storage {

@@ -63,7 +63,8 @@ const fn expected(arg_type: ArgType) -> &'static str {
         A::RingbufMem => "ringbuf_mem",
         A::Func => "func",
         A::StackOrNull => "fp",
-        A::ConstStr | A::SpinLock => "map_value",
+        A::ConstStr => "map_value",
+        A::SpinLock => "map_value, ptr_",
     }
 }
 
@@ -71,7 +72,7 @@ const fn expected(arg_type: ArgType) -> &'static str {
 fn fits(register: &Register, arg_type: ArgType) -> bool {
     use ArgType as A;
     if register.kind == Kind::Unknown {
-        return true;
+        return arg_type != A::SpinLock;
     }
     let is_memory = !register.maybe_null
         && matches!(
@@ -210,8 +211,7 @@ impl Verifier<'_> {
                 arguments.dynptr = self.check_dynptr(register, arg_type, helper)?;
                 Ok(())
             }
-            // Whether it is the lock of the value, and who holds it, is checked when the program runs.
-            A::SpinLock => Ok(()),
+            A::SpinLock => self.use_lock(register, helper),
             A::Anything | A::UnsafePtr | A::Ctx | A::RingbufMem | A::StackOrNull => Ok(()),
         }
     }

@@ -119,7 +119,8 @@ impl Verifier<'_> {
             && left.maybe_null
         {
             let kind = self.kind_if_not_null(left.kind);
-            return Some(Learnt::Null { is_null: equals, kind });
+            let keeps_id = matches!(kind, Kind::MapValue(map) if self.has_lock(map));
+            return Some(Learnt::Null { is_null: equals, kind, keeps_id });
         }
         if width == Width::W64
             && equals == Some(true)
@@ -207,10 +208,12 @@ enum Learnt {
     Nothing,
     /// The bounds of both numbers.
     Numbers(Scalar, Scalar),
-    /// Whether the pointer is null, and what it is if not (`mark_ptr_or_null_regs`).
+    /// Whether the pointer is null, and what it is if not (`mark_ptr_or_null_regs`). It keeps its id if locks are told apart
+    /// by it (`reg_may_point_to_spin_lock`).
     Null {
         is_null: bool,
         kind: Kind,
+        keeps_id: bool,
     },
     /// One of two equal pointers is not null because the other is not, and what it is (`mark_ptr_not_null_reg`).
     NotNull {
@@ -230,7 +233,8 @@ impl Learnt {
                     state.learn(src, b);
                 }
             }
-            Self::Null { is_null, kind } => state.mark_null_or_not(left, is_null, kind),
+            Self::Null { is_null: true, .. } => state.mark_null(left),
+            Self::Null { is_null: false, kind, keeps_id } => state.mark_not_null(left, kind, keeps_id),
             Self::NotNull { is_left, kind } => {
                 let register = if is_left { Some(dst) } else { register(operand) };
                 if let Some(register) = register {
@@ -273,23 +277,28 @@ impl State {
         );
     }
 
-    /// After a pointer that may be null was compared with 0: marks it and its copies (`mark_ptr_or_null_regs`). A record
-    /// that is null was not reserved.
-    fn mark_null_or_not(&mut self, pointer: &Register, is_null: bool, becomes: Kind) {
-        if is_null && pointer.reference != 0 && pointer.reference == pointer.id {
+    /// A pointer that may be null is null, and its copies are (`mark_ptr_or_null_regs`). A record that is null was not
+    /// reserved.
+    fn mark_null(&mut self, pointer: &Register) {
+        if pointer.reference != 0 && pointer.reference == pointer.id {
             self.references.retain(|reference| reference.id != pointer.reference);
         }
-        let (kind, id) = (pointer.kind, pointer.id);
-        self.change(
-            |held| held.maybe_null && held.id == id && held.kind == kind,
-            |held| {
-                *held = match is_null {
-                    true => Register::constant(0),
-                    false => Register { kind: becomes, maybe_null: false, id: 0, ..*held },
-                };
-            },
-        );
+        self.change(is_copy_of(pointer), |held| *held = Register::constant(0));
     }
+
+    /// The same for a pointer that is not null. It is one of the kind `becomes`.
+    fn mark_not_null(&mut self, pointer: &Register, becomes: Kind, keeps_id: bool) {
+        let id = if keeps_id { pointer.id } else { 0 };
+        self.change(is_copy_of(pointer), |held| {
+            *held = Register { kind: becomes, maybe_null: false, id, ..*held };
+        });
+    }
+}
+
+/// Whether a register holds the same pointer that may be null.
+fn is_copy_of(pointer: &Register) -> impl Fn(&Register) -> bool {
+    let (kind, id) = (pointer.kind, pointer.id);
+    move |held| held.maybe_null && held.id == id && held.kind == kind
 }
 
 fn register(operand: Operand) -> Option<Reg> {

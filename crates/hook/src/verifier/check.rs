@@ -11,6 +11,7 @@ use super::memory::{Access, Accessed};
 use super::precision::{self, Wanted};
 use super::register::{Kind, Register, ScalarId, index};
 use super::return_value::check_returned;
+use super::spin_lock::have_only_ids;
 use super::stack_access::Stored;
 use super::stack_liveness::{StackAccesses, StackLiveness};
 use super::state::{Frame, State};
@@ -67,8 +68,8 @@ pub(super) fn check(env: &VerifierEnv<'_>) -> Result<BTreeMap<usize, usize>, Rej
     };
     loop {
         let insn = verifier.state.insn;
-        if matches!(env.code[insn], Step::Unresolved) {
-            return Err(Rejection::unresolved(insn, env.unresolved));
+        if let Some(rejection) = env.rejected.get(&insn) {
+            return Err(rejection.clone());
         }
         match verifier.step() {
             Ok(Next::Insn(insn)) => {
@@ -132,8 +133,12 @@ impl Verifier<'_> {
             Step::Number { dst, value } => self.load_imm64(dst, Register::constant(value))?,
             Step::Map { dst, map } => self.load_imm64(dst, Register::pointer(Kind::Map(map)))?,
             Step::MapValue { dst, map, offset } => {
-                let value = Register { off: offset as i32, ..Register::pointer(Kind::MapValue(map)) };
-                self.load_imm64(dst, value)?;
+                let value = if have_only_ids(self.env.profile) {
+                    self.existing_value(map)
+                } else {
+                    Register::pointer(Kind::MapValue(map))
+                };
+                self.load_imm64(dst, Register { off: offset as i32, ..value })?;
             }
             Step::Function { dst, start } => {
                 self.load_imm64(dst, Register::pointer(Kind::Function(start)))?;
@@ -162,7 +167,7 @@ impl Verifier<'_> {
                 self.jumps_processed += 1;
                 return self.exit();
             }
-            Step::SecondHalf | Step::Unresolved => {}
+            Step::SecondHalf | Step::Rejected => {}
         }
         let is_wide = matches!(
             step,
@@ -207,6 +212,7 @@ impl Verifier<'_> {
 
     /// Calls a function of the program: `check_func_call()`.
     fn call(&mut self, start: usize) -> Result<Next, Violation> {
+        self.state.check_call_with_lock(self.env.profile)?;
         let frames = self.state.frames.len();
         if frames >= self.env.profile.call_frames {
             return Err(Violation::TooDeep { frames: frames + 1 });
@@ -223,6 +229,7 @@ impl Verifier<'_> {
     }
 
     pub(super) fn exit(&mut self) -> Result<Next, Violation> {
+        self.state.check_exit_with_lock(self.env.profile)?;
         let Some(callee) = (self.state.frames.len() > 1).then(|| self.state.frame().clone()) else {
             return self.exit_program();
         };

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
-use knobgate_bpf::{AtomicOp, Callee, Helper, Imm64, MapKind, MapReference, Operation, Program, helper_ids};
+use knobgate_bpf::{
+    Callee, Helper, Imm64, MapKind, MapReference, Operation, Program, Unresolved, helper_ids,
+};
 
 use super::Rejection;
+use super::insn_fields::{self, Rejected};
 use crate::Profile;
 use crate::step::Step;
 
@@ -16,12 +19,21 @@ pub(super) const MAX_USED_MAPS: usize = 64;
 /// How many maps may come with a program, used or not.
 pub(super) const MAPS_MAX: usize = 1 << 15;
 
-/// Decodes a program: one step for each instruction.
+/// A decoded program.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    /// One step for each instruction.
+    pub(super) code: Vec<Step>,
+    /// Why the program is rejected if a path gets to one of these instructions.
+    pub(super) rejected: BTreeMap<usize, Rejection>,
+}
+
+/// Decodes a program.
 pub(super) fn decode(
     program: &Program,
     profile: &Profile,
     expected_attach_type: u32,
-) -> Result<Vec<Step>, Rejection> {
+) -> Result<Decoded, Rejection> {
     let mut relocations = BTreeMap::new();
     for relocation in &program.relocations {
         let insn = relocation.insn;
@@ -53,13 +65,20 @@ pub(super) fn decode(
         return Err(Rejection::TooManyMaps { maps: program.maps.len() });
     }
 
-    let unresolved: BTreeSet<usize> = program.unresolved.iter().map(|unresolved| unresolved.insn).collect();
+    let unresolved = |unresolved: &Unresolved| (unresolved.insn, Rejection::unresolved(unresolved));
+    let mut rejected: BTreeMap<usize, Rejection> = program.unresolved.iter().map(unresolved).collect();
     let mut steps = Vec::with_capacity(program.insns.len());
-    let starts: BTreeSet<usize> = program.functions.iter().map(|function| function.start).collect();
     while steps.len() < program.insns.len() {
         let insn = steps.len();
-        let operation = Operation::at(&program.insns, insn)?;
-        check_instruction_set(&operation, insn, profile)?;
+        let operation = match insn_fields::decode(&program.insns, insn, profile) {
+            Ok(operation) => operation,
+            Err(found) => {
+                let Rejected { reason, similar } = *found;
+                let Some(similar) = similar else { return Err(reason) };
+                rejected.insert(insn, reason);
+                similar
+            }
+        };
         let after = insn + operation.slots();
         let target = |off: i32| {
             let target = after as i64 + i64::from(off);
@@ -68,14 +87,6 @@ pub(super) fn decode(
                 .filter(|target| *target < program.insns.len())
                 .map(|target| target as u32)
                 .ok_or(Rejection::JumpOutOfRange { insn, target })
-        };
-        let function = |off: i32| {
-            let start = target(off)?;
-            if starts.is_empty() || starts.contains(&(start as usize)) {
-                Ok(start)
-            } else {
-                Err(Rejection::NotAFunction { insn, target: start as usize })
-            }
         };
         let relocation = relocations.get(&insn);
         steps.push(match operation {
@@ -103,22 +114,32 @@ pub(super) fn decode(
                     return Err(Rejection::FunctionAddress { insn });
                 }
                 // The offset of a function counts from the second half of the load.
-                (None, Imm64::Function { off }) => Step::Function { dst, start: function(off - 1)? },
+                (None, Imm64::Function { off }) => Step::Function { dst, start: target(off - 1)? },
                 (None, _) => return Err(Rejection::Relocation { insn }),
             },
-            Operation::LoadPacket { .. } => return Err(Rejection::PacketLoad { insn }),
+            Operation::LoadPacket { .. } => {
+                rejected.entry(insn).or_insert(Rejection::PacketLoad { insn });
+                Step::Rejected
+            }
             Operation::Jump { off, .. } => Step::Jump { target: target(off)? },
             Operation::JumpIf { width, cond, dst, operand, off } => {
                 Step::JumpIf { width, cond, dst, operand, target: target(i32::from(off))? }
             }
             Operation::MayGoto { off } => Step::MayGoto { target: target(i32::from(off))? },
-            Operation::Call { callee: Callee::Helper(_) } if unresolved.contains(&insn) => Step::Unresolved,
+            Operation::Call { callee: Callee::Helper(_) } if rejected.contains_key(&insn) => Step::Rejected,
             Operation::Call { callee: Callee::Helper(id) } => {
-                Step::Helper { helper: helper(id, insn, program, profile, expected_attach_type)? }
+                match helper(id, insn, program, profile, expected_attach_type) {
+                    Ok(helper) => Step::Helper { helper },
+                    Err(reason) => {
+                        rejected.insert(insn, reason);
+                        Step::Rejected
+                    }
+                }
             }
-            Operation::Call { callee: Callee::Function(off) } => Step::Call { start: function(off)? },
+            Operation::Call { callee: Callee::Function(off) } => Step::Call { start: target(off)? },
             Operation::Call { callee: Callee::Kfunc { btf_id, .. } } => {
-                return Err(Rejection::KernelFunction { insn, btf_id });
+                rejected.entry(insn).or_insert(Rejection::KernelFunction { insn, btf_id });
+                Step::Rejected
             }
             Operation::Exit => Step::Exit,
         });
@@ -126,7 +147,7 @@ pub(super) fn decode(
             steps.push(Step::SecondHalf);
         }
     }
-    Ok(steps)
+    Ok(Decoded { code: steps, rejected })
 }
 
 /// The helper of this number, if the program may call it.
@@ -154,23 +175,4 @@ fn is_gpl(program: &Program) -> bool {
     const COMPATIBLE: [&str; 6] =
         ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
     program.license.as_deref().is_none_or(|license| COMPATIBLE.contains(&license))
-}
-
-/// Rejects instructions that the kernel does not know yet.
-fn check_instruction_set(operation: &Operation, insn: usize, profile: &Profile) -> Result<(), Rejection> {
-    use knobgate_bpf::{AluOp, ByteOrder};
-    let (known, what) = match operation {
-        Operation::Alu { op: AluOp::SDiv | AluOp::SMod, .. }
-        | Operation::MovSigned { .. }
-        | Operation::Swap { order: ByteOrder::Swap, .. }
-        | Operation::Load { signed: true, .. } => (profile.isa_v4, "ISA v4"),
-        Operation::Jump { long: true, .. } => (profile.long_jump, "gotol"),
-        Operation::Atomic { op, .. } => (profile.atomics || *op == AtomicOp::Add, "atomic operations"),
-        Operation::LoadAcquire { .. } | Operation::StoreRelease { .. } => {
-            (profile.acquire_release, "load-acquire and store-release")
-        }
-        Operation::MayGoto { .. } => (profile.may_goto, "may_goto"),
-        _ => (true, ""),
-    };
-    if known { Ok(()) } else { Err(Rejection::UnknownInstruction { insn, what, kernel: profile.name }) }
 }

@@ -1,7 +1,10 @@
 //! What the verifier knows before it follows any path: `struct bpf_verifier_env`.
 
-use knobgate_bpf::{KernelStructs, MapDef, MapKind, Program, Unresolved};
+use std::collections::BTreeMap;
 
+use knobgate_bpf::{KernelStructs, MapDef, MapKind, Program};
+
+use super::Rejection;
 use super::control_flow::ControlFlow;
 use super::structure::Functions;
 use crate::step::Step;
@@ -25,8 +28,8 @@ pub(super) struct VerifierEnv<'a> {
     pub(super) inner: Vec<Option<u16>>,
     /// The values of frozen arrays of one value.
     pub(super) frozen: Vec<Option<Vec<u8>>>,
-    /// The instructions that need something that the kernel lacks.
-    pub(super) unresolved: &'a [Unresolved],
+    /// Why the program is rejected if a path gets to one of these instructions.
+    pub(super) rejected: &'a BTreeMap<usize, Rejection>,
     /// For each instruction, the registers whose value it or a later one may use, as a mask.
     pub(super) live_registers: Vec<u16>,
     /// How many CPUs there are.
@@ -42,6 +45,7 @@ impl<'a> VerifierEnv<'a> {
         code: &'a [Step],
         functions: &'a Functions,
         maps: &'a [Map],
+        rejected: &'a BTreeMap<usize, Rejection>,
         cpus: u32,
     ) -> Self {
         let flow = ControlFlow::new(code, functions);
@@ -70,7 +74,7 @@ impl<'a> VerifierEnv<'a> {
             maps: defs,
             inner,
             frozen,
-            unresolved: &program.unresolved,
+            rejected,
             live_registers,
             cpus,
             structs: program.kernel_structs.as_deref().unwrap_or_else(|| own_structs(profile)),

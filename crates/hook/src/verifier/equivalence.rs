@@ -77,6 +77,14 @@ pub(super) fn are_equal(
     if !references.into_iter().all(|(old, new)| ids.fit(old.id, new.id)) {
         return false;
     }
+    let has_same_lock = match (old.lock, new.lock) {
+        (None, None) => true,
+        (Some(old), Some(new)) => old.map == new.map && ids.fit(old.id, new.id),
+        _ => false,
+    };
+    if !has_same_lock {
+        return false;
+    }
     let frames = old.frames.iter().zip(&new.frames).zip(precise);
     frames.enumerate().all(|(frame, ((one, other), precise))| {
         let live = env.live_registers[old.insn_of(frame)];

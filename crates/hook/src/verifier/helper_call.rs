@@ -13,6 +13,7 @@ use crate::machine::is_valid_format;
 
 impl Verifier<'_> {
     pub(super) fn call_helper(&mut self, helper: &'static Helper) -> Result<Next, Violation> {
+        self.state.check_helper_with_lock(helper)?;
         let mut arguments = Arguments::default();
         let mut before = None;
         for (register, arg_type) in Reg::ALL[1..].iter().zip(helper.args()) {
@@ -139,12 +140,12 @@ impl Verifier<'_> {
         let Some(proto) = &helper.proto else { return Register::UNKNOWN };
         match (proto.ret, arguments.map) {
             (ReturnType::Void, _) => Register::UNINIT,
-            (ReturnType::MapValue, Some(map)) => Register::pointer(Kind::MapValue(map)),
+            (ReturnType::MapValue, Some(map)) => self.existing_value(map),
             (ReturnType::MapValueOrNull, Some(map)) => {
-                let value = Register::pointer(Kind::MapValue(map));
                 if helper.id == helper_ids::MAP_LOOKUP_ELEM && self.is_never_null(map, arguments.key) {
-                    return value;
+                    return self.existing_value(map);
                 }
+                let value = Register::pointer(Kind::MapValue(map));
                 Register { maybe_null: true, id: self.new_id(), ..value }
             }
             (ReturnType::RingbufMemOrNull, _) => {

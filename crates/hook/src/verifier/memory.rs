@@ -186,7 +186,8 @@ impl Verifier<'_> {
     ) -> Result<(), Violation> {
         let Kind::MapValue(map) = pointer.kind else { return Ok(()) };
         let value_size = self.env.maps[usize::from(map)].value_size;
-        self.check_region(base, pointer, off, size, value_size, may_be_empty)
+        self.check_region(base, pointer, off, size, value_size, may_be_empty)?;
+        self.check_special_fields(map, pointer, off, size)
     }
 
     /// Checks that an access is within memory of so many bytes: `check_mem_region_access()`.

@@ -53,7 +53,7 @@ fn uses(step: Step) -> (u16, u16) {
             let arguments = (1_u16 << (helper.args().len() + 1)) - 2;
             (arguments, 0x3f)
         }
-        Step::Call { .. } | Step::Unresolved => (0x3e, 0x3f),
+        Step::Call { .. } | Step::Rejected => (0x3e, 0x3f),
         Step::Exit => (1, 0),
         Step::Jump { .. } | Step::MayGoto { .. } | Step::SecondHalf => (0, 0),
     };

@@ -18,9 +18,6 @@ pub enum Rejection {
     /// There are more instructions than the kernel accepts.
     #[error("the program has {insns} instructions; {BPF_COMPLEXITY_LIMIT_INSNS} is the most")]
     TooLarge { insns: usize },
-    /// An instruction is invalid.
-    #[error(transparent)]
-    Decode(#[from] knobgate_bpf::DecodeError),
     /// The kernel does not have the instruction yet.
     #[error("instruction {insn}: Linux {kernel} does not know {what}")]
     UnknownInstruction { insn: usize, what: &'static str, kernel: &'static str },
@@ -87,9 +84,12 @@ pub enum Rejection {
     /// A jump leaves its function.
     #[error("instruction {insn}: jump out of range from its function to instruction {target}")]
     JumpLeavesFunction { insn: usize, target: usize },
-    /// A call goes to where no function starts.
-    #[error("instruction {insn} calls instruction {target}, where no function starts")]
-    NotAFunction { insn: usize, target: usize },
+    /// The functions that have a name are not those that are called or have their address taken.
+    #[error("number of funcs in func_info doesn't match number of subprogs")]
+    FunctionCount { named: usize, found: usize },
+    /// The functions that have a name start elsewhere than those that are called.
+    #[error("func_info BTF section doesn't match subprog layout in BPF program")]
+    FunctionLayout { insn: usize },
     /// A function falls through to the next one, or past the end of the program.
     #[error("instruction {insn}: last insn is not an exit or jmp")]
     FallsOff { insn: usize },
@@ -128,13 +128,11 @@ pub enum Rejection {
 
 impl Rejection {
     /// The rejection of a program that gets to an instruction that is not resolved.
-    pub(super) fn unresolved(insn: usize, unresolved: &[Unresolved]) -> Self {
-        match unresolved.iter().find(|unresolved| unresolved.insn == insn) {
-            Some(Unresolved { what, reason: UnresolvedReason::NotModelled, .. }) => {
-                Self::NotModelledDependency { insn, what: what.clone() }
-            }
-            Some(Unresolved { what, .. }) => Self::Unresolved { insn, what: what.clone() },
-            None => Self::Relocation { insn },
+    pub(super) fn unresolved(unresolved: &Unresolved) -> Self {
+        let (insn, what) = (unresolved.insn, unresolved.what.clone());
+        match unresolved.reason {
+            UnresolvedReason::NotModelled => Self::NotModelledDependency { insn, what },
+            _ => Self::Unresolved { insn, what },
         }
     }
 
@@ -155,14 +153,13 @@ impl Rejection {
             | Self::JumpOutOfRange { insn, .. }
             | Self::JumpIntoLoad { insn, .. }
             | Self::JumpLeavesFunction { insn, .. }
-            | Self::NotAFunction { insn, .. }
+            | Self::FunctionLayout { insn }
             | Self::FallsOff { insn, .. }
             | Self::Unreachable { insn, .. }
             | Self::BackEdge { insn, .. }
             | Self::Unsafe { insn, .. } => Some(insn),
             Self::Empty
             | Self::TooLarge { .. }
-            | Self::Decode(_)
             | Self::Map { .. }
             | Self::OtherMaps
             | Self::PinnedMap { .. }
@@ -173,6 +170,7 @@ impl Rejection {
             | Self::SeveralStorages
             | Self::TooManyMaps { .. }
             | Self::TooManyFunctions
+            | Self::FunctionCount { .. }
             | Self::TooDeep { .. }
             | Self::TailCallStack { .. }
             | Self::StackTotal { .. } => None,
@@ -212,8 +210,7 @@ impl Rejection {
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.errno(),
             Self::Unsafe { violation, .. } => violation.errno(),
             Self::TailCallStack { .. } | Self::StackTotal { .. } => Errno::EACCES,
-            Self::Decode(_)
-            | Self::UnknownInstruction { .. }
+            Self::UnknownInstruction { .. }
             | Self::OtherMaps
             | Self::PinnedMap { .. }
             | Self::Relocation { .. }
@@ -231,7 +228,8 @@ impl Rejection {
             | Self::JumpOutOfRange { .. }
             | Self::JumpIntoLoad { .. }
             | Self::JumpLeavesFunction { .. }
-            | Self::NotAFunction { .. }
+            | Self::FunctionCount { .. }
+            | Self::FunctionLayout { .. }
             | Self::FallsOff { .. }
             | Self::Unreachable { .. }
             | Self::BackEdge { .. } => Errno::EINVAL,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use knobgate_bpf::Reg;
 
 use super::register::{Kind, Register, index};
+use super::spin_lock::HeldLock;
 use super::stack::Slot;
 
 /// The state of one function on the call stack: `struct bpf_func_state`.
@@ -75,6 +76,8 @@ pub(super) struct State {
     /// The call stack, the main function first. It is never empty.
     pub(super) frames: Vec<Frame>,
     pub(super) references: Vec<Reference>,
+    /// The lock that is held.
+    pub(super) lock: Option<HeldLock>,
     /// The checkpoint that the path comes from, by its number.
     pub(super) parent: Option<usize>,
     /// The first instruction after that checkpoint.
@@ -117,6 +120,7 @@ impl State {
         Self {
             frames: vec![frame],
             references: Vec::new(),
+            lock: None,
             parent: None,
             first_insn: 0,
             insn: 0,

@@ -17,37 +17,55 @@ const FUNCTIONS_MAX: usize = 256;
 /// The functions of a program: where each starts and ends.
 pub(super) type Functions = BTreeMap<usize, usize>;
 
-pub(super) fn check(program: &Program, code: &[Step], profile: &Profile) -> Result<Functions, Rejection> {
+/// Finds the functions, and checks that jumps stay in them.
+pub(super) fn find_functions(code: &[Step]) -> Result<Functions, Rejection> {
     if code.is_empty() {
         return Err(Rejection::Empty);
     }
     if code.len() > BPF_COMPLEXITY_LIMIT_INSNS {
         return Err(Rejection::TooLarge { insns: code.len() });
     }
-    let functions = functions(program, code);
+    let functions = functions(code);
     if functions.len() > FUNCTIONS_MAX {
         return Err(Rejection::TooManyFunctions);
     }
     for (&start, &end) in &functions {
         check_jumps(code, start, end)?;
     }
-    check_reachable(code)?;
-    for (&start, &end) in &functions {
-        check_loops(code, start, end, profile)?;
-    }
     Ok(functions)
 }
 
-/// Functions start at 0, where the program says so, and at the targets of calls and function addresses.
-fn functions(program: &Program, code: &[Step]) -> Functions {
-    let named = program.functions.iter().map(|function| function.start).filter(|start| *start < code.len());
-    let called = code.iter().filter_map(|step| match step {
-        Step::Call { start } | Step::Function { start, .. } => Some(*start as usize),
-        _ => None,
-    });
-    let starts: BTreeSet<usize> = std::iter::once(0).chain(named).chain(called).collect();
+/// `check_cfg()`
+pub(super) fn check_control_flow(
+    code: &[Step],
+    functions: &Functions,
+    profile: &Profile,
+) -> Result<(), Rejection> {
+    check_reachable(code)?;
+    for (&start, &end) in functions {
+        check_loops(code, start, end, profile)?;
+    }
+    Ok(())
+}
+
+/// Functions start at 0 and at the targets of calls and function addresses: `add_subprog_and_kfunc()`.
+fn functions(code: &[Step]) -> Functions {
+    let starts: BTreeSet<usize> = std::iter::once(0).chain(code.iter().filter_map(target)).collect();
     let ends = starts.iter().copied().skip(1).chain([code.len()]);
     starts.iter().copied().zip(ends).collect()
+}
+
+/// Whether the functions that have names are those that there are: `check_btf_func()`.
+pub(super) fn check_names(program: &Program, functions: &Functions) -> Result<(), Rejection> {
+    let named = &program.functions;
+    if named.is_empty() {
+        return Ok(());
+    }
+    if named.len() != functions.len() {
+        return Err(Rejection::FunctionCount { named: named.len(), found: functions.len() });
+    }
+    let elsewhere = named.iter().zip(functions.keys()).find(|(named, start)| named.start != **start);
+    elsewhere.map_or(Ok(()), |(_, start)| Err(Rejection::FunctionLayout { insn: *start }))
 }
 
 /// The successors of a step in its function: by falling through and by jumping.

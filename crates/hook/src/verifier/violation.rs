@@ -1,5 +1,7 @@
 //! What the verifier finds wrong with an instruction, in its own words: those of kernel/bpf/verifier.c in 6.18.
 
+use super::insn_fields::MalformedInsn;
+use super::spin_lock::LockMisuse;
 use crate::Errno;
 
 /// What the verifier finds wrong with an instruction.
@@ -10,6 +12,9 @@ use crate::Errno;
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are in the messages")]
 pub enum Violation {
+    /// It is no instruction.
+    #[error(transparent)]
+    Malformed(#[from] MalformedInsn),
     /// A register is read that holds nothing: it was never set, or a call has clobbered it.
     #[error("R{register} !read_ok")]
     UninitRegister { register: u8 },
@@ -244,6 +249,10 @@ pub enum Violation {
     #[error("Unsupported reg type {found} for bpf_dynptr_from_mem data")]
     DynptrMemory { found: &'static str },
 
+    /// A spin lock is not used as it has to be.
+    #[error(transparent)]
+    Lock(#[from] LockMisuse),
+
     /// A function returns a pointer to the stack.
     #[error("cannot return stack pointer to the caller")]
     ReturnsStackPointer,
@@ -338,6 +347,17 @@ impl Violation {
             | Self::UnacquiredReference { .. }
             | Self::OverwrittenDynptr
             | Self::SnprintfData { .. }
+            | Self::Malformed(_)
+            | Self::Lock(
+                LockMisuse::VariableOffset { .. }
+                | LockMisuse::NoTypes { .. }
+                | LockMisuse::NoLock { .. }
+                | LockMisuse::Offset { .. }
+                | LockMisuse::NotHeld
+                | LockMisuse::Other
+                | LockMisuse::Call
+                | LockMisuse::Exit,
+            )
             | Self::Shift { .. }
             | Self::DivisionByZero
             | Self::PointerMath { .. }

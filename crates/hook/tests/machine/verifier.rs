@@ -260,3 +260,42 @@ fn newer_verifiers_know_more_of_numbers() {
         }
     }
 }
+
+#[test]
+fn since_7_2_reserved_fields_count_where_no_path_gets() {
+    let r0 = Reg::R0;
+    let program = [
+        mov(r0, 1),
+        Insn::jump_if(Width::W64, Cond::Eq, r0, 1, 1),
+        Insn::neg(Width::W64, r0).with_imm(1),
+        Insn::exit(),
+    ];
+    for (version, expected) in [
+        ("5.10", Ok(())),
+        ("6.18", Ok(())),
+        ("7.2", Err("instruction 2: BPF_NEG uses reserved fields".to_owned())),
+    ] {
+        assert_eq!(load(&program, &version.parse().expect("a profile"), 18), expected, "{version}");
+    }
+}
+
+#[test]
+fn helpers_that_the_kernel_lacks_may_be_called_where_no_path_gets() {
+    let profile = "5.10".parse().expect("a profile");
+    let call = |value: i32| {
+        load(
+            &[
+                mov(Reg::R0, 1),
+                Insn::jump_if(Width::W64, Cond::Eq, Reg::R0, value, 1),
+                Insn::call_helper(helper_ids::GET_RETVAL),
+                mov(Reg::R0, 1),
+                Insn::exit(),
+            ],
+            &profile,
+            18,
+        )
+    };
+    assert_eq!(call(1), Ok(()));
+    let rejected = "instruction 2: program of this type cannot use helper bpf_get_retval#186";
+    assert_eq!(call(2), Err(rejected.to_owned()));
+}

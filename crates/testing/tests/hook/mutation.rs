@@ -62,7 +62,6 @@ fn before_with_dst(insn: Insn, random: &mut Random) -> Insn {
 fn changed(insn: Insn, program: &Program, at: usize, random: &mut Random) -> Insn {
     let (opcode, dst, src, off, imm) = fields(insn);
     let is_helper_call = opcode == 0x85 && src == 0;
-    // The verifier also checks unused fields, but not in unreachable instructions.
     let class = opcode & 7;
     let is_plain = opcode != 0x85 && opcode != 0x95;
     let computes = matches!(class, 4..=7);
@@ -105,6 +104,13 @@ fn changed(insn: Insn, program: &Program, at: usize, random: &mut Random) -> Ins
         }
         8 => Insn::jump(0),
         9 => Insn::exit(),
+        // A field that the instruction may not have.
+        11 => match random.below(4) {
+            0 => Insn::new(opcode, random.below(16) as u8, src, off, imm),
+            1 => insn.with_src(random.below(16) as u8),
+            2 => insn.with_off(random.number() as i16),
+            _ => insn.with_imm(random.number() as i32),
+        },
         10 if is_helper_call => Insn::call_helper(random.pick(&HELPERS)),
         _ => {
             let other = random.below(program.insns.len() as u64) as usize;

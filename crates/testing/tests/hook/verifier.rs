@@ -215,9 +215,10 @@ fn compare_verifiers(program: &Program, profile: &Profile, tally: &mut Tally) ->
 
 /// The reason of a rejection, without the instruction.
 fn words(rejection: &Rejection) -> String {
-    match rejection {
-        Rejection::Unsafe { violation, .. } => violation.to_string(),
-        other => other.to_string(),
+    let text = rejection.to_string();
+    match text.strip_prefix("instruction ").and_then(|text| text.split_once(": ")) {
+        Some((_, reason)) => reason.to_owned(),
+        None => text,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use knobgate_bpf::{ArgType, Helper, MapKind, helper_ids};
 
-use super::{HelperEnv, HelperResult, spin_lock};
+use super::{HelperEnv, HelperResult};
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
@@ -55,7 +55,7 @@ impl<'r> Arguments<'r> {
                 let is_start = matches!(region, Region::Record(_)) && value.bits == 0;
                 ("the start of a ring buffer record", is_start)
             }
-            SpinLock => ("the lock in a map value", spin_lock::is_lock(env, value)),
+            SpinLock => ("a map value", matches!(region, Region::MapValue { .. })),
             MapKey | MapValue | UninitMapValue | Mem | WritableMem | UninitMem | UninitLong | ConstStr => {
                 ("memory", region.has_offsets())
             }

@@ -84,10 +84,6 @@ impl Interpreter<'_, '_> {
         if value > 1 {
             return Err(Reason::ReturnValue { at: "program exit", value: value as i64 });
         }
-        if self.env.memory.held_lock.is_some() {
-            let what = "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region";
-            return Err(Reason::Lock { what });
-        }
         if self.env.memory.has_references() {
             return Err(Reason::Unreleased);
         }
@@ -126,9 +122,6 @@ impl Interpreter<'_, '_> {
         let Some(implementation) = helpers::implementation(helper.id) else {
             return Err(Reason::NoInstruction);
         };
-        if self.env.memory.held_lock.is_some() {
-            helpers::check_call(&self.env, helper.id)?;
-        }
         // A `Result` that is put into another one is copied so soon after it is written that the processor has to wait.
         match implementation {
             Implementation::Number(function) => {
