@@ -188,12 +188,13 @@ fn process(task: &Task) -> Process {
 }
 
 fn fault(fault: ProgramFault) -> StepError {
-    let crashes = |fault: &Fault| fault.reason.is_crash();
     let message = fault.source.to_string();
-    if fault.source.downcast_ref().is_some_and(crashes) {
-        StepError::Crash(message)
-    } else {
-        StepError::Fault(message)
+    match fault.source.downcast_ref::<Fault>().map(|fault| &fault.reason) {
+        Some(reason) if reason.is_crash() => StepError::Crash(message),
+        Some(reason) if reason.is_not_modelled() => {
+            StepError::NotModelled(format!("what this depends on: {message}"))
+        }
+        _ => StepError::Fault(message),
     }
 }
 

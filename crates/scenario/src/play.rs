@@ -19,7 +19,7 @@ use crate::kernel_range::KernelVersion;
 use crate::line::{Details, Line};
 use crate::program_file::ProgramFile;
 use crate::scenario::{Actor, MapRef, Request, Scenario, Step};
-use crate::unmodelled::{Situation, Unmodelled};
+use crate::unmodelled::{Cause, Situation, Unmodelled};
 
 /// A scenario being played on one backend: an iterator over its lines.
 ///
@@ -209,7 +209,7 @@ impl Iterator for Play<'_> {
 }
 
 impl Play<'_> {
-    /// Plays a step, unless what the kernel does depends on a program that is not modelled.
+    /// Plays a step, unless what the kernel does depends on what is not modelled.
     fn play_unless_unmodelled(&mut self, step: &Step) -> StepResult<Details> {
         let running = match step {
             Step::Access { by, .. } if !self.unmodelled.is_empty() => self.running(*by)?,
@@ -217,17 +217,26 @@ impl Play<'_> {
         };
         let situation =
             Situation { scenario: self.scenario, cgroups_of: &self.cgroups_of, running: &running };
-        if let Some(program) = self.unmodelled.behind(step, &situation) {
-            self.unmodelled.skipped(step, program, &situation);
-            let skipped =
-                format!("it depends on {}, which is not modelled", self.scenario.programs[program].name);
-            return Ok(Details::Skipped { skipped });
+        if let Some(cause) = self.unmodelled.behind(step, &situation) {
+            self.unmodelled.skipped(step, cause, &situation);
+            let what = match cause {
+                Cause::Program(program) => self.scenario.programs[program].name.clone(),
+                Cause::Access(step) => format!("step {step}"),
+            };
+            return Ok(Details::Skipped { skipped: format!("it depends on {what}, which is not modelled") });
         }
         let played = self.play(step);
-        if let (Err(StepError::NotModelled(_)), Some(program)) = (&played, self.scenario.loaded_by(step)) {
+        if let Err(StepError::NotModelled(_)) = played {
+            let running = match step {
+                Step::Access { by, .. } => self.running(*by)?,
+                _ => Vec::new(),
+            };
             let situation =
                 Situation { scenario: self.scenario, cgroups_of: &self.cgroups_of, running: &running };
-            self.unmodelled.not_modelled(step, program, &situation);
+            match self.scenario.loaded_by(step) {
+                Some(program) => self.unmodelled.not_modelled(step, program, &situation),
+                None => self.unmodelled.skipped(step, Cause::Access(self.next - 1), &situation),
+            }
         }
         played
     }

@@ -138,6 +138,6 @@ fn standard_input_cannot_be_watched() {
 
 #[test]
 fn a_fault_ends_with_status_1() {
-    // Subtracts addresses, which the model does not have, if the position is 8.
+    // Fills a map with more than the hook in user space has for maps, if the position is 8.
     snapshot("simulate-fault", [simulate(["fault.json"])]);
 }

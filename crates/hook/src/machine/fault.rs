@@ -2,8 +2,11 @@
 
 use super::value::Region;
 
-/// A run that was stopped: the program did something that the kernel's verifier would have rejected, it did not end, or the
-/// kernel would crash. The instruction that it names had no effect.
+/// What an argument of a helper is wanted to be that the kernel takes an address for.
+pub(super) const A_NUMBER: &str = "a number";
+
+/// A run that was stopped: the program did something that the kernel's verifier would have rejected, or that depends on what the
+/// model does not have, it did not end, or the kernel would crash. The instruction that it names had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("{program}, instruction {insn}: {text}: {reason}")]
@@ -64,6 +67,9 @@ pub enum Reason {
     /// An operation on a pointer whose result would depend on addresses.
     #[error("the result depends on an address: the operands are {left} and {right}")]
     DependsOnAddress { left: Region, right: Region },
+    /// Memory is read that the model does not have: what the kernel has there is not known.
+    #[error("{len} bytes at {address:#x}{} are not known", place(*of))]
+    UnknownMemory { address: u64, len: usize, of: Option<(&'static str, u64)> },
     /// A pointer is stored where only numbers may be.
     #[error("a pointer is stored to {region}, where programs keep numbers")]
     PointerLeak { region: Region },
@@ -143,4 +149,23 @@ impl Reason {
     pub fn is_crash(&self) -> bool {
         matches!(self, Self::NoStorage { .. } | Self::ShortStorage { .. })
     }
+
+    /// Whether the kernel would go on, with what the model does not have: addresses as numbers, memory of its own, and its
+    /// descriptions of maps (`struct bpf_map`). The kernel lets root's programs use them.
+    pub fn is_not_modelled(&self) -> bool {
+        match self {
+            Self::UnknownMemory { .. }
+            | Self::DependsOnAddress { .. }
+            | Self::PointerLeak { .. }
+            | Self::PartialPointer
+            | Self::NotMemory { region: Region::Map(_) } => true,
+            Self::Argument { wanted, .. } => *wanted == A_NUMBER,
+            _ => false,
+        }
+    }
+}
+
+/// The struct that an address is in or after, and the offset there.
+fn place(of: Option<(&'static str, u64)>) -> String {
+    of.map_or_else(String::new, |(name, offset)| format!(", offset {offset} of struct {name},"))
 }

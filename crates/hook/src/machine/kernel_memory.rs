@@ -18,15 +18,28 @@ use crate::{Errno, Invocation};
 /// Where the addresses of the kernel start. Those below are user space's or not canonical
 /// (`copy_from_kernel_nofault_allowed()` in arch/x86/mm/maccess.c).
 const KERNEL_START: u64 = 0xffff_8000_0000_0000;
+/// The end of what is never mapped after that, and the start of what is never mapped at the end: Documentation/arch/x86/x86_64/mm.rst.
+const GUARD_HOLE_END: u64 = 0xffff_8800_0000_0000;
+const LAST_HOLE: u64 = 0xffff_ffff_ffe0_0000;
+/// Further away from an object, messages do not name it.
+const NEAR: u64 = 1 << 14;
 
 /// What is at which address.
 #[derive(Debug, Default)]
 pub(crate) struct KernelMemory {
     structs: &'static [StructDef],
     /// The objects by their addresses; empty until a program asks for one.
-    objects: BTreeMap<u64, Vec<u8>>,
+    objects: BTreeMap<u64, Object>,
     /// The pointers with a type that the program has got: where the struct starts, and which one it is.
     typed: Vec<(u64, &'static str)>,
+}
+
+/// Something in memory.
+#[derive(Debug)]
+struct Object {
+    /// The name of the struct that it is, if it is one.
+    of: Option<&'static str>,
+    bytes: Vec<u8>,
 }
 
 impl KernelMemory {
@@ -65,21 +78,41 @@ impl KernelMemory {
     pub(super) fn bytes(&self, address: u64, len: usize) -> Option<&[u8]> {
         let (start, object) = self.objects.range(..=address).next_back()?;
         let offset = usize::try_from(address - start).ok()?;
-        object.get(offset..offset.checked_add(len)?)
+        object.bytes.get(offset..offset.checked_add(len)?)
     }
 
     /// `copy_from_kernel_nofault()`
-    pub(super) fn copy(&self, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
+    pub(super) fn copy(&self, address: u64, len: usize) -> Result<Result<Vec<u8>, Errno>, Reason> {
         if address < KERNEL_START {
-            return Err(Errno::ERANGE);
+            return Ok(Err(Errno::ERANGE));
         }
         if len == 0 {
-            return Ok(Vec::new());
+            return Ok(Ok(Vec::new()));
         }
-        self.bytes(address, len).map(<[u8]>::to_vec).ok_or(Errno::EFAULT)
+        if !(GUARD_HOLE_END..LAST_HOLE).contains(&address) {
+            return Ok(Err(Errno::EFAULT));
+        }
+        let bytes = self.bytes(address, len).ok_or_else(|| self.unknown(address, len));
+        bytes.map(|bytes| Ok(bytes.to_vec()))
     }
 
-    /// A load through a pointer with a type: `btf_struct_access()` in kernel/bpf/btf.c. What is not there reads as 0.
+    /// The bytes at an address that the verifier has found to be that of a struct.
+    pub(super) fn checked_bytes(&self, address: u64, len: usize) -> Result<&[u8], Reason> {
+        match self.bytes(address, len) {
+            Some(bytes) => Ok(bytes),
+            None if address < KERNEL_START => Err(Reason::Null),
+            None => Err(self.unknown(address, len)),
+        }
+    }
+
+    /// That nothing is known about these bytes.
+    fn unknown(&self, address: u64, len: usize) -> Reason {
+        let before = self.objects.range(..=address).next_back();
+        let of = before.and_then(|(start, object)| Some((object.of?, address - start)));
+        Reason::UnknownMemory { address, len, of: of.filter(|(_, offset)| *offset < NEAR) }
+    }
+
+    /// A load through a pointer with a type: `btf_struct_access()` in kernel/bpf/btf.c. Through a null pointer it is 0.
     pub(super) fn load(&mut self, pointer: Value, size: Size) -> Result<Value, Reason> {
         let Region::BtfId(index) = pointer.region else { return Err(Reason::Null) };
         let (start, name) = self.typed[index as usize];
@@ -88,11 +121,15 @@ impl KernelMemory {
         let outside = || Reason::StructMember { name, offset: offset as i64, size: len };
         let within = u32::try_from(offset).map_err(|_| outside())?;
         let member = member_at(self.structs, name, within, size.bytes()).ok_or_else(outside)?;
-        let bits = self.bytes(pointer.bits, len).map_or(0, |bytes| {
-            let mut word = [0; 8];
-            word[..len].copy_from_slice(bytes);
-            u64::from_le_bytes(word)
-        });
+        let bits = match self.checked_bytes(pointer.bits, len) {
+            Ok(bytes) => {
+                let mut word = [0; 8];
+                word[..len].copy_from_slice(bytes);
+                u64::from_le_bytes(word)
+            }
+            Err(Reason::Null) => 0,
+            Err(unknown) => return Err(unknown),
+        };
         Ok(match member {
             MemberType::Pointer(MemberType::Struct(name)) => self.pointer_to(bits, name),
             _ => Value::number(bits),

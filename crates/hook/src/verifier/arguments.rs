@@ -5,7 +5,7 @@ use knobgate_bpf::{ArgType, Helper, MapKind, Reg, Size};
 
 use super::check::Verifier;
 use super::env::BPF_MAX_VAR_SIZ;
-use super::memory::{check_fixed_offset, check_map_direction, check_struct_offset};
+use super::memory::{check_fixed_offset, check_map_direction, check_struct_end, check_struct_offset};
 use super::register::{Kind, Register};
 use super::stack::place;
 use super::violation::Violation;
@@ -243,12 +243,8 @@ impl Verifier<'_> {
             }
             Kind::BtfId(..) if writes => Err(Violation::StructWrite),
             Kind::BtfId(name, _) => {
-                let off = check_struct_offset(register, &value, value.off, name)?;
-                let structs = kernel_structs(self.env.profile);
-                let of = structs.iter().find(|of| of.name == name);
-                let is_within = of.is_some_and(|of| u64::from(off) + u64::from(size) <= of.size.into());
-                let outside = Violation::StructMember { name, off: value.off, size };
-                if is_within { Ok(()) } else { Err(outside) }
+                check_struct_offset(register, &value, value.off, name)?;
+                check_struct_end(kernel_structs(self.env.profile), name, value.off, size)
             }
             Kind::Unknown => Ok(()),
             _ if may_be_empty && size == 0 && value.is_null() => Ok(()),

@@ -1,7 +1,7 @@
 //! Loads and stores: `check_mem_access()` and what it calls.
 
 use knobgate_bpf::uapi::BPF_F_WRONLY_PROG;
-use knobgate_bpf::{MapKind, MemberType, Operand, Reg, Size, Width};
+use knobgate_bpf::{MapKind, MemberType, Operand, Reg, Size, StructDef, Width};
 
 use super::check::Verifier;
 use super::env::{BPF_MAX_VAR_OFF, VerifierEnv};
@@ -162,7 +162,9 @@ impl Verifier<'_> {
     ) -> Result<Option<Register>, Violation> {
         let offset = check_struct_offset(base, pointer, off, name)?;
         let size = access.size.bytes();
-        let member = member_at(kernel_structs(self.env.profile), name, offset, size);
+        let structs = kernel_structs(self.env.profile);
+        check_struct_end(structs, name, off, size)?;
+        let member = member_at(structs, name, offset, size);
         Ok(match member.ok_or(Violation::StructMember { name, off, size })? {
             MemberType::Pointer(MemberType::Struct(name)) => {
                 Some(Register::pointer(Kind::BtfId(name, false)))
@@ -241,6 +243,18 @@ pub(super) enum Accessed {
     /// A struct of the kernel.
     Struct,
     Other,
+}
+
+/// Checks that the model knows what is at this offset of a struct of the kernel, which is not negative.
+pub(super) fn check_struct_end(
+    structs: &[StructDef],
+    name: &'static str,
+    off: i32,
+    size: u32,
+) -> Result<(), Violation> {
+    let of = structs.iter().find(|of| of.name == name);
+    let is_within = of.is_some_and(|of| i64::from(off) + i64::from(size) <= of.size.into());
+    if is_within { Ok(()) } else { Err(Violation::BeyondStruct { name, off, size }) }
 }
 
 /// The offset in a struct of the kernel, which is fixed and not negative.

@@ -182,6 +182,10 @@ impl Rejection {
             Self::KernelFunction { btf_id, .. } => Some(format!("kernel function {btf_id}")),
             Self::NotModelledDependency { what, .. } => Some(what.clone()),
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.not_modelled(),
+            // The kernel's structs are larger.
+            Self::Unsafe { violation: Violation::BeyondStruct { name, off, size }, .. } => {
+                Some(format!("{size} bytes at offset {off} of struct {name}"))
+            }
             _ => None,
         }
     }

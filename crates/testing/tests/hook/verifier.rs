@@ -2,7 +2,7 @@
 //! stops when it runs.
 
 use knobgate_bpf::Program;
-use knobgate_hook::machine::{Reason, Region};
+use knobgate_hook::machine::Reason;
 use knobgate_hook::{
     Fault, Invocation, LoadOptions, LoadedProgram, Profile, Rejection, RunOptions, Task, Violation,
 };
@@ -194,7 +194,7 @@ fn compare_verifiers(program: &Program, profile: &Profile, tally: &mut Tally) ->
         (Ok(_), Ok(model)) => {
             tally.accepted += 1;
             match fault(&model, profile) {
-                Some(Fault { reason, .. }) if is_about_addresses(&reason) => tally.about_addresses += 1,
+                Some(Fault { reason, .. }) if reason.is_not_modelled() => tally.about_addresses += 1,
                 Some(Fault { reason: Reason::ReturnValue { .. }, .. }) if takes_any_return_value(profile) => {
                     tally.unseen += 1;
                 }
@@ -218,17 +218,6 @@ fn words(rejection: &Rejection) -> String {
     match rejection {
         Rejection::Unsafe { violation, .. } => violation.to_string(),
         other => other.to_string(),
-    }
-}
-
-/// Whether the program uses an address as a number, or reads the kernel's `struct bpf_map`, which root may. The model has
-/// neither.
-fn is_about_addresses(reason: &Reason) -> bool {
-    match reason {
-        Reason::DependsOnAddress { .. } | Reason::PointerLeak { .. } | Reason::PartialPointer => true,
-        Reason::NotMemory { region: Region::Map(_) } => true,
-        Reason::Argument { wanted, .. } => *wanted == "a number",
-        _ => false,
     }
 }
 

@@ -3,11 +3,11 @@
 use knobgate_bpf::uapi::TASK_COMM_LEN;
 use knobgate_bpf::{MemberType, StructDef};
 
-use super::KernelMemory;
+use super::{KernelMemory, Object};
 use crate::task_btf::CGROUP_SUBSYS_COUNT;
 use crate::{Invocation, Namespaces, Task, VALUE_BYTES};
 
-/// Tasks by their pid, each with what belongs to it alone.
+/// Tasks by their pid.
 const TASKS: u64 = 0xffff_8880_0000_0000;
 /// Cgroups by their id.
 const CGROUPS: u64 = 0xffff_8980_0000_0000;
@@ -21,14 +21,14 @@ const ARENA: u64 = 1 << 16;
 /// The addresses of the objects of one kind.
 const KIND: u64 = 1 << 40;
 
-// Within the arena of a task.
-const CRED: u64 = 0x1000;
-const NSPROXY: u64 = 0x2000;
-const PID: u64 = 0x3000;
+// What belongs to a task alone, from the task. Nothing else is where a kernel's task, which is larger, has other members.
+const CRED: u64 = 3 * KIND;
+const NSPROXY: u64 = CRED + 0x1000;
+const PID: u64 = CRED + 0x2000;
 // Within the arena of a cgroup.
-const KERNFS_NODE: u64 = 0x1000;
-const CSS_SET: u64 = 0x2000;
-const NODE_NAME: u64 = 0x3000;
+const KERNFS_NODE: u64 = 0x8000;
+const CSS_SET: u64 = 0xa000;
+const NODE_NAME: u64 = 0xc000;
 // Within that of the context.
 const CTL_TABLE_HEADER: u64 = 0x1000;
 const CTL_TABLE: u64 = 0x2000;
@@ -160,7 +160,7 @@ impl KernelMemory {
                 self.set(node, "kernfs_node.id", *id);
                 let mut name = names.get(level).map_or_else(Vec::new, |name| name.clone().into_bytes());
                 name.push(0);
-                self.objects.insert(at + NODE_NAME, name);
+                self.put(at + NODE_NAME, name);
                 self.set(node, "kernfs_node.name", at + NODE_NAME);
                 if let Some(parent) = parent {
                     self.set(at, "cgroup.self.parent", parent + self.offset("cgroup.self"));
@@ -192,22 +192,22 @@ impl KernelMemory {
         self.set(at, "bpf_sysctl_kern.table", table);
         self.set(at, "bpf_sysctl_kern.cur_len", invocation.current.len() as u64);
         self.set(at, "bpf_sysctl_kern.cur_val", at + CURRENT_VALUE);
-        self.objects.insert(at + CURRENT_VALUE, page(invocation.current));
+        self.put(at + CURRENT_VALUE, page(invocation.current));
         if let Some(new) = invocation.new_value() {
             self.set(at, "bpf_sysctl_kern.new_val", at + NEW_VALUE);
             self.set(at, "bpf_sysctl_kern.new_len", new.len() as u64);
-            self.objects.insert(at + NEW_VALUE, page(&[new, invocation.after_new_value()].concat()));
+            self.put(at + NEW_VALUE, page(&[new, invocation.after_new_value()].concat()));
         }
         self.set(at, "bpf_sysctl_kern.new_updated", invocation.replaced.into());
         self.set(at, "bpf_sysctl_kern.write", invocation.write.into());
         self.set(at, "bpf_sysctl_kern.ppos", at + POSITION);
-        self.objects.insert(at + POSITION, invocation.position.to_le_bytes().to_vec());
+        self.put(at + POSITION, invocation.position.to_le_bytes().to_vec());
         self.place(header, "ctl_table_header");
         self.set(header, "ctl_table_header.ctl_table", table);
         self.place(table, "ctl_table");
         self.set(table, "ctl_table.procname", at + PROCNAME);
         let base = invocation.name.rsplit('/').next().unwrap_or_default();
-        self.objects.insert(at + PROCNAME, [base.as_bytes(), &[0]].concat());
+        self.put(at + PROCNAME, [base.as_bytes(), &[0]].concat());
     }
 
     /// Adds a struct of zeros, unless something is there.
@@ -215,9 +215,14 @@ impl KernelMemory {
         let size = MemberType::Struct(name).size(self.structs);
         let is_new = !self.objects.contains_key(&at);
         if is_new {
-            self.objects.insert(at, vec![0; size as usize]);
+            self.objects.insert(at, Object { of: Some(name), bytes: vec![0; size as usize] });
         }
         is_new
+    }
+
+    /// Puts something there that is no struct.
+    fn put(&mut self, at: u64, bytes: Vec<u8>) {
+        self.objects.insert(at, Object { of: None, bytes });
     }
 
     fn offset(&self, path: &str) -> u64 {
@@ -234,7 +239,7 @@ impl KernelMemory {
         let bytes = &bytes[..bytes.len().min(of_type.size(self.structs) as usize)];
         let object = self.objects.get_mut(&at);
         if let Some(place) =
-            object.and_then(|object| object.get_mut(offset as usize..)?.get_mut(..bytes.len()))
+            object.and_then(|object| object.bytes.get_mut(offset as usize..)?.get_mut(..bytes.len()))
         {
             place.copy_from_slice(bytes);
         }
