@@ -1,5 +1,6 @@
 //! Checks a document, and resolves its references.
 
+mod expectations;
 mod setting;
 mod steps;
 
@@ -134,7 +135,7 @@ fn check(
     let processes = setting::processes(document, &paths, &mut findings);
     let names = steps::Names::of(document, &programs, &paths);
     let steps::Checked { steps, attachments, files, .. } =
-        steps::check(&document.steps, &names, &mut findings);
+        steps::check(&document.steps, &names, &knobs, &mut findings);
     let own_maps = names.own_maps;
     findings.finish(text)?;
     let expectations = document.steps.iter().map(|step| step.expect.clone()).collect();

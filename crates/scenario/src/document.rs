@@ -319,6 +319,11 @@ pub struct ReadDocument {
     pub count: Option<u64>,
 }
 
+impl ReadDocument {
+    /// How many bytes are read unless given.
+    pub(crate) const COUNT: u64 = 4096;
+}
+
 /// A write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
