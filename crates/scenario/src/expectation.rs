@@ -145,7 +145,15 @@ impl ExpectationDocument {
                 }),
             }
         }
-        if mismatches.is_empty() { Outcome::Passed } else { Outcome::Failed(mismatches) }
+        if mismatches.is_empty() {
+            return Outcome::Passed;
+        }
+        if let (Details::Rejected { log }, None) = (&line.details, &self.log) {
+            // Why it is so.
+            let found = Some(Value::from(&**log).to_string());
+            mismatches.push(Mismatch { member: "log".to_owned(), expected: None, found });
+        }
+        Outcome::Failed(mismatches)
     }
 }
 

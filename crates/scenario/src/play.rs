@@ -9,6 +9,7 @@ use knobgate_backend::{
 };
 use knobgate_bpf::uapi::MAX_ERRNO;
 use knobgate_hook::AccessMode;
+use knobgate_hook::machine::Coverage;
 use knobgate_policy::Errno;
 
 use crate::bytes::{Bytes, Hex};
@@ -45,6 +46,8 @@ pub struct Play<'s> {
     cgroups_of: Vec<usize>,
     unmodelled: Unmodelled,
     remarks: Vec<String>,
+    /// Programs that are loaded and have no line information.
+    without_lines: Vec<usize>,
     verify_command: Option<VerifyCommand>,
 }
 
@@ -120,6 +123,7 @@ impl<'s> Play<'s> {
             cgroups_of: scenario.processes.iter().map(|process| process.cgroup).collect(),
             unmodelled: Unmodelled::default(),
             remarks: Vec::new(),
+            without_lines: Vec::new(),
             verify_command: None,
         }
     }
@@ -138,6 +142,16 @@ impl<'s> Play<'s> {
     /// Has remarks that leave out lines of the verifier's log end with a command that prints all of it.
     pub fn set_verify_command(&mut self, command: impl Fn(&ProgramFile) -> String + 'static) {
         self.verify_command = Some(Box::new(command));
+    }
+
+    /// Which source lines of the programs have run until now. On the running kernel, `None`: nobody counts there.
+    pub fn coverage(&self) -> Option<Coverage> {
+        self.backend.coverage()
+    }
+
+    /// The names of the programs that were loaded and have no source lines.
+    pub fn without_lines(&self) -> impl Iterator<Item = &str> {
+        self.without_lines.iter().map(|&program| self.scenario.programs[program].name.as_str())
     }
 
     /// Compares a line with what its step expects on this kernel.
@@ -341,6 +355,9 @@ impl Play<'_> {
         let shared: Option<Vec<MapId>> = made.shared.map(maps).transpose()?;
         let id = self.backend.load_as(&made.program, shared.as_deref(), made.expected_attach_type)?;
         self.programs[program] = Some(id);
+        if made.program.lines.entries.is_empty() {
+            self.without_lines.push(program);
+        }
         let (step, name) = (self.next - 1, &described.name);
         self.remarks.extend(made.stricter.iter().map(|what| {
             format!("step {step}: {name}: the kernel cannot do all that the policy says: {what}")

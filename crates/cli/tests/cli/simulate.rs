@@ -98,3 +98,58 @@ fn a_fault_ends_with_status_1() {
     // Fills a map with more than the hook in user space has for maps, if the position is 8.
     snapshot("simulate-fault", [simulate(["fault.json"])]);
 }
+
+#[test]
+fn the_coverage_of_all_scenarios_is_written_as_lcov() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("limit.info");
+    let covered = |scenarios: &[&str]| {
+        let output = knobgate(["simulate", "--format", "tap"])
+            .arg("--coverage")
+            .arg(&file)
+            .args(scenarios.iter().map(|name| example(name)))
+            .assert()
+            .success();
+        (
+            std::fs::read_to_string(&file).unwrap(),
+            String::from_utf8(output.get_output().stderr.clone()).unwrap(),
+        )
+    };
+    let (once, _) = covered(&["limit-test.json"]);
+    assert!(
+        once.starts_with("TN:\nSF:./../limit/limit.bpf.c\nFN:6,limit\nFNDA:3,limit\nFNF:1\nFNH:1\nDA:6,3\n"),
+        "{once}"
+    );
+    assert!(once.contains("\nDA:20,1\n") && once.ends_with("LF:9\nLH:9\nend_of_record\n"), "{once}");
+    let (twice, notes) = covered(&["limit-test.json", "third-write.json", "limit-test.json"]);
+    assert!(twice.contains("\nFNDA:6,limit\n") && twice.contains("\nDA:20,2\n"), "{twice}");
+    assert_eq!(twice.lines().count(), once.lines().count());
+    let note = "note: no coverage of \"two writes\": without line information, which clang writes with -g\n";
+    assert!(notes.contains(note), "{notes}");
+}
+
+#[test]
+fn the_kernel_counts_no_coverage() {
+    snapshot(
+        "simulate-coverage-on-kernel",
+        [simulate(["--on-kernel", "--coverage", "x.info", "fault.json"])],
+    );
+}
+
+#[test]
+fn long_values_are_cut_where_they_differ() {
+    let (one, other) = ("é".repeat(1500), format!("{}\u{202e}x", "é".repeat(1499)));
+    let text = format!(
+        r#"{{
+            "knobs": [{{ "name": "kernel.domainname", "value": "{one}", "handler": {{ "kind": "string" }} }}],
+            "maps": [{{ "name": "m", "type": "array", "key_size": 4, "value_size": 1, "max_entries": 22 }}],
+            "steps": [
+                {{ "read": {{ "knob": "kernel.domainname", "cgroup": "/" }}, "expect": {{ "data": "{other}" }} }},
+                {{ "read": {{ "knob": "kernel.domainname", "cgroup": "/", "count": 3 }}, "expect": {{ "data": "x" }} }},
+                {{ "map": "m", "expect": {{ "entries": [{}] }} }}
+            ]
+        }}"#,
+        (0..22).map(|key| format!(r#"["{key:02x}000000", "01"]"#)).collect::<Vec<_>>().join(", ")
+    );
+    snapshot("simulate-long", [simulate(["--format", "tap", "-"]).stdin(text)]);
+}
