@@ -1,5 +1,6 @@
 //! Checks a document, and resolves its references.
 
+mod cgroups;
 mod expectations;
 mod setting;
 mod steps;
@@ -131,8 +132,8 @@ fn check(
     let kernel = kernel.unwrap_or(&model);
     let programs = setting::programs(document, &mut maps, read, kernel, &mut findings);
     setting::check_memory(&maps, &mut findings);
-    let (cgroups, paths) = setting::cgroups(document, &mut findings);
-    let processes = setting::processes(document, &paths, &mut findings);
+    let (cgroups, paths) = cgroups::cgroups(document, &mut findings);
+    let processes = cgroups::processes(document, &paths, &mut findings);
     let names = steps::Names::of(document, &programs, &paths);
     let steps::Checked { steps, attachments, files, .. } =
         steps::check(&document.steps, &names, &knobs, &mut findings);

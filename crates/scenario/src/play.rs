@@ -1,26 +1,29 @@
 //! Playing a scenario: one line for each step.
 
+mod access;
+mod rejected;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 
 use knobgate_backend::{
     Backend, CgroupId, FileId, LinkId, MapId, Placement, ProcessId, ProgramId, RejectionLog, RelativeTo,
-    StepError, StepResult, SyscallResult, Task,
+    StepError, StepResult,
 };
 use knobgate_bpf::uapi::MAX_ERRNO;
-use knobgate_hook::AccessMode;
 use knobgate_hook::machine::Coverage;
 use knobgate_policy::Errno;
 
-use crate::bytes::{Bytes, Hex};
+use crate::bytes::Hex;
 use crate::expectation::Outcome;
 #[cfg(feature = "kernel")]
 use crate::kernel::MachineKnobs;
 use crate::kernel_range::KernelVersion;
 use crate::line::{Details, Line};
 use crate::program_file::ProgramFile;
-use crate::scenario::{Actor, MapRef, Request, Scenario, Step};
+use crate::scenario::{Actor, MapRef, Scenario, Step};
 use crate::unmodelled::{Cause, Situation, Unmodelled};
+use rejected::Rejected;
 
 /// A scenario being played on one backend: an iterator over its lines.
 ///
@@ -56,32 +59,6 @@ type VerifyCommand = Box<dyn Fn(&ProgramFile) -> String>;
 
 /// A map of the scenario, or what the model lacks of it.
 pub(crate) type MapOrNotModelled = Result<MapId, String>;
-
-/// Why a program is not loaded.
-#[derive(Debug, Clone)]
-pub(crate) enum Rejected {
-    Rejected { errno: Option<i32>, log: RejectionLog },
-    NotModelled(String),
-}
-
-impl Rejected {
-    fn of(error: &StepError) -> Option<Self> {
-        match error {
-            StepError::Rejected { errno, log } => Some(Self::Rejected { errno: *errno, log: log.clone() }),
-            StepError::NotModelled(what) => Some(Self::NotModelled(what.clone())),
-            _ => None,
-        }
-    }
-}
-
-impl From<Rejected> for StepError {
-    fn from(rejected: Rejected) -> Self {
-        match rejected {
-            Rejected::Rejected { errno, log } => Self::Rejected { errno, log },
-            Rejected::NotModelled(what) => Self::NotModelled(what),
-        }
-    }
-}
 
 /// The name of processes that have no other.
 pub(crate) const COMM: &[u8] = b"scenario";
@@ -416,78 +393,5 @@ impl Play<'_> {
         let cgroup = self.cgroups[described.cgroup];
         let started = self.backend.start_process(cgroup, &described.task, described.pid)?;
         Ok(*self.processes[process].insert(started))
-    }
-
-    fn access(
-        &mut self,
-        file: usize,
-        by: Actor,
-        position: Option<i64>,
-        request: &Request,
-    ) -> StepResult<Details> {
-        let described = &self.scenario.files[file];
-        let result = self.on_descriptor(file, by, position, request);
-        if !described.has_id
-            && let Some(file) = self.files[file].take()
-        {
-            self.backend.close(file)?;
-        }
-        let value = self.backend.value(&self.scenario.knobs[described.knob].name)?.map(Bytes);
-        match result {
-            Ok(SyscallResult { returned, data, position }) => {
-                let is_read = matches!(request, Request::Read(_));
-                let data = (is_read && returned >= 0).then_some(Bytes(data));
-                Ok(Details::Access { ret: returned, data, pos: Some(position), value })
-            }
-            Err(StepError::Errno(errno)) => {
-                Ok(Details::Access { ret: -i64::from(errno), data: None, pos: None, value })
-            }
-            Err(other) => Err(other),
-        }
-    }
-
-    fn on_descriptor(
-        &mut self,
-        file: usize,
-        by: Actor,
-        position: Option<i64>,
-        request: &Request,
-    ) -> StepResult<SyscallResult> {
-        let by = match by {
-            Actor::InCgroup(cgroup) => {
-                let cgroup = self.cgroups[cgroup];
-                self.backend.set_task(cgroup, &Task { comm: COMM.to_vec(), ..Task::default() })?;
-                Ok(cgroup)
-            }
-            Actor::Process(process) => Err(self.process(process)?),
-        };
-        let file = match self.files[file] {
-            Some(file) => file,
-            None => {
-                let described = &self.scenario.files[file];
-                let mode = match (described.reads, described.writes) {
-                    (true, true) => AccessMode::ReadWrite,
-                    (false, true) => AccessMode::Write,
-                    (_, false) => AccessMode::Read,
-                };
-                let knob = &self.scenario.knobs[described.knob].name;
-                let opened = match by {
-                    Ok(cgroup) => self.backend.open(knob, mode, cgroup),
-                    Err(process) => self.backend.open_by(process, knob, mode),
-                };
-                *self.files[file].insert(opened?)
-            }
-        };
-        if let Some(position) = position {
-            self.backend.seek(file, position)?;
-        }
-        let request = match request {
-            Request::Read(count) => knobgate_backend::Request::Read { count: *count, fill: 0 },
-            Request::Write(data) => knobgate_backend::Request::Write(data),
-        };
-        match by {
-            Ok(cgroup) => self.backend.access(file, cgroup, request, None),
-            Err(process) => self.backend.access_by(process, file, request, None),
-        }
     }
 }

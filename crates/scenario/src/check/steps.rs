@@ -6,8 +6,9 @@ use knobgate_backend::ACCESS_MAX;
 use knobgate_bpf::{Features, MapDef, MapKind};
 use knobgate_hook::AttachMode;
 
+use super::cgroups::{cgroup_path, find_cgroup};
 use super::expectations::{self, Subject};
-use super::setting::{can_list, cgroup_path, find_cgroup, knob_name, missing};
+use super::setting::{can_list, knob_name, missing};
 use crate::bytes::Bytes;
 use crate::document::{
     AttachDocument, Document, FlagDocument, MapDocument, ModeDocument, ReadDocument, WriteDocument,
