@@ -1,4 +1,4 @@
-//! Seeing that the policies or the configuration change.
+//! Seeing that files change, such as the policies and the configuration.
 //!
 //! Editors write another file and rename it, and programs that deploy policies replace the whole directory, or the symbolic link to it. So
 //! the directories are watched in which the names are that lead to each file.
@@ -19,7 +19,7 @@ const LINKS_MAX: usize = 40;
 
 /// What is read, and watches on all that leads there.
 #[derive(Debug)]
-pub(crate) struct FileWatch {
+pub struct FileWatch {
     inotify: OwnedFd,
     /// The names that matter, by watch.
     names: HashMap<i32, Names>,
@@ -36,7 +36,7 @@ struct Names {
 
 /// How files were when they were read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct FileStates(BTreeMap<PathBuf, Option<FileState>>);
+pub struct FileStates(BTreeMap<PathBuf, Option<FileState>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileState {
@@ -48,17 +48,25 @@ struct FileState {
 }
 
 impl FileWatch {
-    /// For the files of a directory whose names matter.
-    pub(crate) fn new(matters: fn(&OsStr) -> bool) -> Result<Self, Errno> {
+    /// For single files, and those of a directory whose names matter.
+    ///
+    /// # Errors
+    ///
+    /// That of inotify_init1(2).
+    pub fn new(matters: fn(&OsStr) -> bool) -> Result<Self, Errno> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         Ok(Self { inotify, names: HashMap::new(), matters })
     }
 
     /// Watches this directory and these files, and nothing else any more. Returns whether something is watched that was not before: what
-    /// happened there until now was not seen. A directory that cannot be watched is left out, which is the error.
-    pub(crate) fn watch<'a>(
+    /// happened there until now was not seen.
+    ///
+    /// # Errors
+    ///
+    /// That of inotify_add_watch(2) for a directory that cannot be watched, and is left out.
+    pub fn watch<'a>(
         &mut self,
-        directory: &Path,
+        directory: Option<&Path>,
         files: impl IntoIterator<Item = &'a Path>,
     ) -> Result<bool, Errno> {
         let mut wanted: BTreeMap<PathBuf, Names> = BTreeMap::new();
@@ -68,8 +76,9 @@ impl FileWatch {
             })
         };
         files.into_iter().for_each(|file| drop(note(file)));
-        let directory = note(directory);
-        wanted.entry(directory).or_default().is_directory = true;
+        if let Some(directory) = directory.map(note) {
+            wanted.entry(directory).or_default().is_directory = true;
+        }
 
         let (mut names, mut failed) = (HashMap::<i32, Names>::new(), Ok(()));
         for (directory, wanted) in wanted {
@@ -99,8 +108,12 @@ impl FileWatch {
         failed.map(|()| is_new)
     }
 
-    /// Reads all events. Returns whether one of them matters.
-    pub(crate) fn read(&mut self) -> Result<bool, Errno> {
+    /// Reads all events. Returns whether one of them matters. That the kernel has lost some does.
+    ///
+    /// # Errors
+    ///
+    /// That of read(2).
+    pub fn read(&mut self) -> Result<bool, Errno> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.inotify, &mut buffer);
         let mut matters = false;
@@ -139,13 +152,13 @@ pub(crate) fn is_finished(name: &OsStr) -> bool {
 
 impl FileStates {
     /// How these files are now.
-    pub(crate) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
+    pub fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
         Self(files.into_iter().map(|file| (file.to_owned(), FileState::of(file))).collect())
     }
 
-    /// Whether they are so no more.
-    pub(crate) fn have_changed(&self) -> bool {
-        self.0.iter().any(|(file, state)| FileState::of(file) != *state)
+    /// The first one that is so no more.
+    pub fn changed(&self) -> Option<&Path> {
+        self.0.iter().find(|(file, state)| FileState::of(file) != **state).map(|(file, _)| &**file)
     }
 }
 
@@ -213,7 +226,7 @@ mod tests {
         let files = [at("agent.toml"), at("policies.d/parts/net.part")];
         let mut watch = FileWatch::new(is_policy).unwrap();
         let mut begin = || {
-            watch.watch(&at("policies.d"), files.iter().map(PathBuf::as_path)).unwrap();
+            watch.watch(Some(&at("policies.d")), files.iter().map(PathBuf::as_path)).unwrap();
             watch.read().unwrap();
         };
         begin();
@@ -233,8 +246,8 @@ mod tests {
             fs::rename(at("new"), at("policies.d")).unwrap();
         };
         assert!(sees(&mut watch, switched), "another target of a symbolic link");
-        assert!(watch.watch(&at("policies.d"), []).unwrap(), "it is new");
-        assert!(!watch.watch(&at("policies.d"), []).unwrap(), "nothing is new");
+        assert!(watch.watch(Some(&at("policies.d")), []).unwrap(), "it is new");
+        assert!(!watch.watch(Some(&at("policies.d")), []).unwrap(), "nothing is new");
         watch.read().unwrap();
         assert!(sees(&mut watch, || fs::write(at("other/a.knob"), "y").unwrap()), "the new target");
         assert!(!sees(&mut watch, || fs::write(at("real/b.knob"), "y").unwrap()), "the old one");
@@ -249,7 +262,7 @@ mod tests {
     fn a_directory_that_comes_into_being_is_seen() {
         let top = tempfile::tempdir().unwrap();
         let mut watch = FileWatch::new(is_policy).unwrap();
-        watch.watch(&top.path().join("knobgate/policies.d"), []).unwrap();
+        watch.watch(Some(&top.path().join("knobgate/policies.d")), []).unwrap();
         assert!(sees(&mut watch, || fs::create_dir(top.path().join("knobgate")).unwrap()));
     }
 
@@ -259,12 +272,12 @@ mod tests {
         let (file, missing) = (top.path().join("a"), top.path().join("b"));
         fs::write(&file, "x").unwrap();
         let states = FileStates::of([&*file, &*missing]);
-        assert!(!states.have_changed());
+        assert_eq!(states.changed(), None);
         fs::write(&file, "xy").unwrap();
-        assert!(states.have_changed());
+        assert_eq!(states.changed(), Some(&*file));
         let states = FileStates::of([&*file, &*missing]);
         fs::write(&missing, "").unwrap();
-        assert!(states.have_changed());
+        assert_eq!(states.changed(), Some(&*missing));
     }
 
     #[test]

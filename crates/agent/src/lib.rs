@@ -38,6 +38,7 @@ mod systemd;
 pub use agent::{Agent, AgentHandle, AgentOptions};
 pub use agent_error::AgentError;
 pub use client::AskError;
+pub use file_watch::{FileStates, FileWatch};
 pub use kept_value::{KnobFinding, KnobWriter};
 pub use knob_watch::{KnobWatch, NotObserved};
 pub use lock::RUN_DIRECTORY;

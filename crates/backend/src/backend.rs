@@ -4,6 +4,7 @@ use std::error::Error;
 
 use knobgate_bpf::uapi::{BPF_CGROUP_SYSCTL, TASK_COMM_LEN};
 use knobgate_bpf::{Features, MapDef, Program};
+use knobgate_hook::machine::Coverage;
 use knobgate_hook::{AccessMode, AttachMode};
 
 use crate::per_cpu::of_cpu;
@@ -274,6 +275,11 @@ pub trait Backend {
     ///
     /// The errno; `EINVAL` for other maps, for a key of the wrong size, and for a map that is not like those that may be in it.
     fn put_map(&mut self, outer: MapId, key: &[u8], inner: MapId) -> StepResult<()>;
+
+    /// Which source lines of its programs have run. `None`: nobody has counted, as on the kernel.
+    fn coverage(&self) -> Option<Coverage> {
+        None
+    }
 
     /// Ends all processes and removes everything, so that no id stands for anything. Dropping a backend does that as well,
     /// but cannot report errors.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{Features, MapDef, MapKind, Program};
 use knobgate_hook::attach::{Options, Position, Relative};
+use knobgate_hook::machine::Coverage;
 use knobgate_hook::maps::{self, MapMemory};
 use knobgate_hook::{
     AccessMode, AttachMode, Credentials, Errno, Fault, Hook, LoadOptions, LoadedProgram, Map, MapError,
@@ -189,13 +190,11 @@ fn process(task: &Task) -> Process {
 
 fn fault(fault: ProgramFault) -> StepError {
     let message = fault.source.to_string();
-    match fault
-        .source
-        .downcast_ref()
-        .map(|fault: &Fault| (fault.reason.is_crash(), fault.reason.not_modelled()))
-    {
-        Some((true, _)) => StepError::Crash(message),
-        Some((_, Some(what))) => StepError::NotModelled(what),
+    match fault.source.downcast_ref::<Fault>().map(|fault| &fault.reason) {
+        Some(reason) if reason.is_crash() => StepError::Crash(message),
+        Some(reason) if reason.is_not_modelled() => {
+            StepError::NotModelled(format!("what this depends on: {message}"))
+        }
         _ => StepError::Fault(message),
     }
 }
@@ -489,6 +488,10 @@ impl Backend for ModelBackend {
         let ((outer, def), (inner, _)) = (self.maps.get(outer)?, self.maps.get(inner)?);
         check_has_maps(def)?;
         outer.put_map(key, inner).map_err(|error| error.errno().into())
+    }
+
+    fn coverage(&self) -> Option<Coverage> {
+        Some(self.hook.coverage())
     }
 
     fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {

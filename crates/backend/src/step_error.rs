@@ -20,7 +20,8 @@ pub enum StepError {
         /// Why.
         log: RejectionLog,
     },
-    /// The model cannot tell what the kernel would do with the program: this is not modelled. On the model alone.
+    /// The model cannot tell what the kernel would do with the program, or what the program would do on the kernel: this is not
+    /// modelled. On the model alone.
     NotModelled(String),
     /// A program did something that the kernel's verifier would have rejected.
     Fault(String),

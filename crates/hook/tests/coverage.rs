@@ -47,6 +47,23 @@ fn programs_that_are_called_count_too() -> Result<(), Error> {
 }
 
 #[test]
+fn counts_of_two_hooks_are_added_up() -> Result<(), Error> {
+    let played = |object: &[u8], program: &str| -> Result<_, Error> {
+        let (mut hook, process) = hook_with(object, program)?;
+        hook.read_sysctl(process, "net.core.somaxconn")?;
+        Ok(hook.coverage())
+    };
+    let limit = include_bytes!("../../../examples/limit/limit.bpf.o");
+    let mut coverage = played(limit, "limit")?;
+    coverage.merge(played(limit, "limit")?);
+    coverage.merge(played(include_bytes!("../../../examples/objects/several.bpf.o"), "hand_on")?);
+    assert_eq!(coverage.line("./../limit/limit.bpf.c", 6), Some(2));
+    assert_eq!(coverage.line("./several.bpf.c", 30), Some(1));
+    assert!(coverage.to_lcov().contains("FN:6,limit\nFNDA:2,limit\n"));
+    Ok(())
+}
+
+#[test]
 fn programs_without_lines_have_no_coverage() {
     let mut hook = Hook::default();
     hook.load(|_: &mut knobgate_hook::Invocation<'_>| 1);

@@ -1,5 +1,7 @@
 //! Checks a document, and resolves its references.
 
+mod cgroups;
+mod expectations;
 mod setting;
 mod steps;
 
@@ -157,11 +159,11 @@ fn check(
     let kernel = if let LinkFor::Kernel(kernel) = link_for { *kernel } else { &model };
     let programs = setting::programs(document, &mut maps, read, kernel, &mut findings);
     setting::check_memory(&maps, &mut findings);
-    let (cgroups, paths) = setting::cgroups(document, &mut findings);
-    let processes = setting::processes(document, &paths, &mut findings);
+    let (cgroups, paths) = cgroups::cgroups(document, &mut findings);
+    let processes = cgroups::processes(document, &paths, &mut findings);
     let names = steps::Names::of(document, &programs, &paths);
     let steps::Checked { steps, attachments, files, .. } =
-        steps::check(&document.steps, &names, &mut findings);
+        steps::check(&document.steps, &names, &knobs, &mut findings);
     let own_maps = names.own_maps;
     findings.finish(text)?;
     let expectations = document.steps.iter().map(|step| step.expect.clone()).collect();

@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::bytes::{Bytes, Hex};
 use crate::kernel_range::{KernelRange, KernelVersion};
 use crate::line::{Details, Line};
-use crate::step_document::ActionDocument;
 
 /// What the line of a step is expected to be: the members that are given. Members that are not given are not compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -103,27 +102,14 @@ pub struct Mismatch {
 /// The members that can be compared, in the order of the lines.
 const MEMBERS: [&str; 9] = ["ok", "errno", "log", "programs", "ret", "data", "pos", "value", "entries"];
 
-/// Those that the line of such a step can have.
-fn members_of(action: &ActionDocument) -> &'static [&'static str] {
-    match action {
-        ActionDocument::Load(_) | ActionDocument::Attach(_) | ActionDocument::Update(_) => {
-            &["ok", "errno", "log"]
-        }
-        ActionDocument::Detach(_) | ActionDocument::Move(_) => &["ok", "errno"],
-        ActionDocument::Effective(_) => &["ok", "errno", "programs"],
-        ActionDocument::Read(_) | ActionDocument::Write(_) => &["ok", "errno", "ret", "data", "pos", "value"],
-        ActionDocument::Map(_) => &["ok", "errno", "entries"],
-    }
-}
-
 impl ExpectationDocument {
     /// Whether it compares anything.
-    fn compares(&self) -> bool {
+    pub(crate) fn compares(&self) -> bool {
         *self != Self { kernels: self.kernels.clone(), ..Self::default() }
     }
 
     /// Each given member, with its value as JSON.
-    fn given(&self) -> Vec<(&'static str, Value)> {
+    pub(crate) fn given(&self) -> Vec<(&'static str, Value)> {
         let Ok(Value::Object(mut values)) = serde_json::to_value(self) else { return Vec::new() };
         MEMBERS.into_iter().filter_map(|member| Some((member, values.remove(member)?))).collect()
     }
@@ -159,7 +145,15 @@ impl ExpectationDocument {
                 }),
             }
         }
-        if mismatches.is_empty() { Outcome::Passed } else { Outcome::Failed(mismatches) }
+        if mismatches.is_empty() {
+            return Outcome::Passed;
+        }
+        if let (Details::Rejected { log }, None) = (&line.details, &self.log) {
+            // Why it is so.
+            let found = Some(Value::from(&**log).to_string());
+            mismatches.push(Mismatch { member: "log".to_owned(), expected: None, found });
+        }
+        Outcome::Failed(mismatches)
     }
 }
 
@@ -173,46 +167,6 @@ fn elements(member: &str, expected: &[Value], found: &[Value]) -> Vec<Mismatch> 
         found: found.get(place).map(Value::to_string),
     };
     differing.map(mismatch).collect()
-}
-
-/// Why these expectations are wrong for the step: which one, if it is one of several, and its member, if it is one.
-pub(crate) fn check(
-    expectations: &Expectations,
-    action: &ActionDocument,
-) -> Vec<(Option<usize>, Option<&'static str>, String)> {
-    let Expectations(all) = expectations;
-    let members = members_of(action);
-    let mut wrong = Vec::new();
-    for (index, expectation) in all.iter().enumerate() {
-        let place = (all.len() > 1).then_some(index);
-        for (member, value) in expectation.given() {
-            if !members.contains(&member) {
-                let members = members.join("`, `");
-                wrong.push((
-                    place,
-                    Some(member),
-                    format!("the line of a `{}` has no such member; it has `{members}`", action.name()),
-                ));
-            } else if let ("errno", Value::String(name)) = (member, &value)
-                && knobgate_hook::Errno::from_name(name).is_none()
-                && name.parse::<u16>().is_err()
-            {
-                wrong.push((place, Some(member), format!("there is no error `{name}`")));
-            } else if let ("log", Value::String(part)) = (member, &value)
-                && part.is_empty()
-            {
-                wrong.push((place, Some(member), "every `log` contains this".to_owned()));
-            }
-        }
-        if !expectation.compares() && (expectation.kernels.is_none() || all.len() == 1) {
-            wrong.push((place, None, "this expects nothing".to_owned()));
-        }
-        if expectation.kernels.is_none() && index + 1 < all.len() {
-            let message = "this one is for all kernels, so those after it never count: give it `kernels`, or put it last";
-            wrong.push((place, None, message.to_owned()));
-        }
-    }
-    wrong
 }
 
 impl Serialize for Expectations {

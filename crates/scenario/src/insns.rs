@@ -5,7 +5,7 @@ use knobgate_bpf::{
 };
 
 use crate::bytes::Hex;
-use crate::document::ProgramDocument;
+use crate::program_document::ProgramDocument;
 
 /// A program of these instructions, and the indices of `maps` that it uses, in its order.
 pub(crate) fn program(name: &str, bytes: &[u8], maps: &[MapDef]) -> Result<(Program, Vec<usize>), String> {

@@ -68,12 +68,37 @@ const RELATIONS: [(&str, Relation); 5] = [
 const PATTERN: &str = r"^(\s*(or\s+)?(<|<=|>|>=|=)[0-9]+\.[0-9]+(\.[0-9]+)?)+\s*$";
 
 impl KernelRange {
+    /// All kernels.
+    pub(crate) fn all() -> Self {
+        Self { text: String::new(), alternatives: vec![Vec::new()] }
+    }
+
+    /// Whether each of its kernels is in one of these ranges.
+    pub(crate) fn is_within(&self, others: &[&Self]) -> bool {
+        let ranges = || std::iter::once(self).chain(others.iter().copied());
+        let comparisons = ranges().flat_map(|range| range.alternatives.iter().flatten());
+        // Between two of these, no comparison ends to hold or begins to.
+        let starts = comparisons.flat_map(|comparison| comparison.starts()).chain([KernelVersion(0, 0, 0)]);
+        let mut own = starts.filter(|kernel| self.contains(*kernel));
+        own.all(|kernel| others.iter().any(|other| other.contains(kernel)))
+    }
+
     pub(crate) fn contains(&self, kernel: KernelVersion) -> bool {
         self.alternatives.iter().any(|all| all.iter().all(|comparison| comparison.holds(kernel)))
     }
 }
 
 impl Comparison {
+    /// The first kernel that it names, and the first one after those.
+    fn starts(self) -> [KernelVersion; 2] {
+        let (major, minor, patch) = self.version;
+        let next = match patch {
+            Some(patch) if patch < u16::MAX => KernelVersion(major, minor, patch + 1),
+            _ => KernelVersion(major, minor.saturating_add(1), 0),
+        };
+        [KernelVersion(major, minor, patch.unwrap_or(0)), next]
+    }
+
     fn holds(self, KernelVersion(major, minor, patch): KernelVersion) -> bool {
         let (wanted_major, wanted_minor, wanted_patch) = self.version;
         let wanted = (wanted_major, wanted_minor, wanted_patch.unwrap_or(0));
@@ -188,6 +213,29 @@ mod tests {
             let parsed: KernelRange = range.parse().expect(range);
             assert_eq!(kernels.map(|kernel| parsed.contains(kernel)), expected, "{range}");
         }
+    }
+
+    #[test]
+    fn a_range_can_be_within_others() {
+        let parsed = |range: &str| range.parse::<KernelRange>().expect("a range");
+        for (range, others, expected) in [
+            (">6.1 <6.1", &[][..], true),
+            (">6.1 <6.3", &[], false),
+            (">6.1.5 <6.1.6", &[], true),
+            ("=6.1.5", &["=6.1"], true),
+            ("=6.1", &["=6.1.5"], false),
+            (">=6.1", &["<6.8", ">6.5"], true),
+            (">=6.1", &["<6.8", ">6.8"], false),
+            ("<5.0", &["<=5.0"], true),
+            ("<=5.0", &["<5.0"], false),
+        ] {
+            let others: Vec<_> = others.iter().copied().map(parsed).collect();
+            let others: Vec<_> = others.iter().collect();
+            assert_eq!(parsed(range).is_within(&others), expected, "{range}");
+        }
+        let (low, high) = (parsed("<6.8"), parsed(">=6.8"));
+        assert!(KernelRange::all().is_within(&[&low, &high]));
+        assert!(!KernelRange::all().is_within(&[&low]));
     }
 
     #[test]

@@ -23,6 +23,16 @@ const STRING_BYTES: u32 = 4096;
 const BITMAP_BITS: u32 = 65_536;
 
 impl Knob {
+    /// Whether a process of root can read it, whatever was written.
+    pub(crate) fn can_always_be_read(&self) -> bool {
+        self.can_be_read() && self.handler.kind != HandlerKind::StableSecret
+    }
+
+    /// Whether there are values that a process of root can read.
+    pub(crate) fn can_be_read(&self) -> bool {
+        self.mode & 0o400 != 0 && self.handler.read_error.is_none()
+    }
+
     /// Its handler on this kernel, with the initial value.
     pub(crate) fn handler(&self, profile: &Profile) -> Result<Box<dyn Handler>, String> {
         let is_secret = self.handler.kind == HandlerKind::StableSecret;

@@ -52,6 +52,7 @@ mod model;
 mod object_only;
 mod path;
 mod play;
+mod program_document;
 mod program_file;
 mod scenario;
 mod step_document;
@@ -62,8 +63,7 @@ mod variable_value;
 pub use bytes::{Bytes, Hex};
 pub use document::{
     AttachDocument, Document, FlagDocument, HandlerDocument, HandlerKind, Integer, KnobDocument, MapDocument,
-    ModeDocument, MoveDocument, ProcessDocument, ProgramDocument, ReadDocument, UpdateDocument,
-    WriteDocument,
+    ModeDocument, MoveDocument, ProcessDocument, ReadDocument, UpdateDocument, WriteDocument,
 };
 pub use error::ScenarioError;
 pub use expectation::{ExpectationDocument, Expectations, Mismatch, Outcome};
@@ -74,6 +74,7 @@ pub use kernel_range::KernelRange;
 pub use line::{Details, Line};
 pub use model::ModelError;
 pub use play::{Play, PlayError};
+pub use program_document::ProgramDocument;
 pub use program_file::ProgramFile;
 pub use scenario::Scenario;
 pub use step_document::{ActionDocument, StepDocument};

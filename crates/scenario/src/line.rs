@@ -31,14 +31,14 @@ pub enum Details {
         /// Why, in the words of the kernel's verifier.
         log: String,
     },
-    /// The model cannot tell what the kernel would do with the program. On the model alone.
+    /// The model cannot tell what the kernel would do with the program, or what the program would do. On the model alone.
     NotModelled {
         /// What is not modelled.
         not_modelled: String,
     },
-    /// What the kernel would do depends on a program that is not modelled, so the step was not played. On the model alone.
+    /// What the kernel would do depends on what is not modelled, so the step was not played. On the model alone.
     Skipped {
-        /// Which program.
+        /// On what: a program, or an earlier step.
         skipped: String,
     },
     /// A program did something that the kernel's verifier would have rejected. On the model alone.

@@ -1,25 +1,29 @@
 //! Playing a scenario: one line for each step.
 
+mod access;
+mod rejected;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 
 use knobgate_backend::{
     Backend, CgroupId, FileId, LinkId, MapId, Placement, ProcessId, ProgramId, RejectionLog, RelativeTo,
-    StepError, StepResult, SyscallResult, Task,
+    StepError, StepResult,
 };
 use knobgate_bpf::uapi::MAX_ERRNO;
-use knobgate_hook::AccessMode;
+use knobgate_hook::machine::Coverage;
 use knobgate_policy::Errno;
 
-use crate::bytes::{Bytes, Hex};
+use crate::bytes::Hex;
 use crate::expectation::Outcome;
 #[cfg(feature = "kernel")]
 use crate::kernel::MachineKnobs;
 use crate::kernel_range::KernelVersion;
 use crate::line::{Details, Line};
 use crate::program_file::ProgramFile;
-use crate::scenario::{Actor, MapRef, Request, Scenario, Step};
-use crate::unmodelled::{Situation, Unmodelled};
+use crate::scenario::{Actor, MapRef, Scenario, Step};
+use crate::unmodelled::{Cause, Situation, Unmodelled};
+use rejected::Rejected;
 
 /// A scenario being played on one backend: an iterator over its lines.
 ///
@@ -45,6 +49,8 @@ pub struct Play<'s> {
     cgroups_of: Vec<usize>,
     unmodelled: Unmodelled,
     remarks: Vec<String>,
+    /// Programs that are loaded and have no line information.
+    without_lines: Vec<usize>,
     verify_command: Option<VerifyCommand>,
 }
 
@@ -53,32 +59,6 @@ type VerifyCommand = Box<dyn Fn(&ProgramFile) -> String>;
 
 /// A map of the scenario, or what the model lacks of it.
 pub(crate) type MapOrNotModelled = Result<MapId, String>;
-
-/// Why a program is not loaded.
-#[derive(Debug, Clone)]
-pub(crate) enum Rejected {
-    Rejected { errno: Option<i32>, log: RejectionLog },
-    NotModelled(String),
-}
-
-impl Rejected {
-    fn of(error: &StepError) -> Option<Self> {
-        match error {
-            StepError::Rejected { errno, log } => Some(Self::Rejected { errno: *errno, log: log.clone() }),
-            StepError::NotModelled(what) => Some(Self::NotModelled(what.clone())),
-            _ => None,
-        }
-    }
-}
-
-impl From<Rejected> for StepError {
-    fn from(rejected: Rejected) -> Self {
-        match rejected {
-            Rejected::Rejected { errno, log } => Self::Rejected { errno, log },
-            Rejected::NotModelled(what) => Self::NotModelled(what),
-        }
-    }
-}
 
 /// The name of processes that have no other.
 pub(crate) const COMM: &[u8] = b"scenario";
@@ -120,6 +100,7 @@ impl<'s> Play<'s> {
             cgroups_of: scenario.processes.iter().map(|process| process.cgroup).collect(),
             unmodelled: Unmodelled::default(),
             remarks: Vec::new(),
+            without_lines: Vec::new(),
             verify_command: None,
         }
     }
@@ -138,6 +119,16 @@ impl<'s> Play<'s> {
     /// Has remarks that leave out lines of the verifier's log end with a command that prints all of it.
     pub fn set_verify_command(&mut self, command: impl Fn(&ProgramFile) -> String + 'static) {
         self.verify_command = Some(Box::new(command));
+    }
+
+    /// Which source lines of the programs have run until now. On the running kernel, `None`: nobody counts there.
+    pub fn coverage(&self) -> Option<Coverage> {
+        self.backend.coverage()
+    }
+
+    /// The names of the programs that were loaded and have no source lines.
+    pub fn without_lines(&self) -> impl Iterator<Item = &str> {
+        self.without_lines.iter().map(|&program| self.scenario.programs[program].name.as_str())
     }
 
     /// Compares a line with what its step expects on this kernel.
@@ -209,7 +200,7 @@ impl Iterator for Play<'_> {
 }
 
 impl Play<'_> {
-    /// Plays a step, unless what the kernel does depends on a program that is not modelled.
+    /// Plays a step, unless what the kernel does depends on what is not modelled.
     fn play_unless_unmodelled(&mut self, step: &Step) -> StepResult<Details> {
         let running = match step {
             Step::Access { by, .. } if !self.unmodelled.is_empty() => self.running(*by)?,
@@ -217,17 +208,26 @@ impl Play<'_> {
         };
         let situation =
             Situation { scenario: self.scenario, cgroups_of: &self.cgroups_of, running: &running };
-        if let Some(program) = self.unmodelled.behind(step, &situation) {
-            self.unmodelled.skipped(step, program, &situation);
-            let skipped =
-                format!("it depends on {}, which is not modelled", self.scenario.programs[program].name);
-            return Ok(Details::Skipped { skipped });
+        if let Some(cause) = self.unmodelled.behind(step, &situation) {
+            self.unmodelled.skipped(step, cause, &situation);
+            let what = match cause {
+                Cause::Program(program) => self.scenario.programs[program].name.clone(),
+                Cause::Access(step) => format!("step {step}"),
+            };
+            return Ok(Details::Skipped { skipped: format!("it depends on {what}, which is not modelled") });
         }
         let played = self.play(step);
-        if let (Err(StepError::NotModelled(_)), Some(program)) = (&played, self.scenario.loaded_by(step)) {
+        if let Err(StepError::NotModelled(_)) = played {
+            let running = match step {
+                Step::Access { by, .. } => self.running(*by)?,
+                _ => Vec::new(),
+            };
             let situation =
                 Situation { scenario: self.scenario, cgroups_of: &self.cgroups_of, running: &running };
-            self.unmodelled.not_modelled(step, program, &situation);
+            match self.scenario.loaded_by(step) {
+                Some(program) => self.unmodelled.not_modelled(step, program, &situation),
+                None => self.unmodelled.skipped(step, Cause::Access(self.next - 1), &situation),
+            }
         }
         played
     }
@@ -332,6 +332,9 @@ impl Play<'_> {
         let shared: Option<Vec<MapId>> = made.shared.map(maps).transpose()?;
         let id = self.backend.load_as(&made.program, shared.as_deref(), made.expected_attach_type)?;
         self.programs[program] = Some(id);
+        if made.program.lines.entries.is_empty() {
+            self.without_lines.push(program);
+        }
         let (step, name) = (self.next - 1, &described.name);
         self.remarks.extend(made.stricter.iter().map(|what| {
             format!("step {step}: {name}: the kernel cannot do all that the policy says: {what}")
@@ -390,78 +393,5 @@ impl Play<'_> {
         let cgroup = self.cgroups[described.cgroup];
         let started = self.backend.start_process(cgroup, &described.task, described.pid)?;
         Ok(*self.processes[process].insert(started))
-    }
-
-    fn access(
-        &mut self,
-        file: usize,
-        by: Actor,
-        position: Option<i64>,
-        request: &Request,
-    ) -> StepResult<Details> {
-        let described = &self.scenario.files[file];
-        let result = self.on_descriptor(file, by, position, request);
-        if !described.has_id
-            && let Some(file) = self.files[file].take()
-        {
-            self.backend.close(file)?;
-        }
-        let value = self.backend.value(&self.scenario.knobs[described.knob].name)?.map(Bytes);
-        match result {
-            Ok(SyscallResult { returned, data, position }) => {
-                let is_read = matches!(request, Request::Read(_));
-                let data = (is_read && returned >= 0).then_some(Bytes(data));
-                Ok(Details::Access { ret: returned, data, pos: Some(position), value })
-            }
-            Err(StepError::Errno(errno)) => {
-                Ok(Details::Access { ret: -i64::from(errno), data: None, pos: None, value })
-            }
-            Err(other) => Err(other),
-        }
-    }
-
-    fn on_descriptor(
-        &mut self,
-        file: usize,
-        by: Actor,
-        position: Option<i64>,
-        request: &Request,
-    ) -> StepResult<SyscallResult> {
-        let by = match by {
-            Actor::InCgroup(cgroup) => {
-                let cgroup = self.cgroups[cgroup];
-                self.backend.set_task(cgroup, &Task { comm: COMM.to_vec(), ..Task::default() })?;
-                Ok(cgroup)
-            }
-            Actor::Process(process) => Err(self.process(process)?),
-        };
-        let file = match self.files[file] {
-            Some(file) => file,
-            None => {
-                let described = &self.scenario.files[file];
-                let mode = match (described.reads, described.writes) {
-                    (true, true) => AccessMode::ReadWrite,
-                    (false, true) => AccessMode::Write,
-                    (_, false) => AccessMode::Read,
-                };
-                let knob = &self.scenario.knobs[described.knob].name;
-                let opened = match by {
-                    Ok(cgroup) => self.backend.open(knob, mode, cgroup),
-                    Err(process) => self.backend.open_by(process, knob, mode),
-                };
-                *self.files[file].insert(opened?)
-            }
-        };
-        if let Some(position) = position {
-            self.backend.seek(file, position)?;
-        }
-        let request = match request {
-            Request::Read(count) => knobgate_backend::Request::Read { count: *count, fill: 0 },
-            Request::Write(data) => knobgate_backend::Request::Write(data),
-        };
-        match by {
-            Ok(cgroup) => self.backend.access(file, cgroup, request, None),
-            Err(process) => self.backend.access_by(process, file, request, None),
-        }
     }
 }

@@ -1,14 +1,23 @@
-//! What a play on the model does not know after a program that is not modelled.
+//! What a play on the model does not know after a step that is not modelled.
 
 use std::collections::BTreeMap;
 
 use crate::scenario::{Actor, Cgroup, MapRef, Request, Scenario, Source, Step};
 
-/// What depends on programs that are not modelled: the kernel may have attached them, and let them run.
+/// What depends on what is not modelled: the kernel may have attached programs that are not, and let them run.
 #[derive(Debug, Default)]
 pub(crate) struct Unmodelled {
-    /// Each with the program that it depends on first.
-    unknown: BTreeMap<Unknown, usize>,
+    /// Each with what it depends on first.
+    unknown: BTreeMap<Unknown, Cause>,
+}
+
+/// What is not modelled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cause {
+    /// A program, by its index in the scenario.
+    Program(usize),
+    /// An access, by the number of its step: a program went on with what the model does not have.
+    Access(usize),
 }
 
 /// Something that is not known, by its index in the scenario.
@@ -60,8 +69,8 @@ impl Unmodelled {
         self.unknown.is_empty()
     }
 
-    /// The program that is not modelled and that this step depends on.
-    pub(crate) fn behind(&self, step: &Step, situation: &Situation<'_>) -> Option<usize> {
+    /// What is not modelled and what this step depends on.
+    pub(crate) fn behind(&self, step: &Step, situation: &Situation<'_>) -> Option<Cause> {
         let of = |unknown| self.unknown.get(&unknown).copied();
         let scenario = situation.scenario;
         match step {
@@ -89,7 +98,7 @@ impl Unmodelled {
     }
 
     /// The cgroup's own, or that of one above it.
-    fn of_cgroup(&self, cgroup: usize, scenario: &Scenario) -> Option<usize> {
+    fn of_cgroup(&self, cgroup: usize, scenario: &Scenario) -> Option<Cause> {
         let parent = |&cgroup: &usize| {
             let Cgroup { parent, .. } = &scenario.cgroups[cgroup];
             *parent
@@ -101,46 +110,47 @@ impl Unmodelled {
     /// This step loads `program`, which is not modelled.
     pub(crate) fn not_modelled(&mut self, step: &Step, program: usize, situation: &Situation<'_>) {
         if let &Step::Attach { attachment } | &Step::Update { attachment, .. } = step {
-            self.add(Unknown::Attachment(attachment), program);
-            self.add(Unknown::Cgroup(situation.scenario.attachments[attachment].cgroup), program);
-            self.add_maps(program, program, situation);
+            let cause = Cause::Program(program);
+            self.add(Unknown::Attachment(attachment), cause);
+            self.add(Unknown::Cgroup(situation.scenario.attachments[attachment].cgroup), cause);
+            self.add_maps(program, cause, situation);
         }
     }
 
-    /// This step was not played because of `program`.
-    pub(crate) fn skipped(&mut self, step: &Step, program: usize, situation: &Situation<'_>) {
+    /// This step was not played, or not to its end, because of `cause`.
+    pub(crate) fn skipped(&mut self, step: &Step, cause: Cause, situation: &Situation<'_>) {
         match step {
             &Step::Attach { attachment } => {
                 let attached = &situation.scenario.attachments[attachment];
-                self.add(Unknown::Attachment(attachment), program);
-                self.add(Unknown::Cgroup(attached.cgroup), program);
-                self.add_maps(attached.program, program, situation);
+                self.add(Unknown::Attachment(attachment), cause);
+                self.add(Unknown::Cgroup(attached.cgroup), cause);
+                self.add_maps(attached.program, cause, situation);
             }
             &Step::Update { attachment, program: new } => {
-                self.add(Unknown::Cgroup(situation.scenario.attachments[attachment].cgroup), program);
-                self.add_maps(new, program, situation);
+                self.add(Unknown::Cgroup(situation.scenario.attachments[attachment].cgroup), cause);
+                self.add_maps(new, cause, situation);
             }
             &Step::Detach { attachment } => {
-                self.add(Unknown::Cgroup(situation.scenario.attachments[attachment].cgroup), program);
+                self.add(Unknown::Cgroup(situation.scenario.attachments[attachment].cgroup), cause);
             }
             Step::Access { file, request, .. } => {
-                self.add(Unknown::File(*file), program);
+                self.add(Unknown::File(*file), cause);
                 if matches!(request, Request::Write(_)) {
-                    self.add(Unknown::Knob(situation.scenario.files[*file].knob), program);
+                    self.add(Unknown::Knob(situation.scenario.files[*file].knob), cause);
                 }
                 for &running in situation.running {
-                    self.add_maps(running, program, situation);
+                    self.add_maps(running, cause, situation);
                 }
             }
             Step::Load { .. } | Step::Effective { .. } | Step::Map { .. } | Step::Move { .. } => {}
         }
     }
 
-    fn add_maps(&mut self, of: usize, program: usize, situation: &Situation<'_>) {
-        situation.maps_of(of).into_iter().for_each(|map| self.add(Unknown::Map(map), program));
+    fn add_maps(&mut self, of: usize, cause: Cause, situation: &Situation<'_>) {
+        situation.maps_of(of).into_iter().for_each(|map| self.add(Unknown::Map(map), cause));
     }
 
-    fn add(&mut self, unknown: Unknown, program: usize) {
-        self.unknown.entry(unknown).or_insert(program);
+    fn add(&mut self, unknown: Unknown, cause: Cause) {
+        self.unknown.entry(unknown).or_insert(cause);
     }
 }

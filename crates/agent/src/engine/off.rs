@@ -14,7 +14,7 @@ impl Engine {
     /// Begins to watch what is off.
     pub(super) fn watch_off(&mut self) {
         // Without, the check sees it.
-        let _ = self.off_watch.watch(Path::new(Off::DIRECTORY), []);
+        let _ = self.off_watch.watch(Some(Path::new(Off::DIRECTORY)), []);
         match Off::read() {
             Ok(off) => self.report_off(off),
             Err(error) => {

@@ -85,7 +85,7 @@ impl PolicyFiles {
     /// Returns whether something is watched that was not before, such as another directory in the same place.
     fn watch(&mut self) -> bool {
         let files = || self.files.iter().map(PathBuf::as_path);
-        let watched = self.watch.watch(&self.options.policies, files());
+        let watched = self.watch.watch(Some(&self.options.policies), files());
         self.states = FileStates::of(files());
         self.unwatched = watched.err();
         watched.unwrap_or(false)
@@ -108,7 +108,7 @@ impl PolicyFiles {
 
     /// Whether something has changed that no event has reported: on a file system that reports none, or under another mount.
     pub(super) fn have_changed(&self) -> bool {
-        self.states.have_changed()
+        self.states.changed().is_some()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod junit;
 mod kernel_btf;
+mod mismatch_text;
 mod playing;
 mod scenario_file;
 mod tap;
@@ -12,10 +13,13 @@ mod watching;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use knobgate_hook::machine::Coverage;
+
 use crate::failure::{Failure, USAGE};
+use crate::file_output::FileOutput;
 use crate::limited::is_stdin;
-use crate::output::Output;
-use playing::{Played, Status};
+use crate::output::{Output, chain};
+use playing::{Played, Player, Status};
 use scenario_file::{ScenarioFile, ScenarioKernel};
 
 /// Play scenarios: load and attach programs, read and write knobs, and print or check the results
@@ -49,6 +53,9 @@ pub(crate) struct Simulate {
     /// The format of the results
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     format: Format,
+    /// Write which source lines of the programs have run, in all scenarios together, as LCOV to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "on_kernel")]
+    coverage: Option<PathBuf>,
     /// Play again whenever a scenario changes, or a file that it names, until a signal comes
     #[arg(long)]
     watch: bool,
@@ -90,20 +97,25 @@ impl Simulate {
 
     /// Plays all scenarios. Returns the exit status.
     fn play(&self, files: &[ScenarioFile], output: &Output) -> Result<u8, Failure> {
+        let coverage =
+            self.coverage.as_deref().map(|path| FileOutput::new(path, &self.scenarios)).transpose()?;
         let mut all: Vec<Played> = Vec::new();
         for file in files {
             let shows = (self.format == Format::Json).then_some(files.len() > 1);
             let stopped = matches!(all.last(), Some(Played { status: Status::Stopped(_), .. }));
             all.push(match &file.scenario {
-                _ if stopped => Played::not_played(file, "a signal stopped it"),
-                Ok(scenario) => playing::play(file, scenario, self.on_kernel, shows, output)?,
+                _ if stopped => Played::not_played(file, "a signal stopped the command"),
+                Ok(scenario) => {
+                    let covers = coverage.is_some();
+                    playing::play(Player { file, scenario, shows, covers, output }, self.on_kernel)?
+                }
                 Err(failures) => {
                     failures.iter().for_each(|failure| output.failure(failure));
                     let is_unreadable = failures.iter().any(|failure| failure.exit_code() == USAGE.into());
-                    let why = if is_unreadable { "it cannot be read" } else { "it has errors" };
+                    let why: Vec<String> = failures.iter().map(|failure| chain(failure)).collect();
                     Played {
                         status: if is_unreadable { Status::Unreadable } else { Status::Bad },
-                        ..Played::not_played(file, why)
+                        ..Played::not_played(file, &why.join("\n"))
                     }
                 }
             });
@@ -111,8 +123,14 @@ impl Simulate {
         match self.format {
             Format::Json => {}
             Format::Tap => output.raw(tap::document(&all).as_bytes())?,
-            Format::Junit => output.raw(&junit::document(&all, self.on_kernel)?)?,
+            Format::Junit => output.raw(&junit::document(&all)?)?,
         }
-        Ok(all.iter().map(|played| played.status).max().unwrap_or_default().exit_status())
+        let status = all.iter().map(|played| played.status).max().unwrap_or_default();
+        if let Some(file) = coverage {
+            let mut coverage = Coverage::default();
+            all.into_iter().for_each(|played| coverage.merge(played.coverage));
+            file.write(|file| file.write_all(coverage.to_lcov().as_bytes()))?;
+        }
+        Ok(status.exit_status())
     }
 }

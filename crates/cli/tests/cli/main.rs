@@ -27,6 +27,7 @@ mod replay;
 mod report;
 mod sarif;
 mod simulate;
+mod simulate_watch;
 mod test;
 mod top;
 mod troubleshooting;

@@ -1,9 +1,5 @@
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Stdio;
 
-use knobgate_kernel::{ProcessId, Signal};
 use snapbox::cmd::Command;
 
 use crate::{knobgate, snapshot};
@@ -69,6 +65,8 @@ fn a_program_that_is_not_modelled_ends_with_status_5() {
         "simulate-unmodelled",
         [
             simulate(["unmodelled.json"]),
+            // Subtracts addresses, which only a kernel has, if the position is 8.
+            simulate(["address.json"]),
             simulate(["kfunc.json"]),
             simulate(["--format", "tap", "kfunc.json"]),
             simulate(["--format", "junit", "kfunc.json"]),
@@ -96,49 +94,8 @@ fn of_several_scenarios_each_line_and_each_test_point_has_its_file() {
 }
 
 #[test]
-fn a_scenario_is_played_again_when_it_or_a_file_that_it_names_changes() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str| directory.path().join(name);
-    let scenario = |value: &str| {
-        format!(
-            r#"{{"knobs": [{{"name": "vm.x", "value": "{value}", "handler": {{"kind": "int"}}}}], "cgroups": ["a"],
-                 "programs": {{"p": {{"policy": "p.knob"}}}},
-                 "steps": [{{"attach": {{"program": "p", "cgroup": "a", "mode": "link"}}}}, {{"read": {{"knob": "vm.x", "cgroup": "a"}}}}]}}"#
-        )
-    };
-    std::fs::write(file("s.json"), scenario("1")).unwrap();
-    std::fs::write(file("p.knob"), "policy p\nallow read **\n").unwrap();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_knobgate"));
-    command.args(["simulate", "--watch"]).arg(file("s.json"));
-    let mut playing = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(playing.stdout.take().unwrap()).lines();
-    let mut notes = BufReader::new(playing.stderr.take().unwrap()).lines();
-    let mut play = |expected: &str| {
-        assert!(lines.next().unwrap().unwrap().starts_with(r#"{"step":0,"ok":true"#));
-        let read = lines.next().unwrap().unwrap();
-        assert!(read.contains(expected), "{read}");
-        // Nothing may change before it is watched.
-        notes.find(|note| note.as_ref().unwrap().contains("watching 2 files")).unwrap().unwrap();
-    };
-    play(r#""data":"1\n""#);
-    // Editors write another file and rename it.
-    std::fs::write(file("s.json.new"), scenario("2")).unwrap();
-    std::fs::rename(file("s.json.new"), file("s.json")).unwrap();
-    play(r#""data":"2\n""#);
-    std::fs::write(file("p.knob"), "policy p\ndeny read **\n").unwrap();
-    play(r#""errno":"EPERM""#);
-    ProcessId::of_child(&playing).send(Signal::INT).unwrap();
-    assert_eq!(playing.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
-}
-
-#[test]
-fn standard_input_cannot_be_watched() {
-    snapshot("simulate-watch-stdin", [simulate(["--watch", "-"]).stdin("{}")]);
-}
-
-#[test]
 fn a_fault_ends_with_status_1() {
-    // Subtracts addresses, which the model does not have, if the position is 8.
+    // Fills a map with more than the hook in user space has for maps, if the position is 8.
     snapshot("simulate-fault", [simulate(["fault.json"])]);
 }
 
@@ -153,4 +110,59 @@ fn a_file_without_btf_is_a_wrong_argument() {
             simulate(["--btf", "none.btf", "--on-kernel", &scenario]),
         ],
     );
+}
+
+#[test]
+fn the_coverage_of_all_scenarios_is_written_as_lcov() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("limit.info");
+    let covered = |scenarios: &[&str]| {
+        let output = knobgate(["simulate", "--format", "tap"])
+            .arg("--coverage")
+            .arg(&file)
+            .args(scenarios.iter().map(|name| example(name)))
+            .assert()
+            .success();
+        (
+            std::fs::read_to_string(&file).unwrap(),
+            String::from_utf8(output.get_output().stderr.clone()).unwrap(),
+        )
+    };
+    let (once, _) = covered(&["limit-test.json"]);
+    assert!(
+        once.starts_with("TN:\nSF:./../limit/limit.bpf.c\nFN:6,limit\nFNDA:3,limit\nFNF:1\nFNH:1\nDA:6,3\n"),
+        "{once}"
+    );
+    assert!(once.contains("\nDA:20,1\n") && once.ends_with("LF:9\nLH:9\nend_of_record\n"), "{once}");
+    let (twice, notes) = covered(&["limit-test.json", "third-write.json", "limit-test.json"]);
+    assert!(twice.contains("\nFNDA:6,limit\n") && twice.contains("\nDA:20,2\n"), "{twice}");
+    assert_eq!(twice.lines().count(), once.lines().count());
+    let note = "note: no coverage of \"two writes\": without line information, which clang writes with -g\n";
+    assert!(notes.contains(note), "{notes}");
+}
+
+#[test]
+fn the_kernel_counts_no_coverage() {
+    snapshot(
+        "simulate-coverage-on-kernel",
+        [simulate(["--on-kernel", "--coverage", "x.info", "fault.json"])],
+    );
+}
+
+#[test]
+fn long_values_are_cut_where_they_differ() {
+    let (one, other) = ("é".repeat(1500), format!("{}\u{202e}x", "é".repeat(1499)));
+    let text = format!(
+        r#"{{
+            "knobs": [{{ "name": "kernel.domainname", "value": "{one}", "handler": {{ "kind": "string" }} }}],
+            "maps": [{{ "name": "m", "type": "array", "key_size": 4, "value_size": 1, "max_entries": 22 }}],
+            "steps": [
+                {{ "read": {{ "knob": "kernel.domainname", "cgroup": "/" }}, "expect": {{ "data": "{other}" }} }},
+                {{ "read": {{ "knob": "kernel.domainname", "cgroup": "/", "count": 3 }}, "expect": {{ "data": "x" }} }},
+                {{ "map": "m", "expect": {{ "entries": [{}] }} }}
+            ]
+        }}"#,
+        (0..22).map(|key| format!(r#"["{key:02x}000000", "01"]"#)).collect::<Vec<_>>().join(", ")
+    );
+    snapshot("simulate-long", [simulate(["--format", "tap", "-"]).stdin(text)]);
 }

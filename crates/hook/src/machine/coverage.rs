@@ -65,6 +65,19 @@ impl Coverage {
         coverage
     }
 
+    /// Adds what was run elsewhere: counts of the same lines and functions are added up.
+    pub fn merge(&mut self, other: Self) {
+        for (name, File { lines, functions }) in other.files {
+            let file = self.files.entry(name).or_default();
+            for (line, count) in lines {
+                *file.lines.entry(line).or_default() += count;
+            }
+            for (name, (line, count)) in functions {
+                file.functions.entry(name).or_insert((line, 0)).1 += count;
+            }
+        }
+    }
+
     fn add(&mut self, program: &Loaded) {
         let Loaded { lines, functions, counters, .. } = program;
         if lines.entries.is_empty() {

@@ -2,8 +2,11 @@
 
 use super::value::Region;
 
-/// A run that was stopped: the program did something that the kernel's verifier would have rejected, it did not end, or the
-/// kernel would crash. The instruction that it names had no effect.
+/// What an argument of a helper is wanted to be that the kernel takes an address for.
+pub(super) const A_NUMBER: &str = "a number";
+
+/// A run that was stopped: the program did something that the kernel's verifier would have rejected, or that depends on what the
+/// model does not have, it did not end, or the kernel would crash. The instruction that it names had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("{program}, instruction {insn}: {text}: {reason}")]
@@ -52,9 +55,6 @@ pub enum Reason {
     /// A struct of the kernel has no member there.
     #[error("{size} bytes at offset {offset} of struct {name} are not one of its members")]
     StructMember { name: &'static str, offset: i64, size: usize },
-    /// A member of a struct of the kernel is read that the model does not have.
-    #[error("{size} bytes at offset {offset} of struct {name} are not modelled")]
-    NotModelledMember { name: &'static str, offset: u64, size: usize },
     /// A null pointer is dereferenced.
     #[error("memory is accessed through a null pointer")]
     Null,
@@ -67,6 +67,9 @@ pub enum Reason {
     /// An operation on a pointer whose result would depend on addresses.
     #[error("the result depends on an address: the operands are {left} and {right}")]
     DependsOnAddress { left: Region, right: Region },
+    /// Memory is read that the model does not have: what the kernel has there is not known.
+    #[error("{len} bytes at {address:#x}{} are not known", place(*of))]
+    UnknownMemory { address: u64, len: usize, of: Option<(&'static str, u64)> },
     /// A pointer is stored where only numbers may be.
     #[error("a pointer is stored to {region}, where programs keep numbers")]
     PointerLeak { region: Region },
@@ -144,13 +147,22 @@ impl Reason {
         matches!(self, Self::NoStorage { .. } | Self::ShortStorage { .. })
     }
 
-    /// What the kernel has and the model has not, if that is the reason: the kernel would go on.
-    pub fn not_modelled(&self) -> Option<String> {
+    /// Whether the kernel would go on, with what the model does not have: addresses as numbers, memory of its own, and its
+    /// descriptions of maps (`struct bpf_map`). The kernel lets root's programs use them.
+    pub fn is_not_modelled(&self) -> bool {
         match self {
-            Self::NotModelledMember { name, offset, size } => {
-                Some(format!("{size} bytes at offset {offset} of struct {name}"))
-            }
-            _ => None,
+            Self::UnknownMemory { .. }
+            | Self::DependsOnAddress { .. }
+            | Self::PointerLeak { .. }
+            | Self::PartialPointer
+            | Self::NotMemory { region: Region::Map(_) } => true,
+            Self::Argument { wanted, .. } => *wanted == A_NUMBER,
+            _ => false,
         }
     }
+}
+
+/// The struct that an address is in or after, and the offset there.
+fn place(of: Option<(&'static str, u64)>) -> String {
+    of.map_or_else(String::new, |(name, offset)| format!(", offset {offset} of struct {name},"))
 }

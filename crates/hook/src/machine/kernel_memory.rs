@@ -21,6 +21,11 @@ pub(crate) use image::room_for;
 /// Where the addresses of the kernel start. Those below are user space's or not canonical
 /// (`copy_from_kernel_nofault_allowed()` in arch/x86/mm/maccess.c).
 const KERNEL_START: u64 = 0xffff_8000_0000_0000;
+/// The end of what is never mapped after that, and the start of what is never mapped at the end: Documentation/arch/x86/x86_64/mm.rst.
+const GUARD_HOLE_END: u64 = 0xffff_8800_0000_0000;
+const LAST_HOLE: u64 = 0xffff_ffff_ffe0_0000;
+/// Further away from an object, messages do not name it.
+const NEAR: u64 = 1 << 14;
 
 /// What is at which address.
 #[derive(Debug)]
@@ -34,11 +39,12 @@ pub(crate) struct KernelMemory {
     typed: Vec<(u64, &'static str)>,
 }
 
+/// Something in memory.
 #[derive(Debug)]
 struct Object {
+    /// The name of the struct that it is, if it is one.
+    of: Option<&'static str>,
     bytes: Vec<u8>,
-    /// The struct that it is, if it is one.
-    name: Option<&'static str>,
 }
 
 impl KernelMemory {
@@ -90,33 +96,22 @@ impl KernelMemory {
         Value { bits: address, region: Region::BtfId(index as u32) }
     }
 
-    /// The bytes at an address.
+    /// The bytes at an address, if the model has all of them.
     pub(super) fn bytes(&self, address: u64, len: usize) -> Option<&[u8]> {
         let (start, object) = self.objects.range(..=address).next_back()?;
-        let offset = usize::try_from(address - start).ok()?;
-        object.bytes.get(offset..offset.checked_add(len)?)
-    }
-
-    /// The same, if the model has all of them.
-    ///
-    /// # Errors
-    ///
-    /// A kernel would have something there that the model does not.
-    pub(super) fn modelled_bytes(&self, address: u64, len: usize) -> Result<Option<&[u8]>, Reason> {
-        if let Some((start, Object { name: Some(name), .. })) = self.objects.range(..=address).next_back() {
-            let offset = address - start;
-            if !self.structs().is_modelled(name, offset..offset.saturating_add(len as u64)) {
-                return Err(Reason::NotModelledMember { name, offset, size: len });
-            }
+        let offset = address - start;
+        let end = offset.checked_add(len as u64)?;
+        if object.of.is_some_and(|name| !self.structs().is_modelled(name, offset..end)) {
+            return None;
         }
-        Ok(self.bytes(address, len))
+        object.bytes.get(usize::try_from(offset).ok()?..usize::try_from(end).ok()?)
     }
 
     /// `copy_from_kernel_nofault()`
     ///
     /// # Errors
     ///
-    /// As [`modelled_bytes`](Self::modelled_bytes).
+    /// A kernel could have something there that the model does not.
     pub(super) fn copy(&self, address: u64, len: usize) -> Result<Result<Vec<u8>, Errno>, Reason> {
         if address < KERNEL_START {
             return Ok(Err(Errno::ERANGE));
@@ -124,10 +119,30 @@ impl KernelMemory {
         if len == 0 {
             return Ok(Ok(Vec::new()));
         }
-        Ok(self.modelled_bytes(address, len)?.map(<[u8]>::to_vec).ok_or(Errno::EFAULT))
+        if !(GUARD_HOLE_END..LAST_HOLE).contains(&address) {
+            return Ok(Err(Errno::EFAULT));
+        }
+        let bytes = self.bytes(address, len).ok_or_else(|| self.unknown(address, len));
+        bytes.map(|bytes| Ok(bytes.to_vec()))
     }
 
-    /// A load through a pointer with a type: `btf_struct_access()` in kernel/bpf/btf.c. What is not there reads as 0.
+    /// The bytes at an address that the verifier has found to be that of a struct.
+    pub(super) fn checked_bytes(&self, address: u64, len: usize) -> Result<&[u8], Reason> {
+        match self.bytes(address, len) {
+            Some(bytes) => Ok(bytes),
+            None if address < KERNEL_START => Err(Reason::Null),
+            None => Err(self.unknown(address, len)),
+        }
+    }
+
+    /// That nothing is known about these bytes.
+    fn unknown(&self, address: u64, len: usize) -> Reason {
+        let before = self.objects.range(..=address).next_back();
+        let of = before.and_then(|(start, object)| Some((object.of?, address - start)));
+        Reason::UnknownMemory { address, len, of: of.filter(|(_, offset)| *offset < NEAR) }
+    }
+
+    /// A load through a pointer with a type: `btf_struct_access()` in kernel/bpf/btf.c. Through a null pointer it is 0.
     pub(super) fn load(&mut self, pointer: Value, size: Size) -> Result<Value, Reason> {
         let Region::BtfId(index) = pointer.region else { return Err(Reason::Null) };
         let (start, name) = self.typed[index as usize];
@@ -136,11 +151,15 @@ impl KernelMemory {
         let outside = || Reason::StructMember { name, offset: offset as i64, size: len };
         let within = u32::try_from(offset).map_err(|_| outside())?;
         let member = member_at(self.structs().all(), name, within, size.bytes()).ok_or_else(outside)?;
-        let bits = self.bytes(pointer.bits, len).map_or(0, |bytes| {
-            let mut word = [0; 8];
-            word[..len].copy_from_slice(bytes);
-            u64::from_le_bytes(word)
-        });
+        let bits = match self.checked_bytes(pointer.bits, len) {
+            Ok(bytes) => {
+                let mut word = [0; 8];
+                word[..len].copy_from_slice(bytes);
+                u64::from_le_bytes(word)
+            }
+            Err(Reason::Null) => 0,
+            Err(unknown) => return Err(unknown),
+        };
         Ok(match member {
             MemberType::Pointer(MemberType::Struct(name)) => self.pointer_to(bits, name),
             _ => Value::number(bits),

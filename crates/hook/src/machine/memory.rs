@@ -181,7 +181,7 @@ impl Memory {
                 within(region, offset, len, size as usize)?;
                 self.read(start.add(offset), len, use_bytes)
             }
-            Region::BtfId(_) => self.kernel.modelled_bytes(offset, len)?.map(use_bytes).ok_or(Reason::Null),
+            Region::BtfId(_) => self.kernel.checked_bytes(offset, len).map(use_bytes),
             _ => Err(not_memory(pointer)),
         }
     }

@@ -242,11 +242,8 @@ impl Verifier<'_> {
             }
             Kind::BtfId(..) if writes => Err(Violation::StructWrite),
             Kind::BtfId(name, _) => {
-                let off = check_struct_offset(register, &value, value.off, name)?;
-                let of = self.env.structs.get(name);
-                let is_within = of.is_some_and(|of| u64::from(off) + u64::from(size) <= of.size.into());
-                let outside = Violation::StructMember { name, off: value.off, size };
-                if is_within { Ok(()) } else { Err(outside) }
+                check_struct_offset(register, &value, value.off, name)?;
+                self.check_struct_end(name, value.off, size)
             }
             Kind::Unknown => Ok(()),
             _ if may_be_empty && size == 0 && value.is_null() => Ok(()),

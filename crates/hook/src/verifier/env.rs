@@ -36,6 +36,8 @@ pub(super) struct VerifierEnv<'a> {
     pub(super) cpus: u32,
     /// The structs of the kernel, as the program was linked for them.
     pub(super) structs: &'a KernelStructs,
+    /// They are a kernel's, from its BTF, so they end where the kernel's do.
+    pub(super) sizes_are_known: bool,
 }
 
 impl<'a> VerifierEnv<'a> {
@@ -78,6 +80,7 @@ impl<'a> VerifierEnv<'a> {
             live_registers,
             cpus,
             structs: program.kernel_structs.as_deref().unwrap_or_else(|| own_structs(profile)),
+            sizes_are_known: program.kernel_structs.is_some(),
         }
     }
 

@@ -166,6 +166,7 @@ impl Verifier<'_> {
         if !structs.is_modelled(name, offset.into()..u64::from(offset) + u64::from(size)) {
             return Err(Violation::NotModelledMember { name, offset, size });
         }
+        self.check_struct_end(name, off, size)?;
         let member = member_at(structs.all(), name, offset, size);
         Ok(match member.ok_or(Violation::StructMember { name, off, size })? {
             MemberType::Pointer(MemberType::Struct(name)) => {
@@ -173,6 +174,17 @@ impl Verifier<'_> {
             }
             _ => None,
         })
+    }
+
+    /// Checks that a struct of the kernel does not end before these bytes.
+    pub(super) fn check_struct_end(&self, name: &'static str, off: i32, size: u32) -> Result<(), Violation> {
+        let of = self.env.structs.get(name);
+        let is_within = of.is_some_and(|of| i64::from(off) + i64::from(size) <= of.size.into());
+        match is_within {
+            true => Ok(()),
+            false if self.env.sizes_are_known => Err(Violation::StructMember { name, off, size }),
+            false => Err(Violation::BeyondStruct { name, off, size }),
+        }
     }
 
     /// `check_map_access()`

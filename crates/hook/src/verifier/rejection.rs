@@ -187,6 +187,10 @@ impl Rejection {
                 Some(format!("{size} bytes at offset {offset} of struct {name}"))
             }
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.not_modelled(),
+            // The kernel's structs are larger.
+            Self::Unsafe { violation: Violation::BeyondStruct { name, off, size }, .. } => {
+                Some(format!("{size} bytes at offset {off} of struct {name}"))
+            }
             _ => None,
         }
     }

@@ -215,6 +215,9 @@ pub enum Violation {
     /// A struct of the kernel is written.
     #[error("only read is supported")]
     StructWrite,
+    /// What is read of a struct of the kernel is after the members that the model has. The kernel's struct is larger.
+    #[error("access beyond struct {name} at off {off} size {size}")]
+    BeyondStruct { name: &'static str, off: i32, size: u32 },
     /// What is read of a struct of the kernel is not within one of its members.
     #[error("access beyond struct {name} at off {off} size {size}")]
     StructMember { name: &'static str, off: i32, size: u32 },

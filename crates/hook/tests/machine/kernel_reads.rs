@@ -225,9 +225,11 @@ fn a_read_that_fails_fills_the_buffer_with_zeros() {
         (0x1234_0000_0000_0000, helper_ids::PROBE_READ_KERNEL_STR, 8, ERANGE, 0),
         (0xffff_ffff_ffff_f000, helper_ids::PROBE_READ_KERNEL, 4, EFAULT, 0xffff_ffff_0000_0000),
         (0xffff_ffff_ffff_f000, helper_ids::PROBE_READ_KERNEL, 0, 0, u64::MAX),
-        (0x1000, helper_ids::PROBE_READ_USER, 8, EFAULT, 0),
+        (0xffff_8700_0000_0000, helper_ids::PROBE_READ_KERNEL, 8, EFAULT, 0),
+        (0xfff, helper_ids::PROBE_READ_USER, 8, EFAULT, 0),
+        (0x7fff_ffff_f000, helper_ids::PROBE_READ_USER, 8, EFAULT, 0),
         (0x1000, helper_ids::PROBE_READ_USER, 0, 0, u64::MAX),
-        (0x1000, helper_ids::PROBE_READ_USER_STR, 8, EFAULT, 0),
+        (0xfff, helper_ids::PROBE_READ_USER_STR, 8, EFAULT, 0),
     ] {
         let mut asm = Assembler::new();
         asm.load_imm64(Reg::R3, address);
@@ -238,6 +240,52 @@ fn a_read_that_fails_fills_the_buffer_with_zeros() {
         let found = (number(&program.maps()[0], 0) as i64, number(&program.maps()[0], 8));
         assert_eq!(found, (expected, kept), "{address:x} {helper} {size}");
     }
+}
+
+#[test]
+fn what_the_kernel_may_have_at_an_address_is_not_known() {
+    for (address, helper, expected) in [
+        (
+            0xffff_8800_0000_0000u64,
+            helper_ids::PROBE_READ_KERNEL,
+            "8 bytes at 0xffff880000000000 are not known",
+        ),
+        (
+            0xffff_ffff_8100_0000,
+            helper_ids::PROBE_READ_KERNEL_STR,
+            "1 bytes at 0xffffffff81000000 are not known",
+        ),
+        (0x1000, helper_ids::PROBE_READ_USER, "8 bytes at 0x1000 are not known"),
+        (0x7fff_ffff_efff, helper_ids::PROBE_READ_USER_STR, "8 bytes at 0x7fffffffefff are not known"),
+    ] {
+        let mut asm = Assembler::new();
+        asm.load_imm64(Reg::R3, address);
+        probe_read(&mut asm, helper, 8);
+        allow(&mut asm);
+        let message = fault(asm, vec![results(16)]);
+        assert!(message.ends_with(expected), "{message}");
+    }
+}
+
+#[test]
+fn what_comes_after_the_members_that_the_model_has_is_not_known() {
+    for after in [1024, 10_000] {
+        let mut asm = Assembler::new();
+        asm.call_helper(helper_ids::GET_CURRENT_TASK);
+        asm.mov(Reg::R3, Reg::R0);
+        asm.alu(AluOp::Add, Reg::R3, after);
+        probe_read(&mut asm, helper_ids::PROBE_READ_KERNEL, 8);
+        allow(&mut asm);
+        let message = fault(asm, vec![results(16)]);
+        let expected = format!(", offset {after} of struct task_struct, are not known");
+        assert!(message.ends_with(&expected), "{message}");
+    }
+    let mut asm = Assembler::new();
+    asm.call_helper(helper_ids::GET_CURRENT_TASK_BTF);
+    asm.load(Size::U64, Reg::R0, Reg::R0, 4096);
+    allow(&mut asm);
+    let rejection = load(asm, Vec::new()).expect_err("a rejection");
+    assert_eq!(rejection.not_modelled().as_deref(), Some("8 bytes at offset 4096 of struct task_struct"));
 }
 
 #[test]

@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use knobgate_backend::ACCESS_MAX;
-use knobgate_bpf::{Features, MapKind};
+use knobgate_bpf::{Features, MapDef, MapKind};
 use knobgate_hook::AttachMode;
 
-use super::setting::{can_list, cgroup_path, find_cgroup, knob_name, missing};
+use super::cgroups::{cgroup_path, find_cgroup};
+use super::expectations::{self, Subject};
+use super::setting::{can_list, knob_name, missing};
 use crate::bytes::Bytes;
-use crate::document::{AttachDocument, Document, FlagDocument, ModeDocument, ReadDocument, WriteDocument};
+use crate::document::{
+    AttachDocument, Document, FlagDocument, MapDocument, ModeDocument, ReadDocument, WriteDocument,
+};
 use crate::error::Findings;
-use crate::expectation;
 use crate::id::Id;
+use crate::knob::Knob;
 use crate::path::Path;
 use crate::scenario::{Actor, Attachment, File, Flags, MapRef, Program, Request, Scenario, Step};
 use crate::step_document::{ActionDocument, StepDocument};
@@ -24,10 +28,18 @@ pub(super) struct Names<'a> {
     processes: BTreeMap<&'a str, usize>,
     /// Under each name, all maps that have it.
     maps: BTreeMap<String, BTreeSet<MapRef>>,
-    /// Why the entries of a map cannot be listed, for such maps.
-    unlisted: BTreeMap<MapRef, String>,
+    shapes: BTreeMap<MapRef, MapShape>,
     /// The names of maps that are a program's own.
     pub(super) own_maps: BTreeMap<MapRef, String>,
+}
+
+/// What a map is like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MapShape {
+    pub(super) kind: MapKind,
+    pub(super) key_size: u32,
+    pub(super) value_size: u32,
+    pub(super) max_entries: u32,
 }
 
 impl<'a> Names<'a> {
@@ -38,7 +50,7 @@ impl<'a> Names<'a> {
     ) -> Self {
         let knobs = document.knobs.iter().filter_map(|knob| knob_name(&knob.name).ok());
         let mut maps: BTreeMap<String, BTreeSet<MapRef>> = BTreeMap::new();
-        let mut kinds = BTreeMap::new();
+        let mut shapes = BTreeMap::new();
         let mut own_maps = BTreeMap::new();
         for (index, program) in programs.iter().enumerate() {
             // The maps of a policy are the same for all kernels.
@@ -53,7 +65,8 @@ impl<'a> Names<'a> {
                 if made.shared.is_none() {
                     own_maps.insert(place, full_name.clone());
                 }
-                kinds.insert(place, (def.kind, def.max_entries));
+                let MapDef { kind, key_size, value_size, max_entries, .. } = *def;
+                shapes.insert(place, MapShape { kind, key_size, value_size, max_entries });
                 for name in [def.name.clone(), full_name] {
                     maps.entry(name).or_default().insert(place);
                 }
@@ -64,7 +77,9 @@ impl<'a> Names<'a> {
             let place = MapRef::Shared(index);
             maps.insert(map.name.clone(), [place].into());
             let kind = MapKind::ALL.iter().copied().find(|kind| kind.name() == map.kind);
-            kinds.extend(kind.map(|kind| (place, (kind, map.max_entries))));
+            let MapDocument { key_size, value_size, max_entries, .. } = *map;
+            let shape = |kind| (place, MapShape { kind, key_size, value_size, max_entries });
+            shapes.extend(kind.map(shape));
         }
         Self {
             knobs: knobs.enumerate().map(|(index, name)| (name, index)).collect(),
@@ -72,10 +87,7 @@ impl<'a> Names<'a> {
             cgroups,
             processes: document.processes.keys().enumerate().map(|(index, name)| (&**name, index)).collect(),
             maps,
-            unlisted: kinds
-                .into_iter()
-                .filter_map(|(place, (kind, entries))| Some((place, not_listed(kind, entries)?)))
-                .collect(),
+            shapes,
             own_maps,
         }
     }
@@ -85,7 +97,7 @@ impl<'a> Names<'a> {
         self.knobs.get(&path).copied().ok_or_else(|| missing("knob", name, self.knobs.keys()))
     }
 
-    fn program(&self, name: &str) -> Result<usize, String> {
+    pub(super) fn program(&self, name: &str) -> Result<usize, String> {
         self.programs.get(name).copied().ok_or_else(|| missing("program", name, self.programs.keys()))
     }
 
@@ -101,17 +113,18 @@ impl<'a> Names<'a> {
     fn map(&self, name: &str) -> Result<MapRef, String> {
         let places = self.maps.get(name).ok_or_else(|| missing("map", name, self.maps.keys()))?;
         match places.first() {
-            Some(&place) if places.len() == 1 => match self.unlisted.get(&place) {
-                None => Ok(place),
-                Some(why) => Err(why.clone()),
+            Some(place) if places.len() == 1 => match self.shapes.get(place).and_then(|map| not_listed(*map))
+            {
+                None => Ok(*place),
+                Some(why) => Err(why),
             },
             _ => Err(format!("several programs have a map `{name}`: write PROGRAM/{name}")),
         }
     }
 }
 
-/// Why the entries of a map with this many entries cannot be listed, if that is so.
-fn not_listed(kind: MapKind, entries: u32) -> Option<String> {
+/// Why the entries of such a map cannot be listed, if that is so.
+fn not_listed(MapShape { kind, max_entries: entries, .. }: MapShape) -> Option<String> {
     if !can_list(kind) {
         Some(format!("the entries of a map of type {} cannot be listed", kind.name()))
     } else if entries > Scenario::LISTED_MAX && matches!(kind, MapKind::Array | MapKind::PercpuArray) {
@@ -136,12 +149,18 @@ pub(super) struct Checked {
     opened: HashMap<Id, usize>,
 }
 
-pub(super) fn check(steps: &[StepDocument], names: &Names<'_>, findings: &mut Findings) -> Checked {
+/// The steps; `knobs` are those of the scenario.
+pub(super) fn check(
+    steps: &[StepDocument],
+    names: &Names<'_>,
+    knobs: &[Knob],
+    findings: &mut Findings,
+) -> Checked {
     let mut checked = Checked::default();
     for (index, step) in steps.iter().enumerate() {
         let path = Path::of("steps").index(index);
-        expectations(step, &path, findings);
-        let step = match &step.action {
+        let StepDocument { action, expect } = step;
+        let step = match action {
             ActionDocument::Load(program) => {
                 let program = findings.ok(&path.key("load"), names.program(program));
                 program.map(|program| Step::Load { program })
@@ -175,18 +194,21 @@ pub(super) fn check(steps: &[StepDocument], names: &Names<'_>, findings: &mut Fi
                 process.zip(cgroup).map(|(process, cgroup)| Step::Move { process, cgroup })
             }
         };
+        let subject = Subject {
+            action,
+            knob: match step {
+                Some(Step::Access { file, .. }) => knobs.get(checked.files[file].knob),
+                _ => None,
+            },
+            map: match step {
+                Some(Step::Map { map }) => names.shapes.get(&map).copied(),
+                _ => None,
+            },
+        };
+        expectations::check(expect, &subject, names, &path, findings);
         checked.steps.extend(step);
     }
     checked
-}
-
-/// Checks what a step expects.
-fn expectations(step: &StepDocument, path: &Path, findings: &mut Findings) {
-    for (index, member, message) in expectation::check(&step.expect, &step.action) {
-        let path = path.key("expect");
-        let path = index.map_or_else(|| path.clone(), |index| path.index(index));
-        findings.add(&member.map_or_else(|| path.clone(), |member| path.key(member)), message);
-    }
 }
 
 /// An access, without its request.
@@ -277,7 +299,7 @@ impl Checked {
         findings: &mut Findings,
     ) -> Option<Step> {
         let ReadDocument { open, knob, cgroup, process, pos, count } = read;
-        let count = count.unwrap_or(4096);
+        let count = count.unwrap_or(ReadDocument::COUNT);
         if count > ACCESS_MAX as u64 {
             findings
                 .add(&path.key("count"), format!("{count} bytes are too many: {ACCESS_MAX} are the most"));

@@ -2,7 +2,7 @@
 //! stops when it runs.
 
 use knobgate_bpf::Program;
-use knobgate_hook::machine::{Reason, Region};
+use knobgate_hook::machine::Reason;
 use knobgate_hook::{
     Fault, Invocation, LoadOptions, LoadedProgram, Profile, Rejection, RunOptions, Task, Violation,
 };
@@ -115,7 +115,7 @@ pub(crate) fn verify_cases() -> Result<String, String> {
             differences += 1;
         }
         let stopped = loaded.ok().and_then(|loaded| fault(&loaded, &profile));
-        if let Some(fault) = stopped.filter(|fault| !is_about_addresses(&fault.reason)) {
+        if let Some(fault) = stopped.filter(|fault| !fault.reason.is_not_modelled()) {
             println!("{}: accepted, and stopped when it runs: {fault}", case.name);
             differences += 1;
         }
@@ -194,7 +194,7 @@ fn compare_verifiers(program: &Program, profile: &Profile, tally: &mut Tally) ->
         (Ok(_), Ok(model)) => {
             tally.accepted += 1;
             match fault(&model, profile) {
-                Some(Fault { reason, .. }) if is_about_addresses(&reason) => tally.about_addresses += 1,
+                Some(Fault { reason, .. }) if reason.is_not_modelled() => tally.about_addresses += 1,
                 Some(Fault { reason: Reason::ReturnValue { .. }, .. }) if takes_any_return_value(profile) => {
                     tally.unseen += 1;
                 }
@@ -219,17 +219,6 @@ fn words(rejection: &Rejection) -> String {
     match text.strip_prefix("instruction ").and_then(|text| text.split_once(": ")) {
         Some((_, reason)) => reason.to_owned(),
         None => text,
-    }
-}
-
-/// Whether the program uses an address as a number, or reads the kernel's `struct bpf_map`, which root may. The model has
-/// neither.
-fn is_about_addresses(reason: &Reason) -> bool {
-    match reason {
-        Reason::DependsOnAddress { .. } | Reason::PointerLeak { .. } | Reason::PartialPointer => true,
-        Reason::NotMemory { region: Region::Map(_) } => true,
-        Reason::Argument { wanted, .. } => *wanted == "a number",
-        _ => false,
     }
 }
 

@@ -16,8 +16,8 @@ mod programs;
 use std::process::ExitCode;
 
 use knobgate_kernel::RunningKernel;
-use knobgate_scenario::{Document, Outcome, Play, Scenario, StepDocument};
-use knobgate_testing::{PRIVATE_KNOBS, Suite, Test, profile, scratch};
+use knobgate_scenario::{Document, Play, Scenario, StepDocument};
+use knobgate_testing::{PRIVATE_KNOBS, Suite, Test, play_all, profile, scratch};
 use libtest_mimic::Failed;
 
 /// A name, the setting, and the steps as JSON.
@@ -61,13 +61,13 @@ fn compare(cases: Vec<Case>) -> Result<(), Failed> {
         let scenario = scenario.unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
 
         let mut on_model = modelled.play_on_model().expect("it can be played");
-        let model = lines(name, &mut on_model);
+        let model = play_as_expected(name, &mut on_model);
         let lock = Scenario::lock_machine(|_| {}).expect("a lock");
         let mut on_kernel = match scenario.play_on_kernel(&parent, &lock) {
             Ok(play) => play,
             Err(error) => panic!("{name}: {error}"),
         };
-        let kernel = lines(name, &mut on_kernel);
+        let kernel = play_as_expected(name, &mut on_kernel);
         let remarks = on_kernel.take_remarks();
         on_kernel.finish().expect("all is as it was");
 
@@ -88,16 +88,10 @@ fn compare(cases: Vec<Case>) -> Result<(), Failed> {
     if differences == 0 { Ok(()) } else { Err(format!("{differences} lines differ").into()) }
 }
 
-/// The lines of a play, which have to be as the steps expect.
-fn lines(name: &str, play: &mut Play<'_>) -> Vec<String> {
-    let mut lines = Vec::new();
-    while let Some(line) = play.next() {
-        let line = line.expect("it goes on");
-        if let Outcome::Failed(mismatches) = play.outcome(&line) {
-            panic!("{name}: {}\n  {mismatches:?}", line.to_json());
-        }
-        lines.push(line.to_json());
-    }
+/// Plays all steps, which have to be as they expect. Returns the lines.
+fn play_as_expected(name: &str, play: &mut Play<'_>) -> Vec<String> {
+    let (lines, failures) = play_all(play);
+    assert!(failures.is_empty(), "{name}: {failures:#?}");
     lines
 }
 

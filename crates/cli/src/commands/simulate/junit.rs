@@ -2,19 +2,22 @@
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::mismatch_text;
 use super::playing::Played;
-use super::test_point::{TestPoint, TestResult, in_words};
+use super::test_point::{TestPoint, TestResult};
 use crate::failure::Failure;
 use crate::junit_output;
-use crate::printable::printable;
+use crate::printable::{printable, printable_lines};
 
 /// The document: a test suite for each file, a test case for each step that expects something. A scenario that cannot be
 /// played is a case with an error.
-pub(super) fn document(all: &[Played], on_kernel: bool) -> Result<Vec<u8>, Failure> {
+pub(super) fn document(all: &[Played]) -> Result<Vec<u8>, Failure> {
     let mut report = Report::new("knobgate simulate");
     for played in all {
         let mut suite = TestSuite::new(&*printable(&played.name));
-        suite.add_property(("hook", if on_kernel { "the running kernel's" } else { "in user space" }));
+        if let Some(hook) = &played.hook {
+            suite.add_property(("hook", &*printable(&hook.to_string())));
+        }
         suite.add_test_cases(played.points.iter().map(|point| case(&played.name, point)));
         report.add_test_suite(suite);
     }
@@ -31,15 +34,17 @@ fn case(file: &str, TestPoint { name, result }: &TestPoint) -> TestCase {
         }
         TestResult::Error(why) => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-            status.set_type("error").set_message(&*printable(why));
+            let (first, rest) = why.split_once('\n').unwrap_or((why, ""));
+            status.set_type("error").set_message(&*printable(first));
+            if !rest.is_empty() {
+                status.set_description(printable_lines(why));
+            }
             status
         }
         TestResult::Failed { place, mismatches } => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             status.set_type("test-failed").set_message(&*printable(place));
-            let lines: Vec<_> =
-                mismatches.iter().map(|mismatch| printable(&in_words(mismatch)).into_owned()).collect();
-            status.set_description(lines.join("\n"));
+            status.set_description(printable_lines(&mismatch_text::lines(mismatches).join("\n")));
             status
         }
     };

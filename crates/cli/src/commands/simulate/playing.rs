@@ -1,18 +1,20 @@
 //! Playing one scenario.
 
+use knobgate_hook::machine::Coverage;
 use knobgate_kernel::{BlockedSignals, Cgroup, CgroupError, Hierarchy, MachineLock, Signal};
 use knobgate_scenario::{Details, Line, Play, Scenario};
 use rustix::fs::{Access, access};
 use serde::Serialize;
 
+use super::mismatch_text;
 use super::scenario_file::ScenarioFile;
-use super::test_point::{TestPoint, TestResult, in_words};
+use super::test_point::{TestPoint, TestResult};
 use super::verify_command::verify_command;
 use crate::deciding_hook::DecidingHook;
 use crate::failure::{BAD, Failure, MACHINE, USAGE};
 use crate::json;
 use crate::load_failure::cannot_load;
-use crate::output::Output;
+use crate::output::{Output, chain};
 use crate::printable::{printable, printable_lines};
 
 /// The exit status if the hook in user space does not model what a program needs.
@@ -25,6 +27,9 @@ pub(super) struct Played {
     pub(super) name: String,
     pub(super) points: Vec<TestPoint>,
     pub(super) status: Status,
+    /// The hook that has decided, if it was played.
+    pub(super) hook: Option<DecidingHook>,
+    pub(super) coverage: Coverage,
 }
 
 /// How it went. The last one counts of several.
@@ -59,6 +64,11 @@ impl Status {
 }
 
 impl Played {
+    fn new(file: &ScenarioFile) -> Self {
+        let (points, status, hook, coverage) = Default::default();
+        Self { name: file.name.clone(), points, status, hook, coverage }
+    }
+
     /// A scenario of which no step was played.
     pub(super) fn not_played(file: &ScenarioFile, why: &str) -> Self {
         let points = match &file.scenario {
@@ -68,37 +78,33 @@ impl Played {
         let point =
             || TestPoint { name: "the scenario".to_owned(), result: TestResult::Error(why.to_owned()) };
         let points = if points.is_empty() { vec![point()] } else { points };
-        Self { name: file.name.clone(), points, status: Status::Good }
+        Self { points, ..Self::new(file) }
     }
 }
 
-/// Plays a scenario. `shows`: whether its lines are printed, and if so, whether with the name of the file.
-pub(super) fn play(
-    file: &ScenarioFile,
-    scenario: &Scenario,
-    on_kernel: bool,
-    shows: Option<bool>,
-    output: &Output,
-) -> Result<Played, Failure> {
-    let player = Player { file, scenario, shows, output };
+/// Plays a scenario.
+pub(super) fn play(player: Player<'_>, on_kernel: bool) -> Result<Played, Failure> {
     let played = if on_kernel { player.on_kernel() } else { player.on_model() };
     played.or_else(|failure| {
         if let Failure::Output(_) = failure {
             return Err(failure);
         }
-        output.failure(&failure);
+        player.output.failure(&failure);
         let status = if failure.exit_code() == BAD.into() { Status::Bad } else { Status::Machine };
-        Ok(Played { status, ..Played::not_played(file, "it cannot be played") })
+        Ok(Played { status, ..Played::not_played(player.file, &chain(&failure)) })
     })
 }
 
 /// What a scenario is played with.
 #[derive(Clone, Copy)]
-struct Player<'a> {
-    file: &'a ScenarioFile,
-    scenario: &'a Scenario,
-    shows: Option<bool>,
-    output: &'a Output,
+pub(super) struct Player<'a> {
+    pub(super) file: &'a ScenarioFile,
+    pub(super) scenario: &'a Scenario,
+    /// Whether its lines are printed, and if so, whether with the name of the file.
+    pub(super) shows: Option<bool>,
+    /// Whether its coverage is asked for.
+    pub(super) covers: bool,
+    pub(super) output: &'a Output,
 }
 
 /// A line with the file that it belongs to.
@@ -112,15 +118,28 @@ struct LineOf<'a> {
 impl Player<'_> {
     fn on_model(self) -> Result<Played, Failure> {
         let profile = self.scenario.profile().copied().unwrap_or_default();
-        self.output.note(format_args!("decided by {}", DecidingHook::UserSpace(profile)));
+        let hook = DecidingHook::UserSpace(profile);
+        self.output.note(format_args!("decided by {hook}"));
         let cannot = |error| Failure::bad("cannot play the scenario").because(error);
         let mut play = self.scenario.play_on_model().map_err(cannot)?;
-        self.run(&mut play, || Ok(None))
+        let mut played = self.run(&mut play, hook, || Ok(None))?;
+        played.coverage = play.coverage().unwrap_or_default();
+        if self.covers {
+            let names: Vec<_> = play.without_lines().map(|name| format!("\"{name}\"")).collect();
+            if !names.is_empty() {
+                self.output.note(format_args!(
+                    "no coverage of {}: without line information, which clang writes with -g",
+                    names.join(", ")
+                ));
+            }
+        }
+        Ok(played)
     }
 
     fn on_kernel(self) -> Result<Played, Failure> {
         let Self { scenario, output, .. } = self;
-        output.note(format_args!("decided by {}", DecidingHook::of_this_machine()));
+        let hook = DecidingHook::of_this_machine();
+        output.note(format_args!("decided by {hook}"));
         if let Some(profile) = scenario.profile() {
             output.note(format_args!(
                 "the profile of the scenario, {profile}, only applies to the hook in user space"
@@ -145,7 +164,7 @@ impl Player<'_> {
             let taken = blocked.read().map_err(|error| Failure::machine("cannot continue").because(error))?;
             Ok(taken.map(|blocked| blocked.signal))
         };
-        let played = self.run(&mut play, stopped);
+        let played = self.run(&mut play, hook, stopped);
         play.finish()
             .map_err(|error| Failure::machine("cannot clean up after the scenario").because(error))?;
         played
@@ -155,10 +174,11 @@ impl Player<'_> {
     fn run(
         self,
         play: &mut Play<'_>,
+        hook: DecidingHook,
         stopped: impl Fn() -> Result<Option<Signal>, Failure>,
     ) -> Result<Played, Failure> {
         let Self { file, scenario, output, .. } = self;
-        let mut played = Played { name: file.name.clone(), points: Vec::new(), status: Status::Good };
+        let mut played = Played { hook: Some(hook), ..Played::new(file) };
         let directory = file.directory();
         play.set_verify_command(move |program| verify_command(&directory, program));
         let mut next = 0;
@@ -186,8 +206,8 @@ impl Player<'_> {
                 if let TestResult::Failed { place, mismatches } = &point.result {
                     played.status = played.status.max(Status::Bad);
                     output.failure(&Failure::bad(format!("{place}: {}: not as expected", point.name)));
-                    let lines = mismatches.iter().map(in_words);
-                    lines.for_each(|line| output.report(format_args!("  {}", printable(&line))));
+                    let lines = mismatch_text::lines(mismatches);
+                    lines.iter().for_each(|line| output.report(format_args!("  {}", printable(line))));
                 }
                 played.points.push(point);
             } else if status != Status::Good {

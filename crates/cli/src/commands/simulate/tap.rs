@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use super::mismatch_text::{self, MismatchText};
 use super::playing::Played;
-use super::test_point::{TestPoint, TestResult, value};
+use super::test_point::{TestPoint, TestResult};
 use crate::printable::printable;
 
 /// The document: a test point for each step that expects something, and for each scenario or step that has no result.
@@ -35,11 +36,13 @@ fn write_point(text: &mut String, number: usize, file: &str, point: &TestPoint) 
         }
         TestResult::Failed { place, mismatches } => {
             writeln!(text, "not ok {number} - {name}\n  ---\n  place: {}\n  mismatches:", quoted(place))?;
-            for mismatch in mismatches {
-                let [expected, found] =
-                    [&mismatch.expected, &mismatch.found].map(|json| quoted(value(json.as_deref())));
-                writeln!(text, "    - member: {}", quoted(&mismatch.member))?;
-                writeln!(text, "      expected: {expected}\n      found: {found}")?;
+            let (shown, left) = mismatch_text::shown(mismatches);
+            for MismatchText { member, expected, found } in shown {
+                let [member, expected, found] = [member, &expected, &found].map(quoted);
+                writeln!(text, "    - member: {member}\n      expected: {expected}\n      found: {found}")?;
+            }
+            if let Some(left) = left {
+                writeln!(text, "  left_out: {left}")?;
             }
             writeln!(text, "  ...")
         }

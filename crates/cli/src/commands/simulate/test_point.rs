@@ -56,13 +56,3 @@ impl TestPoint {
 fn name(scenario: &Scenario, step: usize) -> String {
     format!("step {step}: {}", scenario.describe(step))
 }
-
-/// The value that is expected or found, of which there may be none.
-pub(super) fn value(json: Option<&str>) -> &str {
-    json.unwrap_or("nothing")
-}
-
-/// A mismatch in a line.
-pub(super) fn in_words(Mismatch { member, expected, found, .. }: &Mismatch) -> String {
-    format!("{member}: expected {}, found {}", value(expected.as_deref()), value(found.as_deref()))
-}

@@ -3,7 +3,7 @@
 use knobgate_bpf::{ArgType, Helper, MapKind, helper_ids};
 
 use super::{HelperEnv, HelperResult};
-use crate::machine::fault::Reason;
+use crate::machine::fault::{A_NUMBER, Reason};
 use crate::machine::value::{Region, Value};
 
 /// Sizes beyond this are negative numbers: `BPF_MAX_VAR_SIZ`.
@@ -40,8 +40,8 @@ impl<'r> Arguments<'r> {
         let region = value.region;
         let (wanted, fits) = match arg_type {
             // What the address of a struct of the kernel is used for is up to the helper.
-            Anything => ("a number", value.as_number().is_some()),
-            ConstAllocSizeOrZero | ConstSize | ConstSizeOrZero => ("a number", region == Region::Number),
+            Anything => (A_NUMBER, value.as_number().is_some()),
+            ConstAllocSizeOrZero | ConstSize | ConstSizeOrZero => (A_NUMBER, region == Region::Number),
             UnsafePtr => ("an address", true),
             Dynptr | RingbufDynptr | UninitDynptr => ("the stack", region == Region::Stack),
             Ctx => ("the context", region == Region::Context && value.bits == 0),

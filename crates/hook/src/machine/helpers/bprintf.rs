@@ -281,8 +281,10 @@ impl TextKind {
         };
         let mut shown = match self {
             Self::KernelStr => return text(env, argument, room),
-            // There is no user space here.
-            Self::UserStr => String::new(),
+            Self::UserStr => {
+                probe_read::check_no_user_memory(argument, 1)?;
+                String::new()
+            }
             // There are no symbols here, and the kernel shows other addresses like this.
             Self::Backtrace => format!("{:#x}", address(argument)?),
             Self::Ip4 { zeros } => {

@@ -10,6 +10,8 @@ use crate::machine::value::{Region, Value};
 
 /// The end of user space: arch/x86/include/asm/page_64.h.
 const TASK_SIZE_MAX: u64 = 0x7fff_ffff_f000;
+/// Where processes can have memory: the default of `vm.mmap_min_addr`.
+const USER_START: u64 = 4096;
 
 /// `bpf_probe_read_kernel(dst, size, unsafe_ptr)`
 pub(super) fn kernel(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
@@ -45,14 +47,26 @@ pub(super) fn kernel_str(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>)
     }
 }
 
-/// `bpf_probe_read_user(dst, size, unsafe_ptr)`, `bpf_probe_read_user_str(dst, size, unsafe_ptr)`: there is no user space
-/// here, so nothing is mapped at any address.
+/// `bpf_probe_read_user(dst, size, unsafe_ptr)`, `bpf_probe_read_user_str(dst, size, unsafe_ptr)`
 pub(super) fn user(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (pointer, size, address) = (arguments.pointer(1), arguments.size(2), arguments.pointer(3));
+    if size > 0 {
+        check_no_user_memory(address, size)?;
+    }
     store(env, pointer, size, &[])?;
     let is_string = arguments.helper.id == helper_ids::PROBE_READ_USER_STR;
     let is_user = address.is_number() && address.bits < TASK_SIZE_MAX;
     if size == 0 && (is_string || is_user) { number(0u64) } else { Ok(errno(Errno::EFAULT)) }
+}
+
+/// Checks that there cannot be memory of a process: the model has none.
+pub(super) fn check_no_user_memory(address: Value, len: usize) -> HelperResult<()> {
+    match address {
+        Value { bits, region: Region::Number } if (USER_START..TASK_SIZE_MAX).contains(&bits) => {
+            Err(Reason::UnknownMemory { address: bits, len, of: None })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The string at an address, of at most `size` bytes with its NUL: `strncpy_from_kernel_nofault()`.

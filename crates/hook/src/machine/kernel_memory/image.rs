@@ -6,7 +6,7 @@ use knobgate_bpf::{MemberType, StructDef};
 use super::{KernelMemory, Object};
 use crate::{Invocation, Namespaces, Task, VALUE_BYTES};
 
-/// Tasks by their pid, each with what belongs to it alone.
+/// Tasks by their pid.
 const TASKS: u64 = 0xffff_8880_0000_0000;
 /// Cgroups by their id.
 const CGROUPS: u64 = 0xffff_9100_0000_0000;
@@ -232,14 +232,14 @@ impl KernelMemory {
         let size = MemberType::Struct(name).size(self.structs().all());
         let is_new = !self.objects.contains_key(&at);
         if is_new {
-            self.objects.insert(at, Object { bytes: vec![0; size as usize], name: Some(name) });
+            self.objects.insert(at, Object { bytes: vec![0; size as usize], of: Some(name) });
         }
         is_new
     }
 
     /// Adds what is no struct.
     fn place_bytes(&mut self, at: u64, bytes: Vec<u8>) {
-        self.objects.insert(at, Object { bytes, name: None });
+        self.objects.insert(at, Object { bytes, of: None });
     }
 
     fn offset(&self, path: &str) -> u64 {
