@@ -36,6 +36,7 @@ mod widening;
 
 use knobgate_bpf::Program;
 
+use self::check::Followed;
 use self::decode::Decoded;
 use crate::step::Step;
 use crate::{LoadOptions, Map, Profile};
@@ -57,8 +58,9 @@ pub(crate) fn verify(
     let follow = || {
         structure::check_control_flow(&code, &functions, profile)?;
         let env = env::VerifierEnv::new(program, profile, &code, &functions, maps, &rejected, options.cpus);
-        let depths = check::check(&env)?;
-        structure::check_stack(&code, &functions, &depths, profile)
+        let Followed { stack_depths, seen } = check::check(&env)?;
+        structure::check_stack(&code, &functions, &stack_depths, profile)?;
+        structure::check_remaining(&code, &functions, &seen)
     };
     // If the kernel does not take the names, the program is loaded without them. If that fails, too, the first error counts.
     follow().map_err(|error| structure::check_names(program, &functions).err().unwrap_or(error))?;

@@ -22,7 +22,48 @@ pub struct VerifierCase {
     pub program: Program,
     /// Why it is rejected, if it is.
     pub rejected: Option<&'static str>,
+    /// The kernels that do otherwise than the model of them.
+    pub not_modelled: Vec<NotModelled>,
 }
+
+/// Some kernels that do otherwise than the model of them.
+#[derive(Debug, Clone, Copy)]
+pub struct NotModelled {
+    /// The first release.
+    pub since: (u16, u16),
+    /// The first release after them.
+    pub before: (u16, u16),
+    /// Whether these kernels accept the program.
+    pub accepted: bool,
+}
+
+impl VerifierCase {
+    /// Kernels from `since` on and before `before` accept the program, and the model of them rejects it.
+    #[must_use]
+    fn accepted_by_kernels(self, since: (u16, u16), before: (u16, u16)) -> Self {
+        self.with_not_modelled(NotModelled { since, before, accepted: true })
+    }
+
+    /// Kernels from `since` on and before `before` reject the program, and the model of them accepts it.
+    #[must_use]
+    fn rejected_by_kernels(self, since: (u16, u16), before: (u16, u16)) -> Self {
+        self.with_not_modelled(NotModelled { since, before, accepted: false })
+    }
+
+    fn with_not_modelled(mut self, kernels: NotModelled) -> Self {
+        self.not_modelled.push(kernels);
+        self
+    }
+
+    /// What the kernels of a release do that the model of them does not: whether they accept the program.
+    pub fn not_modelled(&self, release: (u16, u16)) -> Option<bool> {
+        let is_one = |kernels: &&NotModelled| (kernels.since..kernels.before).contains(&release);
+        self.not_modelled.iter().find(is_one).map(|kernels| kernels.accepted)
+    }
+}
+
+/// The release after the newest one.
+const NEWEST: (u16, u16) = (u16::MAX, 0);
 
 /// Maps of every program: an array of one value, a hash, a ring buffer, a frozen text without an end, a frozen text, an
 /// array of four values, a frozen format, an array of programs, an array of arrays.
@@ -79,7 +120,7 @@ fn case(
     write(&mut asm);
     let code = asm.finish(true).unwrap_or_else(|error| panic!("{name}: {error}"));
     let program = Program { name: "case".to_owned(), maps: maps(), ..Program::from(code) };
-    VerifierCase { name, program, rejected }
+    VerifierCase { name, program, rejected, not_modelled: Vec::new() }
 }
 
 fn allow(asm: &mut Assembler) {

@@ -5,17 +5,22 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use knobgate_bpf::MapKind;
+use knobgate_bpf::{LineTable, MapKind};
 
 use super::loaded_program::{Loaded, LoadedProgram};
 
-/// How often each instruction of a program has run.
+/// How often each instruction of a program has run. Programs without source lines have no counters.
 #[derive(Debug)]
 pub(super) struct Counters(Box<[AtomicU64]>);
 
 impl Counters {
-    pub(super) fn new(insns: usize) -> Self {
-        Self((0..insns).map(|_| AtomicU64::new(0)).collect())
+    pub(super) fn new(insns: usize, lines: &LineTable) -> Self {
+        let counters = if lines.entries.is_empty() { 0 } else { insns };
+        Self((0..counters).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Counts one run of an instruction. Two threads that run the program at the same moment may count one run instead of
@@ -139,6 +144,11 @@ impl Coverage {
 }
 
 impl LoadedProgram {
+    /// Whether instructions are counted while it runs: its own, or those of the programs that it may call.
+    pub(super) fn counts(&self) -> bool {
+        !self.0.counters.is_empty() || self.0.maps.iter().any(|map| map.def().kind == MapKind::ProgArray)
+    }
+
     /// The programs in its program arrays.
     fn callees(&self) -> Vec<Self> {
         let arrays = self.0.maps.iter().filter(|map| map.def().kind == MapKind::ProgArray);

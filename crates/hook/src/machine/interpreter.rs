@@ -78,7 +78,16 @@ impl<'r, 'i> Interpreter<'r, 'i> {
     }
 
     /// See [`RunOptions::budget`](super::RunOptions::budget).
-    pub(super) fn run(mut self, budget: Option<u64>) -> Result<u64, Fault> {
+    pub(super) fn run(self, budget: Option<u64>) -> Result<u64, Fault> {
+        if self.env.tracer.is_some() || self.program.counts() {
+            self.run_steps::<true>(budget)
+        } else {
+            self.run_steps::<false>(budget)
+        }
+    }
+
+    /// Runs the instructions. They are traced and counted only if `OBSERVED`: that would make every instruction slower.
+    fn run_steps<const OBSERVED: bool>(mut self, budget: Option<u64>) -> Result<u64, Fault> {
         let total = budget.unwrap_or(BPF_COMPLEXITY_LIMIT_INSNS as u64);
         let (mut left, mut rounds_before) = (total, 0);
         loop {
@@ -92,10 +101,12 @@ impl<'r, 'i> Interpreter<'r, 'i> {
                 (left, rounds_before) = (total, self.rounds);
             }
             left -= 1;
-            if self.env.tracer.is_some() {
-                self.trace();
+            if OBSERVED {
+                if self.env.tracer.is_some() {
+                    self.trace();
+                }
+                self.program.0.counters.count(self.pc);
             }
-            self.program.0.counters.count(self.pc);
             match self.step() {
                 Ok(None) => {}
                 Ok(Some(returned)) => return Ok(returned),

@@ -128,7 +128,7 @@ impl LoadedProgram {
             insns: program.insns.clone(),
             lines: program.lines.clone(),
             functions: program.functions.clone(),
-            counters: Counters::new(code.len()),
+            counters: Counters::new(code.len(), &program.lines),
             code,
             maps,
             storage,

@@ -15,6 +15,7 @@ use super::spin_lock::have_only_ids;
 use super::stack_access::Stored;
 use super::stack_liveness::{StackAccesses, StackLiveness};
 use super::state::{Frame, State};
+use super::structure::is_wide;
 use super::violation::Violation;
 use crate::step::Step;
 
@@ -50,8 +51,17 @@ pub(super) struct Verifier<'a> {
     pub(super) jumps_processed: u32,
 }
 
-/// Follows every path. Returns how many bytes of stack each function uses, by its first instruction.
-pub(super) fn check(env: &VerifierEnv<'_>) -> Result<BTreeMap<usize, usize>, Rejection> {
+/// What is known after all paths were followed.
+pub(super) struct Followed {
+    /// How many bytes of stack each function uses, by its first instruction.
+    pub(super) stack_depths: BTreeMap<usize, usize>,
+    /// Whether a path gets to each instruction.
+    pub(super) seen: Vec<bool>,
+}
+
+/// Follows every path.
+pub(super) fn check(env: &VerifierEnv<'_>) -> Result<Followed, Rejection> {
+    let mut seen = vec![false; env.code.len()];
     let mut verifier = Verifier {
         env,
         state: State::entry(),
@@ -71,6 +81,7 @@ pub(super) fn check(env: &VerifierEnv<'_>) -> Result<BTreeMap<usize, usize>, Rej
         if let Some(rejection) = env.rejected.get(&insn) {
             return Err(rejection.clone());
         }
+        seen[insn] = true;
         match verifier.step() {
             Ok(Next::Insn(insn)) => {
                 verifier.state.last_insn = verifier.state.insn;
@@ -80,7 +91,7 @@ pub(super) fn check(env: &VerifierEnv<'_>) -> Result<BTreeMap<usize, usize>, Rej
                 verifier.explored.end_path(env, verifier.state.parent);
                 match verifier.pending.pop() {
                     Some(state) => verifier.state = state,
-                    None => return Ok(verifier.stack_depths),
+                    None => return Ok(Followed { stack_depths: verifier.stack_depths, seen }),
                 }
             }
             Err(violation) => return Err(Rejection::Unsafe { insn: verifier.state.insn, violation }),
@@ -169,11 +180,7 @@ impl Verifier<'_> {
             }
             Step::SecondHalf | Step::Rejected => {}
         }
-        let is_wide = matches!(
-            step,
-            Step::Number { .. } | Step::Map { .. } | Step::MapValue { .. } | Step::Function { .. }
-        );
-        Ok(Next::Insn(insn + if is_wide { 2 } else { 1 }))
+        Ok(Next::Insn(insn + if is_wide(&step) { 2 } else { 1 }))
     }
 
     fn load_imm64(&mut self, dst: Reg, value: Register) -> Result<(), Violation> {

@@ -121,6 +121,9 @@ pub enum Rejection {
     /// A function makes a tail call while its callers use 256 bytes of stack or more.
     #[error("tail_calls are not allowed when call stack of previous frames is {bytes} bytes. Too large")]
     TailCallStack { bytes: usize },
+    /// The address of a function is loaded that nothing calls.
+    #[error("verifier bug: No program to jit at insn {remaining} (subprog < 0)")]
+    RemovedFunction { insn: usize, remaining: usize },
     /// The functions of a call chain use too much stack together.
     #[error("combined stack size of {frames} calls is {bytes}. Too large")]
     StackTotal { frames: usize, bytes: usize },
@@ -154,6 +157,7 @@ impl Rejection {
             | Self::JumpIntoLoad { insn, .. }
             | Self::JumpLeavesFunction { insn, .. }
             | Self::FunctionLayout { insn }
+            | Self::RemovedFunction { insn, .. }
             | Self::FallsOff { insn, .. }
             | Self::Unreachable { insn, .. }
             | Self::BackEdge { insn, .. }
@@ -211,6 +215,7 @@ impl Rejection {
             }
             Self::TooManyUsedMaps | Self::TooManyMaps { .. } => Errno::E2BIG,
             Self::SeveralStorages => Errno::EBUSY,
+            Self::RemovedFunction { .. } => Errno::EFAULT,
             Self::Map { error, .. } | Self::InnerMap { error, .. } => error.errno(),
             Self::Unsafe { violation, .. } => violation.errno(),
             Self::TailCallStack { .. } | Self::StackTotal { .. } => Errno::EACCES,

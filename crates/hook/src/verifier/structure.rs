@@ -68,15 +68,18 @@ pub(super) fn check_names(program: &Program, functions: &Functions) -> Result<()
     elsewhere.map_or(Ok(()), |(_, start)| Err(Rejection::FunctionLayout { insn: *start }))
 }
 
+/// Whether it is a 64-bit immediate load, which takes two instructions.
+pub(super) const fn is_wide(step: &Step) -> bool {
+    matches!(step, Step::Number { .. } | Step::Map { .. } | Step::MapValue { .. } | Step::Function { .. })
+}
+
 /// The successors of a step in its function: by falling through and by jumping.
 pub(super) fn successors(step: Step, index: usize) -> impl Iterator<Item = usize> {
     let (next, target) = match step {
         Step::Jump { target } => (None, Some(target)),
         Step::JumpIf { target, .. } | Step::MayGoto { target } => (Some(index + 1), Some(target)),
         Step::Exit => (None, None),
-        Step::Number { .. } | Step::Map { .. } | Step::MapValue { .. } | Step::Function { .. } => {
-            (Some(index + 2), None)
-        }
+        step if is_wide(&step) => (Some(index + 2), None),
         _ => (Some(index + 1), None),
     };
     next.into_iter().chain(target.map(|target| target as usize))
@@ -153,6 +156,20 @@ pub(super) fn check_stack(
     };
     let functions = functions.iter().map(|(&start, &end)| (start, called(start, end))).collect();
     Chains { functions, profile, checked: BTreeSet::new() }.check(0, 1, 0)
+}
+
+/// The kernel removes instructions that no path gets to. The address of a function that is gone becomes that of the next one. If
+/// there is none, the program cannot be compiled (`jit_subprogs()`), unless only the main function is left.
+pub(super) fn check_remaining(code: &[Step], functions: &Functions, seen: &[bool]) -> Result<(), Rejection> {
+    if functions.keys().filter(|start| seen[**start]).count() == 1 {
+        return Ok(());
+    }
+    let refers = |step: &Step| target(step).is_some_and(|start| !seen[start..].contains(&true));
+    let found = code.iter().zip(seen).position(|(step, seen)| *seen && refers(step));
+    let Some(insn) = found else { return Ok(()) };
+    let slots = |step: &Step| if is_wide(step) { 2 } else { 1 };
+    let remaining = code.iter().zip(seen).filter(|(_, seen)| **seen).map(|(step, _)| slots(step)).sum();
+    Err(Rejection::RemovedFunction { insn, remaining })
 }
 
 /// The function that an instruction calls or has called.

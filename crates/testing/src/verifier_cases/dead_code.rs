@@ -150,7 +150,36 @@ pub(super) fn functions() -> Vec<VerifierCase> {
         names(&mut calling.program.functions);
         calling
     };
+    // The functions after main, of which the first is called, and the address of `used` is used.
+    let with_address = |name, rejected, count: usize, used: usize| {
+        case(name, rejected, |asm| {
+            let starts: Vec<_> = (0..count).map(|_| asm.new_label()).collect();
+            asm.call(starts[0]);
+            asm.load_function(R2, starts[used]);
+            allow(asm);
+            for start in starts {
+                asm.begin_function("function");
+                asm.bind(start);
+                allow(asm);
+            }
+        })
+    };
     vec![
+        with_address("the address of a function is used that is called", None, 1, 0),
+        with_address(
+            "the address of the last function is used that is not called",
+            Some("verifier bug: No program to jit at insn 7 (subprog < 0)"),
+            2,
+            1,
+        ),
+        case("the address of a function is used, and no function is called", None, |asm| {
+            let start = asm.new_label();
+            asm.load_function(R2, start);
+            allow(asm);
+            asm.begin_function("function");
+            asm.bind(start);
+            allow(asm);
+        }),
         case("a function is not called", Some(OTHER_COUNT), |asm| {
             allow(asm);
             asm.begin_function("function");

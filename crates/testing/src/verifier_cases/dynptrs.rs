@@ -3,7 +3,7 @@
 use knobgate_bpf::helper_ids as id;
 use knobgate_bpf::{AluOp, Assembler, Cond, Reg, Size};
 
-use super::{R0, R1, R2, R3, R4, R5, R6, R10, RING, TEXT, VALUE, VerifierCase, allow, case};
+use super::{NEWEST, R0, R1, R2, R3, R4, R5, R6, R10, RING, TEXT, VALUE, VerifierCase, allow, case};
 
 /// Where dynptrs are on the stack.
 const PLACE: i32 = -32;
@@ -92,7 +92,9 @@ pub(super) fn dynptrs() -> Vec<VerifierCase> {
                 asm.bind(joined);
                 read(asm, PLACE);
             },
-        ),
+        )
+        // Seen on 6.1.192: there, dynptrs are not compared where paths meet.
+        .accepted_by_kernels((5, 19), (6, 3)),
         case("half of a dynptr is overwritten", Some("Expected an initialized dynptr as arg #2"), |asm| {
             from_mem(asm, PLACE);
             asm.store_imm(Size::U64, R10, PLACE as i16 + 8, 0);
@@ -114,7 +116,8 @@ pub(super) fn dynptrs() -> Vec<VerifierCase> {
             from_mem(asm, PLACE);
             from_mem(asm, PLACE);
             read(asm, PLACE);
-        }),
+        })
+        .rejected_by_kernels((5, 19), (6, 3)),
         case(
             "a dynptr of a ring buffer is never submitted",
             Some("BPF_EXIT instruction in main prog would lead to reference leak"),
@@ -148,7 +151,10 @@ pub(super) fn dynptrs() -> Vec<VerifierCase> {
             asm.mov(R2, 8);
             asm.call_helper(id::GET_CURRENT_COMM);
             allow(asm);
-        }),
+        })
+        .accepted_by_kernels((5, 19), (6, 3))
+        // Seen on 7.3.4.
+        .accepted_by_kernels((7, 3), NEWEST),
         case("a dynptr is loaded", Some("invalid read from stack off -32+0 size 8"), |asm| {
             from_mem(asm, PLACE);
             asm.load(Size::U64, R0, R10, PLACE as i16);
