@@ -19,9 +19,12 @@ pub enum InvalidLock {
     /// `E2BIG`: there are two in one struct.
     #[error("a struct has two bpf_spin_lock")]
     Several,
-    /// `EINVAL`: one is not aligned.
+    /// `EINVAL`: one is not aligned. Since 6.11 the kernel overlooks it instead.
     #[error("a bpf_spin_lock is not aligned")]
     NotAligned,
+    /// `EFAULT`: a struct has one as a member that the kernel overlooks, for it is not aligned, or has not 4 bytes.
+    #[error("a bpf_spin_lock is not aligned, or has not 4 bytes")]
+    Overlooked,
     /// `EINVAL`: one is in an array of several elements.
     #[error("a bpf_spin_lock is in an array of several elements")]
     Repeated,
@@ -64,7 +67,12 @@ impl MapBtf {
             let mut search = Search { types: &types, nested, members };
             let has_lock = types.members(of).take(members).any(|member| is_lock(member.of_type));
             members = members.saturating_sub(types.member_count(of));
-            if has_lock { search.members(of, 0, 0, &mut Vec::new()).err() } else { None }
+            let mut found = Vec::new();
+            match search.members(of, 0, 0, &mut found) {
+                _ if !has_lock => None,
+                Ok(()) if found.is_empty() => Some(InvalidLock::Overlooked),
+                searched => searched.err(),
+            }
         })
     }
 }
@@ -139,7 +147,7 @@ impl Search<'_, '_> {
                 return Err(InvalidLock::Several);
             }
             if !offset.is_multiple_of(BYTES) {
-                return Err(InvalidLock::NotAligned);
+                return if self.nested { Ok(()) } else { Err(InvalidLock::NotAligned) };
             }
             if of.kind != STRUCT || of.payload != BYTES {
                 return Ok(());

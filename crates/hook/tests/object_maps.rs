@@ -184,7 +184,7 @@ fn values_have_a_lock_where_the_kernel_finds_one() {
 fn misplaced_locks_make_the_kernel_reject_the_types() {
     for (object, expected, errno) in [
         (&object!("lock_twice")[..], "a struct has two bpf_spin_lock", Errno::E2BIG),
-        (object!("lock_not_aligned"), "a bpf_spin_lock is not aligned", Errno::EINVAL),
+        (object!("lock_not_aligned"), "a bpf_spin_lock is not aligned, or has not 4 bytes", Errno::EFAULT),
     ] {
         let Err(Error::Rejected { rejection, .. }) = Hook::default().load_object(object) else {
             panic!("{expected}");

@@ -140,13 +140,15 @@ impl Definition {
             values: values.as_ref().map(|member| member.offset as usize / 8),
         };
         match made.def.kind {
-            MapKind::ProgArray if outer.is_none() => {
-                if values.is_some_and(|member| !points_to_functions(types, &member)) {
-                    return Err(format!(
-                        "the map {name} (prog_array) starts with something else than programs: it needs __array(values, int (void *))"
-                    ));
-                }
+            MapKind::ProgArray
+                if outer.is_none()
+                    && values.as_ref().is_some_and(|member| !points_to_functions(types, member)) =>
+            {
+                return Err(format!(
+                    "the map {name} (prog_array) starts with something else than programs: it needs __array(values, int (void *))"
+                ));
             }
+            MapKind::ProgArray if outer.is_none() => {}
             kind if kind.has_inner_maps() => {
                 if let Some(outer) = outer {
                     return Err(format!(

@@ -53,7 +53,7 @@ pub enum MapError {
         /// The maximum of entries.
         max_entries: u32,
     },
-    /// `E2BIG` or `EINVAL`: the kernel rejects the types of the object's maps, which say where the lock is.
+    /// `E2BIG`, `EINVAL` or `EFAULT`: the kernel rejects the types of the object's maps, which say where the lock is.
     #[error("the types of keys and values are rejected: {0}")]
     Types(InvalidLock),
     /// `EINVAL`: maps of this type cannot have these flags.
@@ -111,6 +111,7 @@ impl MapError {
             Self::Again => Errno::EAGAIN,
             Self::NoMemory | Self::Together { .. } => Errno::ENOMEM,
             Self::Exists => Errno::EEXIST,
+            Self::Types(InvalidLock::Overlooked) => Errno::EFAULT,
             Self::Invalid
             | Self::Types(_)
             | Self::Sizes { .. }
