@@ -529,6 +529,34 @@ fn an_expectation_that_cannot_be_met_or_compares_nothing_is_an_error() {
 }
 
 #[test]
+fn initial_entries_are_those_that_the_map_can_have() {
+    let map = |kind: &str, key_size: u32, entries: &str| {
+        document(&format!(
+            r#""maps": [{{"name": "m", "type": "{kind}", "key_size": {key_size}, "value_size": 1, "max_entries": 2, "entries": {entries}}}]"#
+        ))
+    };
+    let three = r#"[["01", "00"], ["02", "00"], ["03", "00"]]"#;
+    for (json, expected) in [
+        (map("array", 4, r#"[["01000000", "00"]]"#), "none\n"),
+        (
+            map("array", 4, r#"[["02000000", "00"]]"#),
+            "maps[0].entries[0][0]: this array has 2 entries, and this is the index 2",
+        ),
+        (map("hash", 1, three), "maps[0].entries[2]: this map has at most 2 entries"),
+        (map("hash", 1, r#"[["01", "00"], ["01", "01"]]"#), "maps[0].entries[1][0]: this key occurs twice"),
+        (map("lpm_trie", 5, r#"[["0800000001", "00"]]"#), "none\n"),
+        (
+            map("lpm_trie", 5, r#"[["0900000001", "00"]]"#),
+            "maps[0].entries[0][0]: the prefix has 9 bits, of 8",
+        ),
+        (map("queue", 0, r#"[["", "00"]]"#), "maps[0].entries: a map of type queue starts without entries"),
+    ] {
+        let errors = errors(&json);
+        assert!(errors.contains(expected), "{json}\n  {errors}  {expected}");
+    }
+}
+
+#[test]
 fn expected_entries_are_those_that_the_map_can_have() {
     let map = |kind: &str, entries: &str| {
         document(&format!(

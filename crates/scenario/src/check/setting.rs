@@ -8,8 +8,9 @@ use knobgate_bpf::{MapDef, MapKind, Object, TargetKernel};
 use knobgate_hook::{KernelBtf, Map, ModelKernel, Profile};
 use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
 
+use super::steps::MapShape;
 use crate::bytes::Hex;
-use crate::document::{Document, KnobDocument};
+use crate::document::{Document, KnobDocument, MapDocument};
 use crate::error::Findings;
 use crate::insns;
 use crate::knob::Knob;
@@ -89,8 +90,9 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
             findings.add(&path.key("type"), message);
             continue;
         };
-        let sizes = (map.key_size, map.value_size);
-        entries(&map.entries, kind, sizes, &path.key("entries"), findings);
+        let MapDocument { key_size, value_size, max_entries, .. } = *map;
+        let shape = MapShape { kind, key_size, value_size, max_entries };
+        entries(&map.entries, shape, &path.key("entries"), findings);
         maps.push(MapDef {
             name: map.name.clone(),
             kind,
@@ -141,20 +143,16 @@ fn to_bytes(entries: &[(Hex, Hex)]) -> Vec<(Vec<u8>, Vec<u8>)> {
     entries.iter().map(|(Hex(key), Hex(value))| (key.clone(), value.clone())).collect()
 }
 
-/// Checks the initial entries of a map with these sizes of keys and values.
-fn entries(
-    entries: &[(Hex, Hex)],
-    kind: MapKind,
-    (key_size, value_size): (u32, u32),
-    path: &Path,
-    findings: &mut Findings,
-) {
+/// Checks the initial entries of such a map.
+fn entries(entries: &[(Hex, Hex)], map: MapShape, path: &Path, findings: &mut Findings) {
+    let MapShape { kind, key_size, value_size, max_entries } = map;
     let has_none = !can_list(kind)
         || matches!(kind, MapKind::Ringbuf | MapKind::PerfEventArray | MapKind::Queue | MapKind::Stack);
     if has_none && !entries.is_empty() {
         findings.add(path, format!("a map of type {} starts without entries", kind.name()));
         return;
     }
+    let mut keys = BTreeSet::new();
     for (index, (key, value)) in entries.iter().enumerate() {
         let path = path.index(index);
         for (at, Hex(bytes), size, what) in [(0, key, key_size, "a key"), (1, value, value_size, "a value")] {
@@ -164,6 +162,30 @@ fn entries(
                 findings.add(&path.index(at), message);
             }
         }
+        if let Err(message) = check_key(&key.0, map) {
+            findings.add(&path.index(0), message);
+        } else if !keys.insert(&key.0) {
+            findings.add(&path.index(0), "this key occurs twice");
+        } else if keys.len() == max_entries as usize + 1
+            && !matches!(kind, MapKind::LruHash | MapKind::LruPercpuHash)
+        {
+            findings.add(&path, format!("this map has at most {max_entries} entries"));
+        }
+    }
+}
+
+/// Checks the number that a key starts with, if it does: an index, or the length of a prefix in bits.
+fn check_key(key: &[u8], map: MapShape) -> Result<(), String> {
+    let Some((number, rest)) = key.split_first_chunk() else { return Ok(()) };
+    let number = u32::from_le_bytes(*number);
+    match map.kind {
+        MapKind::Array | MapKind::PercpuArray if number >= map.max_entries => {
+            Err(format!("this array has {} entries, and this is the index {number}", map.max_entries))
+        }
+        MapKind::LpmTrie if number as usize > 8 * rest.len() => {
+            Err(format!("the prefix has {number} bits, of {}", 8 * rest.len()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -285,7 +307,7 @@ pub(super) fn programs(
                             continue;
                         };
                         let def = &mut maps[shared[index]];
-                        entries(given, def.kind, (def.key_size, def.value_size), &place, findings);
+                        entries(given, MapShape::of(def), &place, findings);
                         if !filled.insert(shared[index]) {
                             findings.add(&place, "another program of this object fills the map already");
                         }

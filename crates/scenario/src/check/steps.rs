@@ -42,6 +42,13 @@ pub(super) struct MapShape {
     pub(super) max_entries: u32,
 }
 
+impl MapShape {
+    pub(super) fn of(def: &MapDef) -> Self {
+        let MapDef { kind, key_size, value_size, max_entries, .. } = *def;
+        Self { kind, key_size, value_size, max_entries }
+    }
+}
+
 impl<'a> Names<'a> {
     pub(super) fn of(
         document: &'a Document,
@@ -65,8 +72,7 @@ impl<'a> Names<'a> {
                 if made.shared.is_none() {
                     own_maps.insert(place, full_name.clone());
                 }
-                let MapDef { kind, key_size, value_size, max_entries, .. } = *def;
-                shapes.insert(place, MapShape { kind, key_size, value_size, max_entries });
+                shapes.insert(place, MapShape::of(def));
                 for name in [def.name.clone(), full_name] {
                     maps.entry(name).or_default().insert(place);
                 }
