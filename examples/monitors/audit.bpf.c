@@ -7,6 +7,9 @@
 // VARIABLE reported = 3
 // ENTRIES scratch = 1
 // VARIES scratch
+// ENTRIES accesses = 3
+// VARIES accesses
+// CONTAINS accesses "kernel/domainname\0example\n\0other\0"
 // CONTAINS scratch "accessor\0"
 // CONTAINS scratch "kernel/domainname\0example\n\0other\0"
 #include "vmlinux.h"

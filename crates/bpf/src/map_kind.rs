@@ -1,7 +1,7 @@
 //! The kinds of map that Linux has, and where programs for this hook can use them.
 //!
-//! The numbers and names are those of 6.18: `enum bpf_map_type` in include/uapi/linux/bpf.h. Which helpers take a map is in
-//! `check_map_func_compatibility` of kernel/bpf/verifier.c. docs/programs.md lists all kinds.
+//! The numbers and names are those of 7.2: `enum bpf_map_type` in include/uapi/linux/bpf.h. Which helpers take a map is in
+//! `check_map_func_compatibility` of kernel/bpf/verifier.c. docs/support.md lists all kinds.
 
 /// Where programs for this hook can use a kind of map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,8 @@ map_kinds! {
     UserRingbuf = 31 "USER_RINGBUF" "user_ringbuf" (kernel 6 1),
     CgrpStorage = 32 "CGRP_STORAGE" "cgrp_storage" (kernel 6 2),
     Arena = 33 "ARENA" "arena" (unsupported "its memory and its kernel functions are not supported"),
+    InsnArray = 34 "INSN_ARRAY" "insn_array" (unsupported "jumps to addresses (gotox) are not supported"),
+    Rhash = 35 "RHASH" "rhash" (kernel 7 2),
 }
 
 impl MapKind {
@@ -110,7 +112,7 @@ impl MapKind {
         self as u32
     }
 
-    /// The kind with this number, if Linux 6.18 has one.
+    /// The kind with this number, if Linux 7.2 has one.
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.number() == number)
     }
@@ -147,11 +149,11 @@ mod tests {
 
     #[test]
     fn kinds_are_numbered_like_the_kernels_types() {
-        assert!(MapKind::ALL.iter().map(|kind| kind.number()).eq(1..=33));
+        assert!(MapKind::ALL.iter().map(|kind| kind.number()).eq(1..=35));
         for kind in MapKind::ALL {
             assert_eq!(MapKind::from_number(kind.number()), Some(*kind));
         }
         assert_eq!(MapKind::from_number(0), None);
-        assert_eq!(MapKind::from_number(34), None);
+        assert_eq!(MapKind::from_number(36), None);
     }
 }

@@ -45,10 +45,12 @@ impl Profile {
     /// # Ok::<(), knobgate_hook::UnknownProfile>(())
     /// ```
     pub fn has_helper(&self, id: u32) -> bool {
-        let since = || Helper::find(id)?.proto.as_ref().map(|proto| proto.since);
         match id {
             helper_ids::GET_RETVAL | helper_ids::SET_RETVAL => self.retval_helpers,
-            _ => since().is_some_and(|since| since <= self.version),
+            _ => {
+                let modelled = Helper::find(id).filter(|helper| helper.proto.is_some());
+                modelled.is_some_and(|helper| helper.since <= self.version)
+            }
         }
     }
 }

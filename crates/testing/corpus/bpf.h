@@ -45,6 +45,8 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_BLOOM_FILTER = 30,
 	BPF_MAP_TYPE_USER_RINGBUF = 31,
 	BPF_MAP_TYPE_CGRP_STORAGE = 32,
+	BPF_MAP_TYPE_ARENA = 33,
+	BPF_MAP_TYPE_RHASH = 35,
 };
 
 enum {
@@ -80,6 +82,18 @@ struct bpf_spin_lock {
 
 struct bpf_timer {
 	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+struct bpf_wq {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+struct bpf_list_head {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+struct bpf_list_node {
+	__u64 opaque[3];
 } __attribute__((aligned(8)));
 
 struct bpf_dynptr {
@@ -165,6 +179,7 @@ static long (*const bpf_loop)(__u32 iterations, void *callback, void *callback_c
 static long (*const bpf_strncmp)(const char *s1, __u32 s1_len, const char *s2) = (void *)182;
 static int (*const bpf_get_retval)(void) = (void *)186;
 static int (*const bpf_set_retval)(int retval) = (void *)187;
+static void *(*const bpf_kptr_xchg)(void *kptr, void *ptr) = (void *)194;
 static void *(*const bpf_map_lookup_percpu_elem)(void *map, const void *key, __u32 cpu) = (void *)195;
 static long (*const bpf_dynptr_from_mem)(void *data, __u64 size, __u64 flags, struct bpf_dynptr *ptr) = (void *)197;
 static long (*const bpf_ringbuf_reserve_dynptr)(void *map, __u32 size, __u64 flags, struct bpf_dynptr *ptr) = (void *)198;
@@ -174,5 +189,6 @@ static long (*const bpf_dynptr_read)(void *dst, __u64 len, const struct bpf_dynp
 static long (*const bpf_dynptr_write)(const struct bpf_dynptr *dst, __u64 offset, void *src, __u64 len, __u64 flags) = (void *)202;
 static void *(*const bpf_dynptr_data)(const struct bpf_dynptr *ptr, __u64 offset, __u64 len) = (void *)203;
 static __u64 (*const bpf_ktime_get_tai_ns)(void) = (void *)208;
+static long (*const bpf_user_ringbuf_drain)(void *map, void *callback, void *ctx, __u64 flags) = (void *)209;
 static void *(*const bpf_cgrp_storage_get)(void *map, void *cgroup, void *value, __u64 flags) = (void *)210;
 static long (*const bpf_cgrp_storage_delete)(void *map, void *cgroup) = (void *)211;

@@ -2,7 +2,7 @@
 // MODEL lacks "kernel function bpf_rcu_read_lock"
 // READ kernel/domainname => *
 // VARIABLE ran = 1
-// SINCE 6.12
+// SINCE 6.2
 #include "bpf.h"
 
 extern void bpf_rcu_read_lock(void) KSYM;

@@ -2,7 +2,7 @@
 // MODEL lacks "kernel function bpf_iter_num_new"
 // READ kernel/domainname => *
 // VARIABLE sum = 45
-// SINCE 6.12
+// SINCE 6.4
 #include "bpf.h"
 
 __u32 sum;

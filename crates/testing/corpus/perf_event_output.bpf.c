@@ -1,7 +1,9 @@
-// Perf events. What the helper returns depends on who listens.
+// Perf events. What the helper returns depends on who listens. The kernel pads them to 8 n + 4 bytes.
 // READ kernel/domainname => *
 // WRITE kernel/domainname "a" => 1
 // VARIABLE calls = 2
+// ENTRIES perf = 2
+// CONTAINS perf "\0\0\0\0\0\0\0"
 // SINCE 5.8
 #include "bpf.h"
 

@@ -23,6 +23,13 @@ fn two_programs_judge_a_write_in_a_nested_cgroup() -> Result<(), Error> {
     assert_eq!(outer.variable::<u32>("denied")?, 42);
     assert_eq!(inner.map(".bss")?.get(0_u32)?, Some(1_u32)); // maps have names, too
 
+    // An object that is attached to two cgroups has its maps and variables once.
+    let batch = hook.create_cgroup(hook.root(), "batch.service")?;
+    hook.attach_program(batch, &outer, "limit")?;
+    let job = hook.spawn(batch, Process::default())?;
+    assert_eq!(hook.write_sysctl(job, "net.core.somaxconn", "70000")?, Denied(Errno::EPERM));
+    assert_eq!(outer.variable::<u32>("denied")?, 43);
+
     // Not the program, but the mode of the knob, its handler, and the file position.
     let rp_filter = "net.ipv4.conf.eth0/100.rp_filter";
     assert_eq!(hook.write_sysctl(user, rp_filter, "0")?, Failed(Errno::EACCES));

@@ -160,13 +160,20 @@ fn helper(
 ) -> Result<&'static Helper, Rejection> {
     let helper = Helper::find(id).ok_or(Rejection::UnknownHelper { insn, id })?;
     let name = helper.name;
-    let Some(proto) = &helper.proto else { return Err(Rejection::NotModelled { insn, id, name }) };
-    // Only the attach type of this hook gives programs its return value.
-    let is_retval_helper = matches!(id, helper_ids::GET_RETVAL | helper_ids::SET_RETVAL);
-    if !profile.has_helper(id) || (is_retval_helper && expected_attach_type != BPF_CGROUP_SYSCTL) {
+    let is_available = match id {
+        // Only the attach type of this hook gives programs its return value.
+        helper_ids::GET_RETVAL | helper_ids::SET_RETVAL => {
+            profile.retval_helpers && expected_attach_type == BPF_CGROUP_SYSCTL
+        }
+        _ => helper.since <= profile.version,
+    };
+    if !is_available {
         return Err(Rejection::UnavailableHelper { insn, id, name });
     }
-    if proto.gpl_only && !is_gpl(program) { Err(Rejection::Gpl { insn, name }) } else { Ok(helper) }
+    if helper.proto.is_none() {
+        return Err(Rejection::NotModelled { insn, id, name });
+    }
+    if helper.gpl_only && !is_gpl(program) { Err(Rejection::Gpl { insn, name }) } else { Ok(helper) }
 }
 
 /// Whether the program may call helpers for the GPL (`license_is_gpl_compatible` in include/linux/license.h). A program

@@ -354,6 +354,19 @@ fn signals_are_recorded() {
 }
 
 #[test]
+fn a_helper_that_is_not_modelled_is_rejected_where_the_kernel_does_not_have_it() {
+    for (kernel, is_rejected) in [("6.12", true), ("6.18", false)] {
+        let mut asm = Assembler::new();
+        asm.call_helper(helper_ids::TASK_STORAGE_GET);
+        allow(&mut asm);
+        let profile = kernel.parse().expect("a profile");
+        let result = LoadedProgram::load(&program(asm, Vec::new()), &profile, &LoadOptions::default());
+        let rejection = result.expect_err("it is not loaded");
+        assert_eq!(rejection.not_modelled().is_none(), is_rejected, "{rejection}");
+    }
+}
+
+#[test]
 fn gpl_only_helpers_need_a_compatible_license() {
     let mut asm = Assembler::new();
     asm.call_helper(helper_ids::TRACE_PRINTK);

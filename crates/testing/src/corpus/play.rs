@@ -156,6 +156,7 @@ fn contents(backend: &mut dyn Backend, maps: &[MapId]) -> Result<Contents, Strin
                 | MapKind::LpmTrie
                 | MapKind::PercpuArray
                 | MapKind::PercpuHash
+                | MapKind::PerfEventArray
                 | MapKind::Queue
                 | MapKind::Ringbuf
                 | MapKind::Stack

@@ -7,6 +7,7 @@
 mod access;
 mod batches;
 mod corpus;
+mod helpers;
 mod inputs;
 mod mutation;
 mod objects;
@@ -46,6 +47,11 @@ const TESTS: &[Test] = &[
         // Texts to parse.
         variables: &[("KNOBGATE_NUMBERS", 20_480)],
         check: |seed, numbers| random_programs::run_batches(seed, numbers[0]),
+    },
+    Test {
+        name: "programs_can_call_the_helpers_of_the_table",
+        variables: &[],
+        check: |_, _| helpers::compare(),
     },
     Test {
         name: "programs_are_rejected_for_the_reason_that_the_verifier_has",

@@ -6,3 +6,4 @@ mod kernel_cases;
 mod objects;
 mod parsed_values;
 mod return_values;
+mod support;
