@@ -79,7 +79,7 @@ fn what_is_not_as_expected_is_shown_member_by_member() {
     let outcomes = outcomes(
         &Profile::default(),
         r#"{"load": "allow", "expect": {"ok": false, "errno": "EACCES", "log": "R0"}},
-           {"write": {"knob": "vm.x", "cgroup": "a", "data": "7\n"}, "expect": {"ret": 3, "value": "8\n", "pos": null}},
+           {"write": {"knob": "vm.x", "cgroup": "a", "data": "7\n"}, "expect": {"ret": 3, "value": "8\n", "pos": 3}},
            {"map": "m", "expect": {"entries": [["01", "aa"], ["02", "cc"], ["03", "dd"]]}},
            {"effective": "a", "expect": {"programs": ["allow"]}}"#,
     );
@@ -95,7 +95,7 @@ fn what_is_not_as_expected_is_shown_member_by_member() {
         mismatches(&outcomes[1]),
         [
             ("ret", Some("3"), Some("2")),
-            ("pos", Some("null"), Some("2")),
+            ("pos", Some("3"), Some("2")),
             ("value", Some(r#""8\n""#), Some(r#""7\n""#))
         ]
     );

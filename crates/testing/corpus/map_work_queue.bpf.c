@@ -19,8 +19,10 @@ struct {
 } works SEC(".maps");
 
 extern int bpf_wq_init(struct bpf_wq *wq, void *map, unsigned int flags) KSYM;
-extern int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value),
-				    unsigned int flags, void *aux) KSYM;
+typedef int (*callback)(void *map, int *key, void *value);
+extern int bpf_wq_set_callback(struct bpf_wq *wq, callback callback, unsigned int flags) KSYM WEAK;
+/* Its name and type before the kernel passed `aux` by itself. */
+extern int bpf_wq_set_callback_impl(struct bpf_wq *wq, callback callback, unsigned int flags, void *aux) KSYM WEAK;
 extern int bpf_wq_start(struct bpf_wq *wq, unsigned int flags) KSYM;
 
 static int work(void *map, int *key, void *element)
@@ -37,7 +39,8 @@ int map_work_queue(struct bpf_sysctl *ctx)
 	if (!element)
 		return 0;
 	results[0] = bpf_wq_init(&element->work, &works, 0);
-	results[1] = bpf_wq_set_callback_impl(&element->work, work, 0, NULL);
+	results[1] = bpf_wq_set_callback ? bpf_wq_set_callback(&element->work, work, 0)
+					 : bpf_wq_set_callback_impl(&element->work, work, 0, NULL);
 	results[2] = bpf_wq_start(&element->work, 0);
 	return 1;
 }

@@ -47,7 +47,7 @@ pub use fixtures::{RemoveOnDrop, profile, root, run_in, scratch, shell};
 pub use harness::{
     PRIVATE_KNOBS, Requirement, Suite, Test, TestNamespaces, in_private_mount_namespace, number, run, seed,
 };
-pub use kernel_cases::{kernel_cases, play_all};
+pub use kernel_cases::{Played, kernel_cases, play_all};
 pub use knobgate_hook::Profile;
 pub use podman::Podman;
 pub use processes::{Reaped, eventually, is_running};

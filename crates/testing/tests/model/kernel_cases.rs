@@ -1,7 +1,7 @@
 //! The scenarios of the kernel's own tests, on every kernel that there is a profile of.
 
 use knobgate_hook::{ModelKernel, Profile};
-use knobgate_testing::{kernel_cases, play_all};
+use knobgate_testing::{Played, kernel_cases, play_all};
 
 #[test]
 fn every_profile_passes_the_kernels_cases() {
@@ -11,8 +11,9 @@ fn every_profile_passes_the_kernels_cases() {
         for (name, scenario) in cases {
             let scenario = scenario.with_profile(profile);
             let mut play = scenario.play_on_model().expect("it can be played");
-            let (_, failures) = play_all(&mut play);
+            let Played { failures, without_expectation, .. } = play_all(&mut play);
             assert!(failures.is_empty(), "{name} on {profile}: {failures:#?}");
+            assert_eq!(without_expectation, [], "{name} on {profile}");
         }
     }
 }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use knobgate_kernel::RunningKernel;
 use knobgate_scenario::{Document, Play, Scenario, StepDocument};
-use knobgate_testing::{PRIVATE_KNOBS, Suite, Test, play_all, profile, scratch};
+use knobgate_testing::{PRIVATE_KNOBS, Played, Suite, Test, play_all, profile, scratch};
 use libtest_mimic::Failed;
 
 /// A name, the setting, and the steps as JSON.
@@ -90,7 +90,7 @@ fn compare(cases: Vec<Case>) -> Result<(), Failed> {
 
 /// Plays all steps, which have to be as they expect. Returns the lines.
 fn play_as_expected(name: &str, play: &mut Play<'_>) -> Vec<String> {
-    let (lines, failures) = play_all(play);
+    let Played { lines, failures, .. } = play_all(play);
     assert!(failures.is_empty(), "{name}: {failures:#?}");
     lines
 }

@@ -14,6 +14,10 @@ const TASK: usize = 7;
 fn store_task(asm: &mut Assembler) {
     asm.call_helper(helper_ids::GET_CURRENT_UID_GID);
     asm.store(Size::U64, Reg::R10, -24, Reg::R0);
+    // Not every kernel writes after the end of the name.
+    for offset in [-16, -8] {
+        asm.store_imm(Size::U64, Reg::R10, offset, -1);
+    }
     asm.mov(Reg::R1, Reg::R10);
     asm.alu(AluOp::Add, Reg::R1, -16);
     asm.mov(Reg::R2, 16);
