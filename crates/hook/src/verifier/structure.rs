@@ -164,7 +164,8 @@ pub(super) fn check_remaining(code: &[Step], functions: &Functions, seen: &[bool
     if functions.keys().filter(|start| seen[**start]).count() == 1 {
         return Ok(());
     }
-    let refers = |step: &Step| target(step).is_some_and(|start| !seen[start..].contains(&true));
+    let last = seen.iter().rposition(|seen| *seen);
+    let refers = |step: &Step| target(step).is_some_and(|start| last.is_none_or(|last| last < start));
     let found = code.iter().zip(seen).position(|(step, seen)| *seen && refers(step));
     let Some(insn) = found else { return Ok(()) };
     let slots = |step: &Step| if is_wide(step) { 2 } else { 1 };
