@@ -10,7 +10,7 @@ const BYTES: u32 = 4;
 const DEPTH_MAX: usize = 32;
 
 /// More members than are looked at to find the locks of an object: structs that have each other twice have endlessly many.
-const MEMBERS_MAX: usize = 1 << 18;
+const MEMBERS_MAX: usize = 1 << 16;
 
 /// What the kernel calls the struct.
 const LOCK: &str = "bpf_spin_lock";
@@ -186,5 +186,46 @@ impl Search<'_, '_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::btf::{self, Strings};
+
+    /// The types of structs, numbered from 2 after a lock of the number 1, each with members of these types at the start.
+    fn structs(all: &[&[u32]]) -> MapBtf {
+        let (mut types, mut strings) = (btf::Types::new(), Strings::new());
+        types.add(strings.add(LOCK), STRUCT, 0, 4, &[]);
+        for members in all {
+            let records: Vec<u32> = members.iter().flat_map(|of_type| [0, *of_type, 0]).collect();
+            types.add(0, STRUCT, members.len() as u32, 4, &records);
+        }
+        let types = btf::blob(&types, &strings).into();
+        MapBtf { types, key_type_id: 0, value_type_id: 2, special_fields: Vec::new() }
+    }
+
+    #[test]
+    fn structs_that_have_each_other_twice_are_not_searched_to_the_end() {
+        // The first 20 have the next one twice, and 65,000 have the first one; only those with a lock are searched.
+        let nested: Vec<[u32; 2]> = (3..23).map(|next| [next, next]).collect();
+        let mut all: Vec<&[u32]> = nested.iter().map(|members| &members[..]).collect();
+        all.push(&[]);
+        all.resize(65_000, &[2]);
+        assert_eq!(structs(&all).rejected_lock(NESTED), None);
+        assert_eq!(structs(&all).spin_lock(NESTED), Err(InvalidLock::TooMany));
+        assert_eq!(structs(&all).spin_lock((6, 10)), Ok(None));
+        all.push(&[1, 2]);
+        assert_eq!(structs(&all).rejected_lock(NESTED), Some(InvalidLock::TooMany));
+    }
+
+    #[test]
+    fn all_structs_with_a_lock_are_searched_together() {
+        let many = vec![2; 60_000];
+        let with_lock = [&[1][..], &many].concat();
+        let all = |count| [vec![&[][..]], vec![&with_lock[..]; count]].concat();
+        assert_eq!(structs(&all(1)).rejected_lock(NESTED), None);
+        assert_eq!(structs(&all(2)).rejected_lock(NESTED), Some(InvalidLock::TooMany));
     }
 }
