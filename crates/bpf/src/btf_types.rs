@@ -54,7 +54,7 @@ impl<'a> Strings<'a> {
     }
 
     /// Whether this is the string at an offset.
-    fn is_at(self, offset: u32, string: &str) -> bool {
+    pub(crate) fn is_at(self, offset: u32, string: &str) -> bool {
         let rest = self.0.get(offset as usize..).and_then(|bytes| bytes.strip_prefix(string.as_bytes()));
         rest.is_some_and(|rest| rest.first() == Some(&0))
     }
@@ -103,6 +103,11 @@ impl<'a> Type<'a> {
     /// Where in its bytes an integer begins, in bits; compilers no longer use that for bit fields.
     pub(crate) fn int_offset(self) -> u32 {
         self.word(0) >> 16 & 0xff
+    }
+
+    /// Whether it is an integer of this many bits that begins where its bytes do.
+    pub(crate) fn is_int_of(self, bits: u32) -> bool {
+        self.kind == INT && self.word(0) & 0xff == bits && self.int_offset() == 0
     }
 
     /// The type and the number of the elements of an array.

@@ -70,6 +70,7 @@ mod isa;
 mod kernel_structs;
 mod layout;
 mod map_btf;
+mod map_btf_check;
 mod map_def;
 mod map_flags;
 mod map_kind;

@@ -169,17 +169,27 @@ fn a_lock_is_where_the_kernel_finds_it() {
     ];
     for (name, since, before) in cases {
         let types = map(&places, name).btf.as_ref().expect("types");
-        assert_eq!((types.spin_lock(true), types.spin_lock(false)), (since, before), "{name}");
-        assert_eq!(types.rejected_lock(true), None, "{name}");
+        assert_eq!((types.spin_lock((6, 11)), types.spin_lock((6, 10))), (since, before), "{name}");
+        assert_eq!(types.rejected_lock((6, 11)), None, "{name}");
     }
-    use InvalidLock::{NotAligned, Overlooked, Several};
+    use InvalidLock::{Overlooked, Several};
     for (object, since, before, rejected) in [
         (&object!("lock_twice")[..], Err(Several), Err(Several), Several),
-        (object!("lock_not_aligned"), Ok(None), Err(NotAligned), Overlooked),
+        (object!("lock_not_aligned"), Ok(None), Ok(None), Overlooked),
     ] {
         let program = program(object, None);
         let types = map(&program, "values").btf.as_ref().expect("types");
-        assert_eq!((types.spin_lock(true), types.spin_lock(false)), (since, before));
-        assert_eq!(types.rejected_lock(true), Some(rejected));
+        assert_eq!((types.spin_lock((6, 11)), types.spin_lock((6, 10))), (since, before));
+        assert_eq!(types.rejected_lock((6, 11)), Some(rejected));
+        assert_eq!(types.rejected_lock((6, 1)), None);
     }
+    let program = program(object!("lock_bit_field"), None);
+    let types = map(&program, "values").btf.as_ref().expect("types");
+    let releases = [(6, 1), (6, 2), (6, 10), (6, 11)];
+    let (found, bits) = (Ok(Some(0)), Err(InvalidLock::BitField));
+    assert_eq!(releases.map(|release| types.spin_lock(release)), [found, bits, bits, bits]);
+    assert_eq!(
+        releases.map(|release| types.rejected_lock(release)),
+        [None, None, None, Some(InvalidLock::BitField)]
+    );
 }

@@ -29,6 +29,7 @@ pub use memory::MapMemory;
 pub use typed::{FromBytes, ToBytes};
 
 use crate::{CgroupId, Profile};
+pub(crate) use definition::{LOCK_BYTES, LOCK_TYPE, MapLock};
 pub(crate) use state::{ArrayProgram, MapState};
 
 /// A map. Clones are the same map.
@@ -38,6 +39,8 @@ pub struct Map(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     def: Arc<MapDef>,
+    /// The lock in values, and that in the values of maps in this one.
+    locks: (MapLock, Option<MapLock>),
     state: Mutex<MapState>,
 }
 
@@ -80,7 +83,11 @@ impl Map {
         for (key, value) in &def.contents {
             state.update(key, value, ANY, None)?;
         }
-        Ok(Self(Arc::new(Shared { def: state.def().clone(), state: Mutex::new(state) })))
+        Ok(Self(Arc::new(Shared {
+            def: state.def().clone(),
+            locks: state.locks(),
+            state: Mutex::new(state),
+        })))
     }
 
     /// The definition of the map that is created for `def` on a machine with `cpus` CPUs.
@@ -182,6 +189,11 @@ impl Map {
     /// The map under `key` of this array or hash of maps. Other maps have none.
     pub fn inner_map(&self, key: &[u8]) -> Option<Self> {
         self.state().inner_map(key)
+    }
+
+    /// The lock in values, and that in the values of maps in this one.
+    pub(crate) fn locks(&self) -> (MapLock, Option<MapLock>) {
+        self.0.locks
     }
 
     /// Whether both are the same map.

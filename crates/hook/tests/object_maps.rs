@@ -1,6 +1,6 @@
 //! Objects by clang with maps in maps, locks, and maps that they share. crates/testing runs them on the kernel as well.
 
-use knobgate_bpf::MapDef;
+use knobgate_bpf::{MapBtf, MapDef};
 use knobgate_hook::maps::{ANY, EXIST, LOCK, NOEXIST};
 use knobgate_hook::prelude::*;
 use knobgate_hook::{LoadedProgram, MapError, Rejection};
@@ -185,17 +185,43 @@ fn misplaced_locks_make_the_kernel_reject_the_types() {
     for (object, expected, errno) in [
         (&object!("lock_twice")[..], "a struct has two bpf_spin_lock", Errno::E2BIG),
         (object!("lock_not_aligned"), "a bpf_spin_lock is not aligned, or has not 4 bytes", Errno::EFAULT),
+        (
+            object!("lock_bit_field"),
+            "a struct with a bpf_spin_lock has a bit-field that does not begin at a byte",
+            Errno::EINVAL,
+        ),
     ] {
         let Err(Error::Rejected { rejection, .. }) = Hook::default().load_object(object) else {
             panic!("{expected}");
         };
         assert!(rejection.to_string().ends_with(expected), "{rejection}");
         assert_eq!(rejection.errno(), errno);
-        // Before 6.2 the map has no lock.
+        // Before 6.2 the map has no lock, except next to a bit-field.
         let mut old = Hook::new("6.1".parse().expect("a profile"), Knobs::defaults());
         let loaded = old.load_object(object).expect("it loads");
         let values = loaded.map("values").expect("a map");
         let size = values.def().value_size as usize;
-        assert_eq!(values.update(&[0; 4], &vec![0; size], LOCK), Err(MapError::Invalid));
+        let updated = values.update(&[0; 4], &vec![0; size], LOCK);
+        assert_eq!(updated.is_ok(), errno == Errno::EINVAL, "{updated:?}");
+    }
+}
+
+#[test]
+fn types_that_do_not_fit_a_map_are_left_out() {
+    let program = Object::read(object!("locks")).and_then(|object| object.program(None)).expect("a program");
+    let def = |name| program.maps.iter().find(|map| map.name == name).expect("a map");
+    let has_lock = |def: &MapDef| {
+        let map = Map::new(def).expect("a map");
+        map.update(&vec![0; def.key_size as usize], &vec![0; def.value_size as usize], LOCK).is_ok()
+    };
+    for name in ["counters", "by_kind"] {
+        let def = def(name);
+        let btf = def.btf.as_ref().expect("types");
+        let with = |btf| MapDef { btf: Some(btf), ..def.clone() };
+        assert!(has_lock(def), "{name}");
+        assert!(!has_lock(&with(MapBtf { key_type_id: 0, ..btf.clone() })), "{name}: no type of keys");
+        let key_type_id = btf.value_type_id;
+        assert!(!has_lock(&with(MapBtf { key_type_id, ..btf.clone() })), "{name}: a type of other keys");
+        assert!(!has_lock(&MapDef { value_size: 32, ..def.clone() }), "{name}: a type of other values");
     }
 }

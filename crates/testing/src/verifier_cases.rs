@@ -192,6 +192,7 @@ pub fn cases() -> Vec<VerifierCase> {
         links::links(),
         links::negation(),
         locks::locks(),
+        locks::places(),
         locks::uses(),
     ];
     groups.into_iter().flatten().collect()

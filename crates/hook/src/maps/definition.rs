@@ -3,16 +3,22 @@
 use std::sync::Arc;
 
 use knobgate_bpf::uapi::BPF_F_RDONLY_PROG;
-use knobgate_bpf::{MapDef, MapKind};
+use knobgate_bpf::{InvalidLock, MapDef, MapKind};
 
 use super::Map;
 use super::error::{MapError, NotModelled};
 use super::memory::MapMemory;
-use super::state::{ArrayProgram, LOCK_BYTES};
+use super::state::ArrayProgram;
 use crate::Profile;
 
 /// The largest map, in bytes.
 pub(super) const MEMORY_MAX: u64 = 1 << 30;
+
+/// `struct bpf_spin_lock`
+pub(crate) const LOCK_TYPE: &str = "bpf_spin_lock";
+
+/// How many bytes a lock has.
+pub(crate) const LOCK_BYTES: u32 = 4;
 
 /// `KMALLOC_MAX_SIZE`: the largest entry of a map, except in arrays.
 const ENTRY_MAX: u64 = 4 << 20;
@@ -81,24 +87,54 @@ pub(super) fn check_modelled(def: &MapDef) -> Result<(), MapError> {
     Ok(())
 }
 
-/// The offset of the `bpf_spin_lock` in values: `map_check_btf` in kernel/bpf/syscall.c. Where a lock is not allowed, the kernel
-/// rejects the types, and loaders create the map without.
-pub(super) fn lock_of(def: &MapDef, profile: &Profile) -> Result<Option<usize>, MapError> {
-    let Some(btf) = &def.btf else { return Ok(None) };
-    if let Some(other) = btf.special_fields.iter().find(|field| field.type_name != "bpf_spin_lock") {
+/// What the kernel makes of the types of a map's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MapLock {
+    /// The map has no types. Where the kernel rejects them for the map, loaders create it without.
+    Untyped,
+    /// Values have no `bpf_spin_lock`.
+    None,
+    /// There is one at this offset.
+    At(u32),
+}
+
+impl MapLock {
+    /// The offset, if there is a lock.
+    pub(crate) fn offset(self) -> Option<u32> {
+        if let Self::At(at) = self { Some(at) } else { None }
+    }
+}
+
+/// Where values have their lock: `map_check_btf()` in kernel/bpf/syscall.c.
+pub(super) fn lock_of(def: &MapDef, profile: &Profile) -> Result<MapLock, MapError> {
+    let Some(btf) = &def.btf else { return Ok(MapLock::Untyped) };
+    if let Some(other) = btf.special_fields.iter().find(|field| field.type_name != LOCK_TYPE) {
         return Err(NotModelled::Field(other.type_name).into());
     }
-    let nested = profile.version >= (6, 11);
-    let rejected = if profile.version >= (6, 2) { btf.rejected_lock(nested) } else { None };
-    if let Some(invalid) = rejected.filter(|_| !btf.special_fields.is_empty()) {
-        return Err(MapError::Types(invalid));
+    if btf.special_fields.is_empty() {
+        return Ok(MapLock::None);
     }
+    let rejected = |invalid| match invalid {
+        InvalidLock::TooMany => MapError::from(NotModelled::ManyMembers),
+        invalid => MapError::Types(invalid),
+    };
+    if let Some(invalid) = btf.rejected_lock(profile.version) {
+        return Err(rejected(invalid));
+    }
+    if !btf.fits(def) {
+        return Ok(MapLock::Untyped);
+    }
+    let at = match btf.spin_lock(profile.version) {
+        Err(invalid @ InvalidLock::TooMany) => return Err(rejected(invalid)),
+        found => found.ok().flatten(),
+    };
     let may_have_one = matches!(def.kind, MapKind::Hash | MapKind::Array | MapKind::CgroupStorage);
-    if btf.special_fields.is_empty() || !may_have_one || def.is_read_only() {
-        return Ok(None);
-    }
-    let at = btf.spin_lock(nested).ok().flatten().map(|at| at as usize);
-    Ok(at.filter(|at| at + LOCK_BYTES <= def.value_size as usize))
+    Ok(match at {
+        Some(at) if at.saturating_add(LOCK_BYTES) > def.value_size => MapLock::None,
+        Some(_) if !may_have_one || def.is_read_only() => MapLock::Untyped,
+        Some(at) => MapLock::At(at),
+        None => MapLock::None,
+    })
 }
 
 /// How much memory a map takes before anything is in it, in bytes.

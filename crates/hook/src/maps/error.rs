@@ -80,6 +80,9 @@ pub enum NotModelled {
     /// This flag.
     #[error("{} is not modelled", self.what())]
     Flag(&'static str),
+    /// Structs with more members than are looked at to find locks.
+    #[error("{} are not modelled", self.what())]
+    ManyMembers,
 }
 
 impl NotModelled {
@@ -89,6 +92,7 @@ impl NotModelled {
             Self::Kind(kind) => format!("maps of type {kind}"),
             Self::Field(field) => format!("values with a {field}"),
             Self::Flag(flag) => format!("the flag {flag}"),
+            Self::ManyMembers => "structs with a bpf_spin_lock and so many members".to_owned(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use knobgate_bpf::{MapDef, MapKind};
 
 use super::Map;
+use super::definition::MapLock;
 use super::error::MapError;
 
 /// A flag of arrays in arrays and hashes of maps: their number of entries may differ.
@@ -15,6 +16,8 @@ const BPF_F_INNER_MAP: u32 = 1 << 12;
 pub(super) struct InnerMaps {
     /// What they are like.
     template: MapDef,
+    /// Where their values have a lock.
+    lock: MapLock,
     maps: Maps,
 }
 
@@ -26,15 +29,15 @@ enum Maps {
 
 impl InnerMaps {
     /// Empty, as `def` describes it.
-    pub(super) fn new(def: &MapDef) -> Result<Self, MapError> {
+    pub(super) fn new(def: &MapDef, lock: Option<MapLock>) -> Result<Self, MapError> {
         let template = def.inner.as_deref().filter(|inner| can_be_inside(inner.kind));
-        let template = template.ok_or(MapError::Invalid)?.clone();
+        let (template, lock) = template.cloned().zip(lock).ok_or(MapError::Invalid)?;
         let max_entries = def.max_entries as usize;
         let maps = match def.kind {
             MapKind::ArrayOfMaps => Maps::Array(vec![None; max_entries]),
             _ => Maps::Hash { maps: BTreeMap::new(), max_entries },
         };
-        Ok(Self { template, maps })
+        Ok(Self { template, lock, maps })
     }
 
     /// How many maps there are; an array has room for all from the start.
@@ -54,7 +57,7 @@ impl InnerMaps {
 
     /// Puts a map in, or another one in its place.
     pub(super) fn put(&mut self, key: &[u8], map: &Map) -> Result<(), MapError> {
-        let fits = is_like(&self.template, map.def());
+        let fits = is_like(&self.template, map.def()) && self.lock.offset() == map.locks().0.offset();
         match &mut self.maps {
             Maps::Array(maps) => {
                 let slot = index(key).and_then(|index| maps.get_mut(index)).ok_or(MapError::TooBig)?;
@@ -91,12 +94,11 @@ fn can_be_inside(kind: MapKind) -> bool {
     kind.is_modelled() && !kind.has_inner_maps() && !kind.is_cgroup_storage() && kind != MapKind::ProgArray
 }
 
-/// `bpf_map_meta_equal`, `array_map_meta_equal`
+/// `bpf_map_meta_equal`, `array_map_meta_equal`, without the locks in values
 fn is_like(template: &MapDef, map: &MapDef) -> bool {
     let shape = |def: &MapDef| (def.kind, def.key_size, def.value_size, def.flags, def.frozen);
-    let special = |def: &MapDef| def.btf.as_ref().map(|btf| btf.special_fields.clone()).unwrap_or_default();
     let length_fits = template.kind != MapKind::Array
         || template.flags & BPF_F_INNER_MAP != 0
         || template.max_entries == map.max_entries;
-    shape(template) == shape(map) && length_fits && special(template) == special(map)
+    shape(template) == shape(map) && length_fits
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use knobgate_bpf::{MapDef, MapKind};
 
 use super::definition::{
-    check_memory, check_modelled, created, from_the_start, inner_map_bytes, lock_of, room, sizes_fit,
+    LOCK_BYTES, MapLock, check_memory, check_modelled, created, from_the_start, inner_map_bytes, lock_of,
+    room, sizes_fit,
 };
 use super::error::{ANY, EXIST, LOCK, MapError, NOEXIST, NotModelled};
 use super::hash::Hash;
@@ -33,8 +34,10 @@ pub(crate) struct MapState {
     cpus: u32,
     storage: Storage,
     share: Share,
-    /// The offset of the `bpf_spin_lock` in values. It is 0 between the instructions of a program.
-    lock: Option<usize>,
+    /// The `bpf_spin_lock` in values. It is 0 between the instructions of a program.
+    lock: MapLock,
+    /// That in the values of maps in this one.
+    inner_lock: Option<MapLock>,
 }
 
 #[derive(Debug)]
@@ -57,9 +60,6 @@ enum Storage {
     Maps(InnerMaps),
 }
 
-/// Bytes of a `struct bpf_spin_lock`.
-pub(super) const LOCK_BYTES: usize = 4;
-
 impl MapState {
     /// A map as `def` describes it, without its contents, on a machine with `cpus` processors.
     pub(super) fn new(
@@ -71,6 +71,7 @@ impl MapState {
         let def = created(def, cpus);
         check_modelled(&def)?;
         let lock = lock_of(&def, profile)?;
+        let inner_lock = def.inner.as_deref().map(|inner| lock_of(inner, profile)).transpose()?;
         if !sizes_fit(&def) {
             return Err(MapError::Sizes {
                 kind: def.kind,
@@ -101,10 +102,10 @@ impl MapState {
             MapKind::PerfEventArray => Storage::Events { sent: Vec::new(), bytes: 0 },
             MapKind::ProgArray => Storage::Programs(vec![None; count]),
             MapKind::CgroupArray => Storage::Cgroups(vec![None; count]),
-            MapKind::ArrayOfMaps | MapKind::HashOfMaps => Storage::Maps(InnerMaps::new(&def)?),
+            MapKind::ArrayOfMaps | MapKind::HashOfMaps => Storage::Maps(InnerMaps::new(&def, inner_lock)?),
             kind => return Err(NotModelled::Kind(kind.name()).into()),
         };
-        let mut state = Self { def: Arc::new(def), cpus, storage, share, lock };
+        let mut state = Self { def: Arc::new(def), cpus, storage, share, lock, inner_lock };
         state.adjust_memory()?;
         Ok(state)
     }
@@ -143,6 +144,11 @@ impl MapState {
 
     pub(super) fn def(&self) -> &Arc<MapDef> {
         &self.def
+    }
+
+    /// The lock in values, and that in the values of maps in this one.
+    pub(super) fn locks(&self) -> (MapLock, Option<MapLock>) {
+        (self.lock, self.inner_lock)
     }
 
     fn index(&self, key: &[u8]) -> Option<u32> {
@@ -247,7 +253,7 @@ impl MapState {
         };
         self.make_room(if adds { self.entry_bytes() } else { 0 })?;
         let entry = self.entry_for(key, index, flags);
-        let lock = self.lock;
+        let lock = self.lock.offset().map(|at| at as usize..(at + LOCK_BYTES) as usize);
         self.adjust_memory()?;
         let entry = entry?;
         let values: Vec<(u32, &[u8])> = match cpu {
@@ -257,8 +263,8 @@ impl MapState {
         for (cpu, part) in values {
             let Some(place) = self.value_mut(entry * self.cpus + cpu) else { continue };
             place.copy_from_slice(&part[..size]);
-            if let Some(at) = lock {
-                place[at..at + LOCK_BYTES].fill(0);
+            if let Some(lock) = lock.clone() {
+                place[lock].fill(0);
             }
         }
         Ok(())
@@ -276,19 +282,21 @@ impl MapState {
                 if how == NOEXIST {
                     return Err(MapError::Exists);
                 }
-                if flags & LOCK != 0 && self.lock.is_none() {
+                if flags & LOCK != 0 && self.lock.offset().is_none() {
                     return Err(MapError::Invalid);
                 }
                 index
             }
-            Storage::Hash(hash) if flags & LOCK != 0 && self.lock.is_some() => {
+            Storage::Hash(hash) if flags & LOCK != 0 && self.lock.offset().is_some() => {
                 hash.entry_in_place(key, flags & !LOCK)?
             }
             Storage::Hash(hash) => hash.entry(key, flags)?,
             Storage::Trie(trie) => trie.entry(key, flags)?,
             // Entries are created by attaching, and can only be changed.
             Storage::Local(_) if flags & !(EXIST | LOCK) != ANY => return Err(MapError::Invalid),
-            Storage::Local(_) if flags & LOCK != 0 && self.lock.is_none() => return Err(MapError::Invalid),
+            Storage::Local(_) if flags & LOCK != 0 && self.lock.offset().is_none() => {
+                return Err(MapError::Invalid);
+            }
             Storage::Local(hash) => hash.find(key).ok_or(MapError::NoEntry)?,
             _ => return Err(MapError::Invalid),
         })

@@ -7,6 +7,7 @@ use knobgate_bpf::{KernelStructs, MapDef, MapKind, Program};
 use super::Rejection;
 use super::control_flow::ControlFlow;
 use super::structure::Functions;
+use crate::maps::MapLock;
 use crate::step::Step;
 use crate::task_btf::own_structs;
 use crate::{Map, Profile};
@@ -24,6 +25,8 @@ pub(super) struct VerifierEnv<'a> {
     pub(super) flow: ControlFlow,
     /// The maps of the program, and after them the inner maps.
     pub(super) maps: Vec<&'a MapDef>,
+    /// For each map, the lock in its values.
+    pub(super) locks: Vec<MapLock>,
     /// For each map, the index of its inner map.
     pub(super) inner: Vec<Option<u16>>,
     /// The values of frozen arrays of one value.
@@ -59,8 +62,10 @@ impl<'a> VerifierEnv<'a> {
         };
         let mut frozen: Vec<Option<Vec<u8>>> = maps.iter().map(value).collect();
         let mut defs: Vec<&MapDef> = maps.iter().map(Map::def).collect();
+        let mut locks: Vec<MapLock> = maps.iter().map(|map| map.locks().0).collect();
         let mut inner = Vec::new();
         for map in maps {
+            locks.extend(map.locks().1);
             let index = map.def().inner.as_deref().map(|map| {
                 defs.push(map);
                 defs.len() as u16 - 1
@@ -74,6 +79,7 @@ impl<'a> VerifierEnv<'a> {
             code,
             flow,
             maps: defs,
+            locks,
             inner,
             frozen,
             rejected,

@@ -1,12 +1,13 @@
 //! Spin locks in the values of maps: `process_spin_lock()`. A program holds at most one, and does little meanwhile.
 
-use knobgate_bpf::{Helper, MapDef, Reg, helper_ids};
+use knobgate_bpf::{Helper, Reg, helper_ids};
 
 use super::check::Verifier;
 use super::register::{Kind, Register};
 use super::state::State;
 use super::violation::Violation;
 use crate::Profile;
+use crate::maps::{LOCK_BYTES, LOCK_TYPE, MapLock};
 
 /// What is wrong with how a program uses spin locks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,12 +56,6 @@ pub(super) fn have_only_ids(profile: &Profile) -> bool {
     profile.version < (6, 2)
 }
 
-/// Where the lock is in the values of a map.
-fn lock_offset(def: &MapDef) -> Option<u32> {
-    let mut fields = def.btf.iter().flat_map(|btf| &btf.special_fields);
-    fields.find(|field| field.type_name == "bpf_spin_lock").map(|field| field.offset)
-}
-
 impl State {
     /// While a lock is held, helpers other than `bpf_spin_unlock` are not called.
     pub(super) fn check_helper_with_lock(&self, helper: &Helper) -> Result<(), Violation> {
@@ -92,15 +87,15 @@ impl Verifier<'_> {
     pub(super) fn use_lock(&mut self, register: Reg, helper: &Helper) -> Result<(), Violation> {
         let pointer = self.state.get(register);
         let Kind::MapValue(map) = pointer.kind else { return Ok(()) };
-        let def = self.env.maps[usize::from(map)];
         let Some(variable) = pointer.scalar.known() else {
             return Err(LockMisuse::VariableOffset { register: register.number() }.into());
         };
-        let name = || def.name.clone();
-        if def.btf.is_none() {
-            return Err(LockMisuse::NoTypes { map: name() }.into());
-        }
-        let at = lock_offset(def).ok_or_else(|| LockMisuse::NoLock { map: name() })?;
+        let name = || self.env.maps[usize::from(map)].name.clone();
+        let at = match self.env.locks[usize::from(map)] {
+            MapLock::Untyped => return Err(LockMisuse::NoTypes { map: name() }.into()),
+            MapLock::None => return Err(LockMisuse::NoLock { map: name() }.into()),
+            MapLock::At(at) => at,
+        };
         let off = (variable as i64).wrapping_add(i64::from(pointer.off));
         if off != i64::from(at) {
             return Err(LockMisuse::Offset { off, at }.into());
@@ -118,7 +113,7 @@ impl Verifier<'_> {
 
     /// Whether the values of a map have a lock.
     pub(super) fn has_lock(&self, map: u16) -> bool {
-        lock_offset(self.env.maps[usize::from(map)]).is_some()
+        self.env.locks[usize::from(map)].offset().is_some()
     }
 
     /// A pointer to a value that exists. Those with a lock are told apart by their ids.
@@ -127,7 +122,7 @@ impl Verifier<'_> {
         Register { id, ..Register::pointer(Kind::MapValue(map)) }
     }
 
-    /// The fields of a value that only the kernel accesses are not accessed: the end of `check_map_access()`.
+    /// The lock of a value is not accessed but by the kernel: the end of `check_map_access()`.
     pub(super) fn check_special_fields(
         &self,
         map: u16,
@@ -135,14 +130,11 @@ impl Verifier<'_> {
         off: i32,
         size: u32,
     ) -> Result<(), Violation> {
-        let fields = self.env.maps[usize::from(map)].btf.iter().flat_map(|btf| &btf.special_fields);
+        let Some(at) = self.env.locks[usize::from(map)].offset() else { return Ok(()) };
         let first = pointer.scalar.signed.min.wrapping_add(off.into());
         let end = pointer.scalar.unsigned.max as i64 + i64::from(off) + i64::from(size);
-        for field in fields {
-            let at = i64::from(field.offset);
-            if first < at + i64::from(field.size) && at < end {
-                return Err(LockMisuse::Access { field: field.type_name }.into());
-            }
+        if first < i64::from(at) + i64::from(LOCK_BYTES) && i64::from(at) < end {
+            return Err(LockMisuse::Access { field: LOCK_TYPE }.into());
         }
         Ok(())
     }

@@ -46,8 +46,13 @@ fn of(asm: &mut Assembler, helper: u32, value: Reg) {
 
 /// `value` = a value of the hash that exists.
 fn look_up(asm: &mut Assembler, value: Reg) {
-    asm.store_imm(Size::U32, R10, -4, 1);
-    asm.load_map(R1, HASH);
+    look_up_in(asm, HASH, 1, value);
+}
+
+/// `value` = the value of this key, which exists.
+fn look_up_in(asm: &mut Assembler, map: usize, key: i32, value: Reg) {
+    asm.store_imm(Size::U32, R10, -4, key);
+    asm.load_map(R1, map);
     asm.mov(R2, R10);
     asm.alu(AluOp::Add, R2, -4);
     asm.call_helper(MAP_LOOKUP_ELEM);
@@ -144,6 +149,82 @@ pub(super) fn locks() -> Vec<VerifierCase> {
             asm.call_helper(SPIN_LOCK);
             allow(asm);
         }),
+    ]
+}
+
+/// Where values have a lock: the maps of examples/objects/lock_places.bpf.c.
+pub(super) fn places() -> Vec<VerifierCase> {
+    let object = include_bytes!("../../../../examples/objects/lock_places.bpf.o");
+    let object = Object::read(object).and_then(|object| object.program(None)).expect("a program");
+    let def = |name| object.maps.iter().find(|map| map.name == name).expect("a map").clone();
+    let case = |name, map, rejected, write: &dyn Fn(&mut Assembler)| {
+        let mut case = super::case(name, rejected, write);
+        case.program.maps = maps();
+        case.program.maps.push(def(map));
+        case
+    };
+    let lock = |name, map, offset, rejected| {
+        case(name, map, rejected, &|asm| {
+            for helper in [SPIN_LOCK, SPIN_UNLOCK] {
+                asm.load_map_value(R1, ONE, offset);
+                asm.call_helper(helper);
+            }
+            allow(asm);
+        })
+    };
+    // Not all maps have an address, so their value is looked up.
+    let lock_found = |name, map, rejected| {
+        case(name, map, Some(rejected), &|asm| {
+            look_up_in(asm, ONE, 0, R6);
+            asm.mov(R1, R6);
+            asm.alu(AluOp::Add, R1, 4);
+            asm.call_helper(SPIN_LOCK);
+            allow(asm);
+        })
+    };
+    let store = |name, map, rejected| {
+        case(name, map, rejected, &|asm| {
+            asm.load_map_value(R1, ONE, 0);
+            asm.store_imm(Size::U32, R1, 4, 1);
+            allow(asm);
+        })
+    };
+    vec![
+        lock("a lock that is a member", "member", 4, None),
+        lock(
+            "a lock that is a typedef",
+            "with_typedef",
+            4,
+            Some("map 'with_typedef' has no valid bpf_spin_lock"),
+        ),
+        lock("a volatile lock", "with_volatile", 4, Some("map 'with_volatile' has no valid bpf_spin_lock")),
+        lock("a lock in a struct", "in_struct", 8, None),
+        lock("a lock in a typedef", "in_typedef", 8, Some("map 'in_typedef' has no valid bpf_spin_lock")),
+        lock("a lock in a struct without a name", "in_struct_without_name", 4, None),
+        lock("a lock in a union", "in_union", 4, Some("map 'in_union' has no valid bpf_spin_lock")),
+        lock("two locks", "array_of_two", 4, Some("map 'array_of_two' has no valid bpf_spin_lock")),
+        lock("an array of one lock", "array_of_one", 4, None),
+        lock(
+            "two structs with a lock",
+            "in_array_of_two",
+            8,
+            Some("map 'in_array_of_two' has no valid bpf_spin_lock"),
+        ),
+        lock("an array of one struct with a lock", "in_array_of_one", 8, None),
+        lock_found(
+            "a lock in values of each CPU",
+            "per_cpu",
+            "map 'per_cpu' has to have BTF in order to use bpf_spin_lock",
+        ),
+        lock(
+            "a lock in a map that programs do not write",
+            "read_only",
+            4,
+            Some("map 'read_only' has to have BTF in order to use bpf_spin_lock"),
+        ),
+        store("a lock that is a member is written", "member", Some(NO_ACCESS)),
+        store("what is no lock to the kernel is written", "with_typedef", None),
+        store("a lock of an array of two is written", "array_of_two", None),
     ]
 }
 

@@ -105,6 +105,16 @@ fn types_left_out() -> Result<(), Failed> {
     // As with libbpf, it has no lock then.
     let error = create_map("wrong", &wrong("counters"))?.update_with(&[0; 4], &[0; 24], BPF_F_LOCK);
     assert!(matches!(error, Err(BpfObjectError::WrongSize { .. })), "{error:?}");
+    let model = knobgate_hook::Map::new(&wrong("counters"))?.update(&[0; 4], &[0; 24], BPF_F_LOCK);
+    assert_eq!(model, Err(knobgate_hook::MapError::Invalid));
+    // A hash without a key type. It is a size that its keys can have.
+    let def = program.maps.iter().find(|map| map.name == "by_kind").ok_or("no map")?;
+    let btf = MapBtf { key_type_id: 0, ..def.btf.clone().ok_or("no types")? };
+    let def = MapDef { btf: Some(btf), ..def.clone() };
+    let error = create_map("wrong", &def)?.update_with(&[0; 4], &[0; 24], BPF_F_LOCK);
+    assert!(matches!(error, Err(BpfObjectError::WrongSize { .. })), "{error:?}");
+    let model = knobgate_hook::Map::new(&def)?.update(&[0; 4], &[0; 24], BPF_F_LOCK);
+    assert_eq!(model, Err(knobgate_hook::MapError::Invalid));
     Ok(())
 }
 
@@ -123,7 +133,7 @@ fn lock_places() -> Result<(), Failed> {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for object in [&object!("lock_twice")[..], object!("lock_not_aligned")] {
+    for object in [&object!("lock_twice")[..], object!("lock_not_aligned"), object!("lock_bit_field")] {
         let def = &program(object, None).maps[0];
         let kernel = create_map("the test", def).err().and_then(|error| error.os_error()?.raw_os_error());
         let model = knobgate_hook::Map::for_kernel(def, &profile, 1).err();
