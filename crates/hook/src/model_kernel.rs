@@ -114,12 +114,8 @@ impl TargetKernel for ModelKernel {
 
     fn lacks(&self, what: &str) -> bool {
         let end = what.find(['.', ':']).unwrap_or(what.len());
-        let is_type = ["struct ", "union ", "enum "].iter().any(|tag| what.starts_with(tag));
-        let is_known = match self.btf {
-            Some(_) => is_type,
-            None => was_renamed(&self.profile, what),
-        };
-        is_known || self.without.contains(what) || self.without.contains(&what[..end])
+        let was_renamed = self.btf.is_none() && was_renamed(&self.profile, what);
+        was_renamed || self.without.contains(what) || self.without.contains(&what[..end])
     }
 
     fn has_code(&self) -> bool {

@@ -38,9 +38,13 @@ impl<'k> LinkEnv<'k> {
         charge(&self.budget, steps)
     }
 
-    /// Who lacks what is not found: [`TargetKernel::lacks`].
+    /// Who lacks what the types do not have. With [structs](TargetKernel::structs), they are all that the kernel has.
     pub(super) fn why_absent(&self, what: &str) -> UnresolvedReason {
-        if self.kernel.lacks(what) { UnresolvedReason::KernelLacks } else { UnresolvedReason::NotModelled }
+        if self.structs.is_some() || self.kernel.lacks(what) {
+            UnresolvedReason::KernelLacks
+        } else {
+            UnresolvedReason::NotModelled
+        }
     }
 
     /// The kernel's types; otherwise, why they are not known.
