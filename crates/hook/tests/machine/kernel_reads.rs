@@ -226,6 +226,8 @@ fn a_read_that_fails_fills_the_buffer_with_zeros() {
         (0xffff_ffff_ffff_f000, helper_ids::PROBE_READ_KERNEL, 4, EFAULT, 0xffff_ffff_0000_0000),
         (0xffff_ffff_ffff_f000, helper_ids::PROBE_READ_KERNEL, 0, 0, u64::MAX),
         (0xffff_8700_0000_0000, helper_ids::PROBE_READ_KERNEL, 8, EFAULT, 0),
+        (0xffff_ffff_ff60_0000, helper_ids::PROBE_READ_KERNEL, 8, ERANGE, 0),
+        (0xffff_ffff_ff60_0fff, helper_ids::PROBE_READ_KERNEL_STR, 8, ERANGE, 0),
         (0xfff, helper_ids::PROBE_READ_USER, 8, EFAULT, 0),
         (0x7fff_ffff_f000, helper_ids::PROBE_READ_USER, 8, EFAULT, 0),
         (0x1000, helper_ids::PROBE_READ_USER, 0, 0, u64::MAX),
