@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use knobgate_bpf::{KernelStructs, KernelSymbol, TargetKernel};
+use knobgate_bpf::{KernelStructs, KernelSymbol, KernelTypes, TargetKernel};
 
 use crate::task_btf::{kernel_btf, was_renamed};
 use crate::{KernelBtf, Profile};
@@ -96,6 +96,10 @@ impl TargetKernel for ModelKernel {
             Some(btf) => btf.bytes(),
             None => self.own_btf.get_or_init(|| kernel_btf(&self.profile)),
         })
+    }
+
+    fn types(&self) -> Option<&KernelTypes> {
+        self.btf.as_ref().map(KernelBtf::types)
     }
 
     fn version_code(&self) -> Result<u32, String> {

@@ -22,7 +22,7 @@ pub trait TargetKernel: fmt::Display {
     fn btf(&self) -> Result<&[u8], String>;
 
     /// The same, if it was read before. Otherwise it is read once for each program.
-    fn types(&self) -> Option<&KernelTypes<'static>> {
+    fn types(&self) -> Option<&KernelTypes> {
         None
     }
 
