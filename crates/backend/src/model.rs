@@ -192,9 +192,7 @@ fn fault(fault: ProgramFault) -> StepError {
     let message = fault.source.to_string();
     match fault.source.downcast_ref::<Fault>().map(|fault| &fault.reason) {
         Some(reason) if reason.is_crash() => StepError::Crash(message),
-        Some(reason) if reason.is_not_modelled() => {
-            StepError::NotModelled(format!("what this depends on: {message}"))
-        }
+        Some(reason) if reason.is_not_modelled() => StepError::NotModelled(message),
         _ => StepError::Fault(message),
     }
 }

@@ -1,5 +1,8 @@
 //! The types in BTF, of an object or of the kernel: `Documentation/bpf/btf.rst`.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 /// What is no type: `void`, which has the id 0.
 pub(crate) const VOID: u32 = 0;
 pub(crate) const INT: u32 = 1;
@@ -35,7 +38,9 @@ const STRING_MAX: usize = 512;
 /// All types, numbered from 1, and their strings.
 #[derive(Default)]
 pub(crate) struct Types<'a> {
-    types: Vec<Type<'a>>,
+    words: &'a [[u8; 4]],
+    /// The first word of each type.
+    starts: Cow<'a, [u32]>,
     pub(crate) strings: Strings<'a>,
 }
 
@@ -87,6 +92,25 @@ pub(crate) struct Member<'a> {
 impl<'a> Type<'a> {
     const VOID: Self = Self { name: 0, kind: VOID, kind_flag: false, vlen: 0, payload: 0, rest: &[] };
 
+    /// The type at the start of these words, and the words after it.
+    fn decode(words: &'a [[u8; 4]]) -> Option<(Self, &'a [[u8; 4]])> {
+        let [name, info, payload, following @ ..] = words else { return None };
+        let info = number(*info);
+        let (kind, vlen) = (info >> 24 & 0x1f, info & 0xffff);
+        let records = vlen as usize;
+        let length = match kind {
+            INT | VAR | DECL_TAG => 1,
+            ARRAY => 3,
+            STRUCT | UNION | DATASEC | ENUM64 => 3 * records,
+            ENUM | FUNC_PROTO => 2 * records,
+            PTR | FWD | TYPEDEF | VOLATILE | CONST | RESTRICT | FUNC | FLOAT | TYPE_TAG => 0,
+            _ => return None,
+        };
+        let (rest, after) = following.split_at_checked(length)?;
+        let (name, payload, kind_flag) = (number(*name), number(*payload), info >> 31 != 0);
+        Some((Self { name, kind, kind_flag, vlen, payload, rest }, after))
+    }
+
     pub(crate) fn is_composite(self) -> bool {
         matches!(self.kind, STRUCT | UNION)
     }
@@ -131,9 +155,18 @@ impl<'a> Type<'a> {
     }
 }
 
-impl<'a> Types<'a> {
+/// Where the types of a section are, which takes a pass over all of them to find out.
+pub(crate) struct TypeIndex {
+    /// The bytes of the section that are types, and those that are strings.
+    types: Range<usize>,
+    strings: Range<usize>,
+    /// The first word of each type.
+    starts: Vec<u32>,
+}
+
+impl TypeIndex {
     /// `None` if it is cut short, of an unknown version, or has types of an unknown kind.
-    pub(crate) fn read(section: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(section: &[u8]) -> Option<Self> {
         let word = |at: usize| words(section.get(at..at + 4)?).first().map(|word| number(*word) as usize);
         let (magic, header) = (section.get(..4), word(4).filter(|length| *length >= 24));
         if magic != Some(&[0x9f, 0xeb, 1, 0]) {
@@ -141,39 +174,47 @@ impl<'a> Types<'a> {
         }
         let part = |offset: usize| {
             let start = header?.checked_add(word(offset)?)?;
-            section.get(start..start.checked_add(word(offset + 4)?)?)
+            let end = start.checked_add(word(offset + 4)?)?;
+            section.get(start..end).map(|_| start..end)
         };
         let (types, strings) = (part(8)?, part(16)?);
-        let mut all = Self { types: Vec::new(), strings: Strings(strings) };
-        let mut rest = words(types);
-        while let [name, info, payload, following @ ..] = rest {
-            let info = number(*info);
-            let (kind, vlen) = (info >> 24 & 0x1f, info & 0xffff);
-            let records = vlen as usize;
-            let length = match kind {
-                INT | VAR | DECL_TAG => 1,
-                ARRAY => 3,
-                STRUCT | UNION | DATASEC | ENUM64 => 3 * records,
-                ENUM | FUNC_PROTO => 2 * records,
-                PTR | FWD | TYPEDEF | VOLATILE | CONST | RESTRICT | FUNC | FLOAT | TYPE_TAG => 0,
-                _ => return None,
-            };
-            let (of_type, next) = following.split_at_checked(length)?;
-            all.types.push(Type {
-                name: number(*name),
-                kind,
-                kind_flag: info >> 31 != 0,
-                vlen,
-                payload: number(*payload),
-                rest: of_type,
-            });
-            rest = next;
+        let mut starts = Vec::new();
+        let mut rest = words(&section[types.clone()]);
+        while !rest.is_empty() {
+            starts.push(u32::try_from(types.len() / 4 - rest.len()).ok()?);
+            (_, rest) = Type::decode(rest)?;
         }
-        rest.is_empty().then_some(all)
+        Some(Self { types, strings, starts })
+    }
+
+    /// The types. `section` is what the index was made from.
+    pub(crate) fn types<'a>(&'a self, section: &'a [u8]) -> Types<'a> {
+        let part = |range: &Range<usize>| section.get(range.clone()).unwrap_or_default();
+        Types {
+            words: words(part(&self.types)),
+            starts: Cow::Borrowed(&self.starts),
+            strings: Strings(part(&self.strings)),
+        }
+    }
+}
+
+impl<'a> Types<'a> {
+    /// `None` if it is cut short, of an unknown version, or has types of an unknown kind.
+    pub(crate) fn read(section: &'a [u8]) -> Option<Self> {
+        let TypeIndex { types, strings, starts } = TypeIndex::read(section)?;
+        Some(Self {
+            words: words(&section[types]),
+            starts: Cow::Owned(starts),
+            strings: Strings(&section[strings]),
+        })
+    }
+
+    fn at(&self, start: u32) -> Option<Type<'a>> {
+        Type::decode(self.words.get(start as usize..)?).map(|(of, _)| of)
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<Type<'a>> {
-        self.types.get((id as usize).checked_sub(1)?).copied()
+        self.at(*self.starts.get((id as usize).checked_sub(1)?)?)
     }
 
     pub(crate) fn name(&self, of: Type<'a>) -> &'a str {
@@ -292,7 +333,7 @@ impl<'a> Types<'a> {
 
     /// The struct of this name.
     pub(crate) fn structure(&self, name: &str) -> Option<Type<'a>> {
-        self.types.iter().copied().find(|of| of.kind == STRUCT && self.strings.is_at(of.name, name))
+        self.all().map(|(_, of)| of).find(|of| of.kind == STRUCT && self.strings.is_at(of.name, name))
     }
 
     /// How many elements an array has.
@@ -333,12 +374,12 @@ impl<'a> Types<'a> {
 
     /// The section of this name.
     pub(crate) fn section(&self, name: &str) -> Option<Type<'a>> {
-        self.types.iter().copied().find(|of| of.kind == DATASEC && self.strings.is_at(of.name, name))
+        self.all().map(|(_, of)| of).find(|of| of.kind == DATASEC && self.strings.is_at(of.name, name))
     }
 
     /// All types with their numbers.
     pub(crate) fn all(&self) -> impl Iterator<Item = (u32, Type<'a>)> {
-        (1..).zip(self.types.iter().copied())
+        (1..).zip(self.starts.iter().filter_map(|start| self.at(*start)))
     }
 
     /// The variables of a section, with their types.

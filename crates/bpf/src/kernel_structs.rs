@@ -1,5 +1,6 @@
 //! The structs of a kernel that a model of it has, where that kernel has them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -23,6 +24,10 @@ const BYTES_MAX: u32 = 64 << 10;
 /// How deep structs nest.
 const DEPTH_MAX: usize = 16;
 
+/// How many members may be looked at, and bytes of members marked, for all structs together. Kernels need some ten thousands: a
+/// struct can be inside of another one many times, so that what a short file describes has no end otherwise.
+const BUDGET: u32 = 1 << 20;
+
 impl KernelStructs {
     /// Structs that have no members but these.
     pub fn own(structs: Vec<StructDef>) -> Self {
@@ -36,7 +41,7 @@ impl KernelStructs {
     /// # Errors
     ///
     /// [`LayoutError::Unreadable`]; [`LayoutError::Missing`] if it has no `task_struct`; [`LayoutError::PointerSize`];
-    /// [`LayoutError::TooLarge`].
+    /// [`LayoutError::TooLarge`]; [`LayoutError::TooComplex`].
     pub fn in_btf(btf: &[u8], wanted: &[StructDef]) -> Result<Self, LayoutError> {
         let types = Types::read(btf).ok_or(LayoutError::Unreadable)?;
         let missing = || LayoutError::Missing("struct task_struct".to_owned());
@@ -47,13 +52,14 @@ impl KernelStructs {
         if let Some(bytes) = long.filter(|bytes| *bytes != 8) {
             return Err(LayoutError::PointerSize { bytes });
         }
+        let types = Composites { types, budget: Cell::new(BUDGET) };
         let mut found = Self::default();
         for def in wanted {
-            let Some(of) = composite(&types, def.name) else { continue };
+            let Some(of) = types.named(def.name) else { continue };
             if of.payload > BYTES_MAX {
                 return Err(LayoutError::TooLarge { name: def.name, size: of.payload });
             }
-            let (def, unknown) = found.lay_out(&types, of, def, wanted);
+            let (def, unknown) = found.lay_out(&types, of, def, wanted)?;
             if unknown.contains(&true) {
                 found.unknown.insert(def.name, unknown);
             }
@@ -93,16 +99,17 @@ impl KernelStructs {
     /// One struct with the layout of `of`, and for each of its bytes whether it is not modelled.
     fn lay_out(
         &self,
-        types: &Types<'_>,
+        composites: &Composites<'_>,
         of: Type<'_>,
         wanted: &StructDef,
         own: &[StructDef],
-    ) -> (StructDef, Vec<bool>) {
+    ) -> Result<(StructDef, Vec<bool>), LayoutError> {
+        let types = &composites.types;
         let mut layout = Layout { unknown: vec![false; of.payload as usize], known: Vec::new() };
-        layout.add_unknown(types, of, 0, DEPTH_MAX, &|name| wanted.member(name).is_some());
+        layout.add_unknown(composites, of, 0, DEPTH_MAX, &|name| wanted.member(name).is_some())?;
         let mut members = Vec::new();
         for member in &wanted.members {
-            let Some((bits, id)) = member_of(types, of, member.name, DEPTH_MAX) else { continue };
+            let Some((bits, id)) = composites.member(of, member.name, DEPTH_MAX)? else { continue };
             let offset = (bits / 8) as u32;
             let Some(of_type) = self.fitting(types, id, member.of_type, own) else {
                 layout.set(offset, types.size(id).unwrap_or(0), true);
@@ -123,7 +130,7 @@ impl KernelStructs {
             }
         }
         members.sort_by_key(|(_, offset, _)| *offset);
-        (StructDef::placed(wanted.name, of.payload, &members, &self.structs), layout.unknown)
+        Ok((StructDef::placed(wanted.name, of.payload, &members, &self.structs), layout.unknown))
     }
 
     /// The type that a member has in the kernel, if the model's fits it.
@@ -166,19 +173,21 @@ impl Layout {
     /// Adds the members for which `is_wanted` does not hold, also those of structs and unions without a name.
     fn add_unknown(
         &mut self,
-        types: &Types<'_>,
+        composites: &Composites<'_>,
         of: Type<'_>,
         start: u64,
         depth: usize,
         is_wanted: &dyn Fn(&str) -> bool,
-    ) {
+    ) -> Result<(), LayoutError> {
+        let types = &composites.types;
         for member in types.members(of) {
+            composites.charge(1)?;
             let (bits, width) = place(of, member.offset);
             let bits = start.saturating_add(bits);
             let inner = types.resolved(member.of_type).filter(|of| of.is_composite());
             match inner {
                 Some(inner) if member.name.is_empty() && depth > 0 => {
-                    self.add_unknown(types, inner, bits, depth - 1, is_wanted);
+                    self.add_unknown(composites, inner, bits, depth - 1, is_wanted)?;
                 }
                 _ if is_wanted(member.name) => {}
                 _ => {
@@ -186,34 +195,54 @@ impl Layout {
                         0 => types.size(member.of_type).unwrap_or(0),
                         width => (bits % 8 + u64::from(width)).div_ceil(8) as u32,
                     };
-                    self.set(u32::try_from(bits / 8).unwrap_or(u32::MAX), size, true);
+                    composites.charge(size.min(of.payload))?;
+                    self.set(u32::try_from(bits / 8).unwrap_or(u32::MAX), size.min(of.payload), true);
                 }
             }
         }
+        Ok(())
     }
 }
 
-/// The struct of this name, or the one that a typedef of this name stands for.
-fn composite<'a>(types: &Types<'a>, name: &str) -> Option<Type<'a>> {
-    types.structure(name).or_else(|| {
-        let alias = types.all().find(|(_, of)| of.kind == TYPEDEF && types.name(*of) == name);
-        alias.and_then(|(id, _)| types.resolved(id)).filter(|of| of.is_composite())
-    })
+/// The structs and unions of a kernel.
+struct Composites<'a> {
+    types: Types<'a>,
+    /// What is left of [`BUDGET`].
+    budget: Cell<u32>,
 }
 
-/// The offset of a member in bits, and its type. Structs and unions without a name are looked into; bit fields are left out.
-fn member_of(types: &Types<'_>, of: Type<'_>, name: &str, depth: usize) -> Option<(u64, u32)> {
-    types.members(of).find_map(|member| {
-        let (bits, width) = place(of, member.offset);
-        if member.name == name {
-            return (width == 0).then_some((bits, member.of_type));
+impl<'a> Composites<'a> {
+    fn charge(&self, steps: u32) -> Result<(), LayoutError> {
+        let left = self.budget.get().checked_sub(steps).ok_or(LayoutError::TooComplex)?;
+        self.budget.set(left);
+        Ok(())
+    }
+
+    /// The struct of this name, or the one that a typedef of this name stands for.
+    fn named(&self, name: &str) -> Option<Type<'a>> {
+        let types = &self.types;
+        types.structure(name).or_else(|| {
+            let alias = types.all().find(|(_, of)| of.kind == TYPEDEF && types.name(*of) == name);
+            alias.and_then(|(id, _)| types.resolved(id)).filter(|of| of.is_composite())
+        })
+    }
+
+    /// The offset of a member in bits, and its type. Structs and unions without a name are looked into; bit fields are left out.
+    fn member(&self, of: Type<'_>, name: &str, depth: usize) -> Result<Option<(u64, u32)>, LayoutError> {
+        for member in self.types.members(of) {
+            self.charge(1)?;
+            let (bits, width) = place(of, member.offset);
+            if member.name == name {
+                return Ok((width == 0).then_some((bits, member.of_type)));
+            }
+            let inner = self.types.resolved(member.of_type).filter(|_| member.name.is_empty() && depth > 0);
+            let Some(inner) = inner else { continue };
+            if let Some((offset, id)) = self.member(inner, name, depth - 1)? {
+                return Ok(Some((bits.saturating_add(offset), id)));
+            }
         }
-        if !member.name.is_empty() || depth == 0 {
-            return None;
-        }
-        let (inner, id) = member_of(types, types.resolved(member.of_type)?, name, depth - 1)?;
-        Some((bits.saturating_add(inner), id))
-    })
+        Ok(None)
+    }
 }
 
 #[cfg(test)]
@@ -323,6 +352,25 @@ mod tests {
         assert!(!structs.knows_some("task_struct", 12..16));
         assert!(!structs.knows_some("task_struct", 12..12));
         assert!(structs.is_modelled("no_such", 0..8) && structs.knows_some("no_such", 0..8));
+    }
+
+    #[test]
+    fn structs_inside_of_themselves_are_an_error() {
+        // struct task_struct { struct task_struct; struct task_struct; … };
+        let (mut types, mut strings) = (btf::Types::new(), Strings::new());
+        let id = 1;
+        types.add(strings.add("task_struct"), STRUCT, 100, 8, [[0, id, 0]; 100].as_flattened());
+        assert_eq!(KernelStructs::in_btf(&blob(&types, &strings), &wanted()), Err(LayoutError::TooComplex));
+    }
+
+    #[test]
+    fn members_that_overlap_too_often_are_an_error() {
+        let (mut types, mut strings) = (btf::Types::new(), Strings::new());
+        let char = types.add(strings.add("char"), INT, 0, 1, &[8]);
+        let array = types.add(0, ARRAY, 0, 0, &[char, char, BYTES_MAX]);
+        let member = [strings.add("large"), array, 0];
+        types.add(strings.add("task_struct"), STRUCT, 100, BYTES_MAX, [member; 100].as_flattened());
+        assert_eq!(KernelStructs::in_btf(&blob(&types, &strings), &wanted()), Err(LayoutError::TooComplex));
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub enum LayoutError {
         /// Its size in bytes.
         size: u32,
     },
+    /// Structs have too many members, with those of structs and unions inside of them.
+    #[error("its structs have too many members, with those of the structs and unions inside of them")]
+    TooComplex,
 }
 
 impl<'a> StructLayouts<'a> {

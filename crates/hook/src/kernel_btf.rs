@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use knobgate_bpf::{BtfFileError, KernelStructs, LayoutError, btf_of_file};
+use knobgate_bpf::{BtfFileError, KernelStructs, KernelTypes, LayoutError, btf_of_file};
 
 use crate::machine::room_for;
 use crate::task_btf::all_structs;
 
 /// The BTF of a kernel, with which a [`ModelKernel`](crate::ModelKernel) has the types of that kernel. Clones share it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct KernelBtf {
     bytes: Arc<[u8]>,
+    types: Arc<KernelTypes>,
     structs: Arc<KernelStructs>,
 }
 
@@ -55,11 +56,17 @@ impl KernelBtf {
                 return Err(LayoutError::TooLarge { name: of.name, size: of.size }.into());
             }
         }
-        Ok(Self { bytes: bytes.into(), structs: Arc::new(structs) })
+        let bytes: Arc<[u8]> = bytes.into();
+        let types = KernelTypes::read(Arc::clone(&bytes)).ok_or(LayoutError::Unreadable)?;
+        Ok(Self { bytes, types: Arc::new(types), structs: Arc::new(structs) })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    pub(crate) fn types(&self) -> &KernelTypes {
+        &self.types
     }
 
     /// The structs of the model in the layout of this kernel.
@@ -67,6 +74,15 @@ impl KernelBtf {
         &self.structs
     }
 }
+
+/// All else is made from the bytes.
+impl PartialEq for KernelBtf {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for KernelBtf {}
 
 impl fmt::Debug for KernelBtf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use knobgate_bpf::{KernelStructs, KernelSymbol, TargetKernel};
+use knobgate_bpf::{KernelStructs, KernelSymbol, KernelTypes, TargetKernel};
 
 use crate::task_btf::{kernel_btf, was_renamed};
 use crate::{KernelBtf, Profile};
@@ -98,6 +98,10 @@ impl TargetKernel for ModelKernel {
         })
     }
 
+    fn types(&self) -> Option<&KernelTypes> {
+        self.btf.as_ref().map(KernelBtf::types)
+    }
+
     fn version_code(&self) -> Result<u32, String> {
         let mut numbers = self.profile.name.split('.').map(|number| number.parse().unwrap_or(0));
         let mut next = || numbers.next().unwrap_or(0u32).min(255);
@@ -114,12 +118,8 @@ impl TargetKernel for ModelKernel {
 
     fn lacks(&self, what: &str) -> bool {
         let end = what.find(['.', ':']).unwrap_or(what.len());
-        let is_type = ["struct ", "union ", "enum "].iter().any(|tag| what.starts_with(tag));
-        let is_known = match self.btf {
-            Some(_) => is_type,
-            None => was_renamed(&self.profile, what),
-        };
-        is_known || self.without.contains(what) || self.without.contains(&what[..end])
+        let was_renamed = self.btf.is_none() && was_renamed(&self.profile, what);
+        was_renamed || self.without.contains(what) || self.without.contains(&what[..end])
     }
 
     fn has_code(&self) -> bool {

@@ -98,7 +98,7 @@ fn what_only_the_kernel_has_is_not_modelled() {
     let Fault { reason, .. } = probes.run(&mut invocation, &mut RunOptions::default()).expect_err("a fault");
     assert!(reason.is_not_modelled());
     let message = reason.to_string();
-    assert!(message.ends_with(", offset 0 of struct task_struct, are not known"), "{message}");
+    assert!(message.ends_with(", offset 0 of struct task_struct, is not modelled"), "{message}");
 }
 
 #[test]

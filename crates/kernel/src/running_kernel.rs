@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use flate2::read::MultiGzDecoder;
 use knobgate_bpf::{KernelSymbol, KernelTypes, TargetKernel};
@@ -38,9 +38,9 @@ pub struct RunningKernel {
 }
 
 /// What `/sys/kernel/btf/vmlinux` holds, and its types. It does not change before the next boot.
-static BTF: LazyLock<Result<Vec<u8>, String>> = LazyLock::new(read_btf);
-static TYPES: LazyLock<Option<KernelTypes<'static>>> =
-    LazyLock::new(|| KernelTypes::read(BTF.as_ref().ok()?));
+static BTF: LazyLock<Result<Arc<[u8]>, String>> = LazyLock::new(|| read_btf().map(Arc::from));
+static TYPES: LazyLock<Option<KernelTypes>> =
+    LazyLock::new(|| KernelTypes::read(Arc::clone(BTF.as_ref().ok()?)));
 
 /// Kernels have about 6 MiB of BTF, 300 KiB of configuration and 10 MiB of symbols.
 const BYTES_MAX: u64 = 256 << 20;
@@ -57,7 +57,7 @@ impl TargetKernel for RunningKernel {
         BTF.as_deref().map_err(Clone::clone)
     }
 
-    fn types(&self) -> Option<&KernelTypes<'static>> {
+    fn types(&self) -> Option<&KernelTypes> {
         TYPES.as_ref()
     }
 

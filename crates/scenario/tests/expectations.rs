@@ -165,7 +165,7 @@ fn a_program_that_goes_on_with_an_address_is_not_modelled() {
         r#"{"attach": {"program": "subtracts", "cgroup": "a", "mode": "link"}, "expect": {"ok": true}},
            {"read": {"knob": "vm.x", "cgroup": "a"}, "expect": {"ok": true}}"#,
     );
-    let what = "not modelled: what this depends on: subtracts, instruction 1: r2 -= r1: the result depends on an address: \
+    let what = "not modelled: subtracts, instruction 1: r2 -= r1: the result depends on an address: \
                 the operands are the stack and the context";
     assert_eq!(outcomes, [Outcome::Passed, Outcome::NotModelled(what.to_owned())]);
 }

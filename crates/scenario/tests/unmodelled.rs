@@ -131,7 +131,7 @@ fn what_a_program_may_have_done_after_it_was_stopped_is_not_known() {
            {"read": {"knob": "vm.y", "cgroup": "c"}},
            {"effective": "a"}"#,
     );
-    let stopped = "what this depends on: keeps an address, instruction 4: *(u64 *)(r1 +0) = r1: a pointer is stored to a map \
+    let stopped = "keeps an address, instruction 4: *(u64 *)(r1 +0) = r1: a pointer is stored to a map \
                    value, where programs keep numbers";
     assert_eq!(lines[1], format!(r#"{{"step":1,"ok":false,"errno":null,"not_modelled":"{stopped}"}}"#));
     for step in [2, 3, 4] {

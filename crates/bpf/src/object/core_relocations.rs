@@ -114,12 +114,11 @@ pub(super) struct Missing {
 }
 
 /// The context, which every kernel has in one layout.
-static CONTEXT: LazyLock<Vec<u8>> = LazyLock::new(context_btf);
+static CONTEXT: LazyLock<Option<KernelTypes>> = LazyLock::new(|| KernelTypes::read(context_btf().into()));
 
 /// Applies relocations.
 pub(super) struct CoreLinker<'t, 'k> {
     local: &'t Types<'t>,
-    context: Option<KernelTypes<'static>>,
     env: &'t LinkEnv<'k>,
     /// By type, access string and kind.
     resolved: RefCell<HashMap<(u32, u32, u32), Resolution>>,
@@ -127,7 +126,7 @@ pub(super) struct CoreLinker<'t, 'k> {
 
 impl<'t, 'k> CoreLinker<'t, 'k> {
     pub(super) fn new(local: &'t Types<'t>, env: &'t LinkEnv<'k>) -> Self {
-        Self { local, context: KernelTypes::read(&CONTEXT), env, resolved: RefCell::default() }
+        Self { local, env, resolved: RefCell::default() }
     }
 
     /// Relocates the instruction at `insns[relocation.insn]`. If the kernel lacks what it accesses, or a model of it does, the
@@ -197,7 +196,7 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
         }
         let before = self.value(self.local, kind, of_type, &wanted).map_err(in_context)?;
         let is_context = name == "bpf_sysctl" && kind != Kind::TypeIdTarget;
-        let found = match &self.context {
+        let found = match &*CONTEXT {
             Some(context) if is_context => self.find(context, root, of_type, kind, &wanted),
             _ => self.find(self.env.types().map_err(in_context)?, root, of_type, kind, &wanted),
         };
@@ -249,7 +248,9 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
         let root = self.local.get(relocation.of_type);
         let is_known = root.zip(self.env.types().ok()).is_some_and(|(root, target)| {
             let name = essential_name(self.local.name(root));
-            target.named(name).any(|(_, candidate)| same_kind(root, candidate))
+            let types = target.types();
+            let mut named = target.named(name).iter().filter_map(|id| types.get(*id));
+            named.any(|candidate| same_kind(root, candidate))
         });
         let what = match kind {
             _ if !is_known || kind.is_of_type() => "type",
@@ -280,32 +281,34 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
     }
 
     /// The value in the kernel's types. `None`: they lack it.
-    fn find<'n>(
+    fn find(
         &self,
-        target: &KernelTypes<'n>,
+        kernel: &KernelTypes,
         root: Type<'_>,
         of_type: u32,
         kind: Kind,
         wanted: &Wanted<'t>,
     ) -> Result<Option<FoundValue>, String> {
-        let pair = TypePair { local: self.local, target: &target.types, budget: &self.env.budget };
+        let target = kernel.types();
+        let pair = TypePair { local: self.local, target: &target, budget: &self.env.budget };
         let before = self.value(self.local, kind, of_type, wanted)?.memory;
         let mut found: Option<(FoundValue, u64)> = None;
-        for (id, candidate) in target.named(essential_name(self.local.name(root))) {
+        for &id in kernel.named(essential_name(self.local.name(root))) {
             pair.step()?;
+            let Some(candidate) = target.get(id) else { continue };
             if !same_kind(root, candidate) {
                 continue;
             }
             let Some(theirs) = self.in_candidate(&pair, of_type, id, kind, wanted)? else { continue };
             let bits = if let Wanted::Field(spec) = &theirs { spec.bits } else { 0 };
-            let value = self.value(&target.types, kind, id, &theirs)?;
+            let value = self.value(&target, kind, id, &theirs)?;
             let is_modelled = kind != Kind::FieldByteOffset || {
-                let name = essential_name(target.types.name(candidate));
+                let name = essential_name(target.name(candidate));
                 self.env.is_modelled(name, bits / 8, value.memory.map_or(1, |(size, _)| size))
             };
             let may_resize = match before.zip(value.memory) {
                 Some(((size, ours), (their_size, theirs))) if size != their_size => {
-                    is_zero_extended(self.local, ours) && is_zero_extended(&target.types, theirs)
+                    is_zero_extended(self.local, ours) && is_zero_extended(&target, theirs)
                 }
                 _ => true,
             };

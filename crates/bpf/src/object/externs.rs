@@ -160,11 +160,13 @@ impl Extern {
         kind: u32,
         name: &str,
     ) -> Result<Option<Found>, String> {
-        let target = env.types()?;
-        let mut named = target.named(essential_name(name));
-        let found = named.find(|(_, of)| of.kind == kind && target.types.name(*of) == name);
+        let kernel = env.types()?;
+        let target = kernel.types();
+        let mut named =
+            kernel.named(essential_name(name)).iter().filter_map(|id| Some((*id, target.get(*id)?)));
+        let found = named.find(|(_, of)| of.kind == kind && target.name(*of) == name);
         let Some((btf_id, of)) = found else { return Ok(None) };
-        let pair = TypePair { local: types, target: &target.types, budget: &env.budget };
+        let pair = TypePair { local: types, target: &target, budget: &env.budget };
         Ok(Some(Found { btf_id, fits: pair.types_fit(self.of_type, of.payload)? }))
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::core_compat::essential_name;
 use super::target_kernel::TargetKernel;
-use crate::btf_types::{Type, Types};
+use crate::btf_types::{TypeIndex, Types};
 use crate::{KernelStructs, UnresolvedReason};
 
 /// The kernel that a program is linked for, with its types, which are read when the first of them is needed.
 pub(super) struct LinkEnv<'k> {
     pub(super) kernel: &'k dyn TargetKernel,
-    types: OnceCell<Result<KernelTypes<'k>, String>>,
+    types: OnceCell<Result<KernelTypes, String>>,
     /// How many more types and members may be looked at for the program.
     pub(super) budget: Cell<u64>,
     /// What a model has of these types.
@@ -38,19 +38,23 @@ impl<'k> LinkEnv<'k> {
         charge(&self.budget, steps)
     }
 
-    /// Who lacks what is not found: [`TargetKernel::lacks`].
+    /// Who lacks what the types do not have. With [structs](TargetKernel::structs), they are all that the kernel has.
     pub(super) fn why_absent(&self, what: &str) -> UnresolvedReason {
-        if self.kernel.lacks(what) { UnresolvedReason::KernelLacks } else { UnresolvedReason::NotModelled }
+        if self.structs.is_some() || self.kernel.lacks(what) {
+            UnresolvedReason::KernelLacks
+        } else {
+            UnresolvedReason::NotModelled
+        }
     }
 
     /// The kernel's types; otherwise, why they are not known.
-    pub(super) fn types(&self) -> Result<&KernelTypes<'k>, String> {
+    pub(super) fn types(&self) -> Result<&KernelTypes, String> {
         if let Some(types) = self.kernel.types() {
             return Ok(types);
         }
         let read = || {
             let btf = self.kernel.btf()?;
-            KernelTypes::read(btf).ok_or_else(|| {
+            KernelTypes::read(btf.into()).ok_or_else(|| {
                 format!("the BTF of {} is cut short, or of a version that is not known", self.kernel)
             })
         };
@@ -70,34 +74,41 @@ pub(super) fn charge(budget: &Cell<u64>, steps: u64) -> Result<(), String> {
 }
 
 /// The types of a kernel, by name.
-pub struct KernelTypes<'k> {
-    pub(super) types: Types<'k>,
+pub struct KernelTypes {
+    btf: Arc<[u8]>,
+    index: TypeIndex,
     /// By names without flavours.
-    named: HashMap<&'k str, Vec<u32>>,
+    named: HashMap<Box<str>, Vec<u32>>,
 }
 
-impl<'k> KernelTypes<'k> {
+impl KernelTypes {
     /// Reads the BTF of a kernel; `None` if it is cut short, or not of a version that is known.
-    pub fn read(btf: &'k [u8]) -> Option<Self> {
-        let types = Types::read(btf)?;
-        let mut named: HashMap<_, Vec<_>> = HashMap::new();
+    pub fn read(btf: Arc<[u8]>) -> Option<Self> {
+        let index = TypeIndex::read(&btf)?;
+        let types = index.types(&btf);
+        let mut named: HashMap<Box<str>, Vec<_>> = HashMap::new();
         for (id, of) in types.all() {
             let name = essential_name(types.name(of));
-            if !name.is_empty() {
-                named.entry(name).or_default().push(id);
+            match named.get_mut(name) {
+                Some(ids) => ids.push(id),
+                None if name.is_empty() => {}
+                None => drop(named.insert(name.into(), vec![id])),
             }
         }
-        Some(Self { types, named })
+        Some(Self { btf, index, named })
     }
 
-    /// The types whose names are this one but for their flavours.
-    pub(super) fn named(&self, essential: &str) -> impl Iterator<Item = (u32, Type<'k>)> {
-        let ids = self.named.get(essential).map(Vec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|&id| Some((id, self.types.get(id)?)))
+    pub(super) fn types(&self) -> Types<'_> {
+        self.index.types(&self.btf)
+    }
+
+    /// The ids of the types whose names are this one but for their flavours.
+    pub(super) fn named(&self, essential: &str) -> &[u32] {
+        self.named.get(essential).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
-impl fmt::Debug for KernelTypes<'_> {
+impl fmt::Debug for KernelTypes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KernelTypes").field("names", &self.named.len()).finish_non_exhaustive()
     }

@@ -22,7 +22,7 @@ pub trait TargetKernel: fmt::Display {
     fn btf(&self) -> Result<&[u8], String>;
 
     /// The same, if it was read before. Otherwise it is read once for each program.
-    fn types(&self) -> Option<&KernelTypes<'static>> {
+    fn types(&self) -> Option<&KernelTypes> {
         None
     }
 
@@ -59,7 +59,8 @@ pub trait TargetKernel: fmt::Display {
     fn has_code(&self) -> bool;
 
     /// The structs that a model has in its memory, if they are laid out as in the [BTF](Self::btf) of a kernel. The BTF then also
-    /// has what the model does not: a program that accesses that is rejected as not modelled. `None`: all that the BTF has is there.
+    /// has what the model does not: a program that accesses that is rejected as not modelled. Types and members that the BTF does not
+    /// have, the kernel lacks. `None`: all that the BTF has is there, and [`lacks`](Self::lacks) tells about the rest.
     fn structs(&self) -> Option<Arc<KernelStructs>> {
         None
     }

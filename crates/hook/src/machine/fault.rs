@@ -2,9 +2,6 @@
 
 use super::value::Region;
 
-/// What an argument of a helper is wanted to be that the kernel takes an address for.
-pub(super) const A_NUMBER: &str = "a number";
-
 /// A run that was stopped: the program did something that the kernel's verifier would have rejected, or that depends on what the
 /// model does not have, it did not end, or the kernel would crash. The instruction that it names had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +65,7 @@ pub enum Reason {
     #[error("the result depends on an address: the operands are {left} and {right}")]
     DependsOnAddress { left: Region, right: Region },
     /// Memory is read that the model does not have: what the kernel has there is not known.
-    #[error("{len} bytes at {address:#x}{} are not known", place(*of))]
+    #[error("the {len}-byte read at {address:#x}{} is not modelled", place(*of))]
     UnknownMemory { address: u64, len: usize, of: Option<(&'static str, u64)> },
     /// A pointer is stored where only numbers may be.
     #[error("a pointer is stored to {region}, where programs keep numbers")]
@@ -76,6 +73,9 @@ pub enum Reason {
     /// An argument of a helper has the wrong type.
     #[error("r{register} is {found} where {helper} wants {wanted}")]
     Argument { helper: &'static str, register: u8, wanted: &'static str, found: Region },
+    /// An argument of a helper that is a number is a pointer, whose address the kernel would take.
+    #[error("r{register} is {found} where {helper} wants a number")]
+    AddressAsNumber { helper: &'static str, register: u8, found: Region },
     /// A size is 0, negative or too large.
     #[error("r{register} = {size} is not a valid size for {helper}")]
     Size { helper: &'static str, register: u8, size: i64 },
@@ -150,15 +150,15 @@ impl Reason {
     /// Whether the kernel would go on, with what the model does not have: addresses as numbers, memory of its own, and its
     /// descriptions of maps (`struct bpf_map`). The kernel lets root's programs use them.
     pub fn is_not_modelled(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::UnknownMemory { .. }
-            | Self::DependsOnAddress { .. }
-            | Self::PointerLeak { .. }
-            | Self::PartialPointer
-            | Self::NotMemory { region: Region::Map(_) } => true,
-            Self::Argument { wanted, .. } => *wanted == A_NUMBER,
-            _ => false,
-        }
+                | Self::DependsOnAddress { .. }
+                | Self::AddressAsNumber { .. }
+                | Self::PointerLeak { .. }
+                | Self::PartialPointer
+                | Self::NotMemory { region: Region::Map(_) }
+        )
     }
 }
 

@@ -7,6 +7,7 @@
 mod image;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use knobgate_bpf::{KernelStructs, MemberType, Size};
@@ -24,6 +25,8 @@ const KERNEL_START: u64 = 0xffff_8000_0000_0000;
 /// The end of what is never mapped after that, and the start of what is never mapped at the end: Documentation/arch/x86/x86_64/mm.rst.
 const GUARD_HOLE_END: u64 = 0xffff_8800_0000_0000;
 const LAST_HOLE: u64 = 0xffff_ffff_ffe0_0000;
+/// The page that counts as user space's: `is_vsyscall_vaddr()` in arch/x86/include/asm/vsyscall.h.
+const VSYSCALL: Range<u64> = 0xffff_ffff_ff60_0000..0xffff_ffff_ff60_1000;
 /// Further away from an object, messages do not name it.
 const NEAR: u64 = 1 << 14;
 
@@ -33,6 +36,9 @@ pub(crate) struct KernelMemory {
     /// The layout that the program was linked for, if it is not the model's own.
     layout: Option<Arc<KernelStructs>>,
     own: &'static KernelStructs,
+    /// Whether nothing can be copied from the page [`VSYSCALL`]: since 6.8. Fixed releases of older series do the same (CVE-2024-26906).
+    /// In others it is up to the boot parameters whether something is mapped there.
+    rejects_vsyscall: bool,
     /// The objects by their addresses; empty until a program asks for one.
     objects: BTreeMap<u64, Object>,
     /// The pointers with a type that the program has got: where the struct starts, and which one it is.
@@ -50,15 +56,19 @@ struct Object {
 impl KernelMemory {
     /// The memory of a kernel for a program that was linked for this layout.
     pub(super) fn new(layout: Option<&Arc<KernelStructs>>, profile: &Profile) -> Self {
-        let own = own_structs(profile);
-        Self { layout: layout.cloned(), own, objects: BTreeMap::new(), typed: Vec::new() }
+        Self {
+            layout: layout.cloned(),
+            own: own_structs(profile),
+            rejects_vsyscall: profile.version >= (6, 8),
+            objects: BTreeMap::new(),
+            typed: Vec::new(),
+        }
     }
 
     /// The same for a program that goes on where another one ends.
     pub(super) fn hand_on(&mut self, layout: Option<&Arc<KernelStructs>>) {
         if self.layout.as_ref() != layout {
-            *self =
-                Self { layout: layout.cloned(), own: self.own, objects: BTreeMap::new(), typed: Vec::new() };
+            *self = Self { layout: layout.cloned(), objects: BTreeMap::new(), typed: Vec::new(), ..*self };
         }
     }
 
@@ -113,7 +123,7 @@ impl KernelMemory {
     ///
     /// A kernel could have something there that the model does not.
     pub(super) fn copy(&self, address: u64, len: usize) -> Result<Result<Vec<u8>, Errno>, Reason> {
-        if address < KERNEL_START {
+        if address < KERNEL_START || (self.rejects_vsyscall && VSYSCALL.contains(&address)) {
             return Ok(Err(Errno::ERANGE));
         }
         if len == 0 {

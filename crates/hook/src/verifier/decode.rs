@@ -170,10 +170,13 @@ fn helper(
     if !is_available {
         return Err(Rejection::UnavailableHelper { insn, id, name });
     }
-    if helper.proto.is_none() {
-        return Err(Rejection::NotModelled { insn, id, name });
+    if helper.gpl_only && !is_gpl(program) {
+        return Err(Rejection::Gpl { insn, name });
     }
-    if helper.gpl_only && !is_gpl(program) { Err(Rejection::Gpl { insn, name }) } else { Ok(helper) }
+    if helper.might_sleep {
+        return Err(Rejection::MightSleep { insn, name });
+    }
+    if helper.proto.is_some() { Ok(helper) } else { Err(Rejection::NotModelled { insn, id, name }) }
 }
 
 /// Whether the program may call helpers for the GPL (`license_is_gpl_compatible` in include/linux/license.h). A program

@@ -72,6 +72,9 @@ pub enum Rejection {
         "instruction {insn}: cannot call GPL-restricted function from non-GPL compatible program ({name})"
     )]
     Gpl { insn: usize, name: &'static str },
+    /// The helper may sleep, which programs of this hook must not.
+    #[error("instruction {insn}: helper call might sleep in a non-sleepable prog ({name})")]
+    MightSleep { insn: usize, name: &'static str },
     /// The kernel has the helper, but this model does not.
     #[error("instruction {insn}: helper {name}#{id} is not modelled")]
     NotModelled { insn: usize, id: u32, name: &'static str },
@@ -152,6 +155,7 @@ impl Rejection {
             | Self::UnknownHelper { insn, .. }
             | Self::UnavailableHelper { insn, .. }
             | Self::Gpl { insn, .. }
+            | Self::MightSleep { insn, .. }
             | Self::NotModelled { insn, .. }
             | Self::JumpOutOfRange { insn, .. }
             | Self::JumpIntoLoad { insn, .. }
@@ -232,6 +236,7 @@ impl Rejection {
             | Self::UnavailableHelper { .. }
             | Self::NotModelled { .. }
             | Self::Gpl { .. }
+            | Self::MightSleep { .. }
             | Self::TailCall { .. }
             | Self::ForeignStorage { .. }
             | Self::JumpOutOfRange { .. }

@@ -226,6 +226,8 @@ fn a_read_that_fails_fills_the_buffer_with_zeros() {
         (0xffff_ffff_ffff_f000, helper_ids::PROBE_READ_KERNEL, 4, EFAULT, 0xffff_ffff_0000_0000),
         (0xffff_ffff_ffff_f000, helper_ids::PROBE_READ_KERNEL, 0, 0, u64::MAX),
         (0xffff_8700_0000_0000, helper_ids::PROBE_READ_KERNEL, 8, EFAULT, 0),
+        (0xffff_ffff_ff60_0000, helper_ids::PROBE_READ_KERNEL, 8, ERANGE, 0),
+        (0xffff_ffff_ff60_0fff, helper_ids::PROBE_READ_KERNEL_STR, 8, ERANGE, 0),
         (0xfff, helper_ids::PROBE_READ_USER, 8, EFAULT, 0),
         (0x7fff_ffff_f000, helper_ids::PROBE_READ_USER, 8, EFAULT, 0),
         (0x1000, helper_ids::PROBE_READ_USER, 0, 0, u64::MAX),
@@ -248,15 +250,19 @@ fn what_the_kernel_may_have_at_an_address_is_not_known() {
         (
             0xffff_8800_0000_0000u64,
             helper_ids::PROBE_READ_KERNEL,
-            "8 bytes at 0xffff880000000000 are not known",
+            "the 8-byte read at 0xffff880000000000 is not modelled",
         ),
         (
             0xffff_ffff_8100_0000,
             helper_ids::PROBE_READ_KERNEL_STR,
-            "1 bytes at 0xffffffff81000000 are not known",
+            "the 1-byte read at 0xffffffff81000000 is not modelled",
         ),
-        (0x1000, helper_ids::PROBE_READ_USER, "8 bytes at 0x1000 are not known"),
-        (0x7fff_ffff_efff, helper_ids::PROBE_READ_USER_STR, "8 bytes at 0x7fffffffefff are not known"),
+        (0x1000, helper_ids::PROBE_READ_USER, "the 8-byte read at 0x1000 is not modelled"),
+        (
+            0x7fff_ffff_efff,
+            helper_ids::PROBE_READ_USER_STR,
+            "the 8-byte read at 0x7fffffffefff is not modelled",
+        ),
     ] {
         let mut asm = Assembler::new();
         asm.load_imm64(Reg::R3, address);
@@ -277,7 +283,7 @@ fn what_comes_after_the_members_that_the_model_has_is_not_known() {
         probe_read(&mut asm, helper_ids::PROBE_READ_KERNEL, 8);
         allow(&mut asm);
         let message = fault(asm, vec![results(16)]);
-        let expected = format!(", offset {after} of struct task_struct, are not known");
+        let expected = format!(", offset {after} of struct task_struct, is not modelled");
         assert!(message.ends_with(&expected), "{message}");
     }
     let mut asm = Assembler::new();

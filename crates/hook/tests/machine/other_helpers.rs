@@ -367,14 +367,33 @@ fn a_helper_that_is_not_modelled_is_rejected_where_the_kernel_does_not_have_it()
 }
 
 #[test]
-fn gpl_only_helpers_need_a_compatible_license() {
+fn an_address_as_a_number_is_not_modelled() {
     let mut asm = Assembler::new();
-    asm.call_helper(helper_ids::TRACE_PRINTK);
+    asm.mov(Reg::R1, Reg::R10);
+    asm.call_helper(helper_ids::GET_CURRENT_ANCESTOR_CGROUP_ID);
     allow(&mut asm);
-    let program = Program { license: Some("MIT".to_owned()), ..program(asm, Vec::new()) };
-    let rejected = LoadedProgram::load(&program, &Profile::LINUX_6_18, &LoadOptions::default());
-    let message = rejected.expect_err("it is rejected").to_string();
-    assert!(message.contains("non-GPL compatible program (bpf_trace_printk)"), "{message}");
+    let program = load(asm, Vec::new()).expect("loads");
+    let reason = on_write(&program, b"1\n", b"2\n").expect_err("a fault").reason;
+    assert!(reason.is_not_modelled());
+    assert_eq!(reason.to_string(), "r1 is the stack where bpf_get_current_ancestor_cgroup_id wants a number");
+}
+
+#[test]
+fn gpl_only_helpers_need_a_compatible_license() {
+    // Also those that are not modelled, and those that may sleep.
+    for (helper, name) in [
+        (helper_ids::TRACE_PRINTK, "bpf_trace_printk"),
+        (helper_ids::TIMER_INIT, "bpf_timer_init"),
+        (helper_ids::COPY_FROM_USER_TASK, "bpf_copy_from_user_task"),
+    ] {
+        let mut asm = Assembler::new();
+        asm.call_helper(helper);
+        allow(&mut asm);
+        let program = Program { license: Some("MIT".to_owned()), ..program(asm, Vec::new()) };
+        let rejected = LoadedProgram::load(&program, &Profile::LINUX_6_18, &LoadOptions::default());
+        let message = rejected.expect_err("it is rejected").to_string();
+        assert!(message.contains(&format!("non-GPL compatible program ({name})")), "{message}");
+    }
 }
 
 #[test]

@@ -70,6 +70,14 @@ fn bad_programs_are_rejected_with_the_reason() {
         (&[one, Insn::store(Size::U8, Reg::R0, 0, Reg::R0), exit], "R0 invalid mem access 'scalar'"),
         (&[Insn::call_helper(4), one, exit], "invalid func unknown#4"),
         (&[Insn::call_helper(helper_ids::TIMER_INIT), one, exit], "bpf_timer_init#169 is not modelled"),
+        (
+            &[Insn::call_helper(helper_ids::COPY_FROM_USER), one, exit],
+            "helper call might sleep in a non-sleepable prog (bpf_copy_from_user)",
+        ),
+        (
+            &[Insn::call_helper(helper_ids::COPY_FROM_USER_TASK), one, exit],
+            "helper call might sleep in a non-sleepable prog (bpf_copy_from_user_task)",
+        ),
         (&[Insn::call_function(-1), one, exit], "the call stack of 9 frames is too deep"),
         (&[Insn::call_kfunc(12, 0), one, exit], "kernel function 12"),
     ] {

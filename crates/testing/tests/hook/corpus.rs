@@ -1,6 +1,7 @@
 //! The programs of the corpus: each ends as its head says, on the kernel and on the model, and leaves the same in its maps.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::sync::LazyLock;
 
 use knobgate_backend::Backend;
@@ -75,8 +76,10 @@ fn check(program: &CorpusProgram) -> Result<(), String> {
 }
 
 /// The types of this kernel, if it has BTF.
-static TYPES: LazyLock<Option<KernelBtf>> =
-    LazyLock::new(|| KernelBtf::read(&fs::read("/sys/kernel/btf/vmlinux").ok()?).ok());
+static TYPES: LazyLock<Option<KernelBtf>> = LazyLock::new(|| match fs::read("/sys/kernel/btf/vmlinux") {
+    Err(error) if error.kind() == ErrorKind::NotFound => None,
+    file => Some(KernelBtf::read(&file.expect("the BTF of this kernel")).expect("BTF that can be used")),
+});
 
 fn same(kernel: &Ending, model: &Ending) -> Result<(), String> {
     match (kernel, model) {

@@ -145,7 +145,11 @@ fn helpers() -> Table {
         "| helper | number | kernel | user space | requires |\n| --- | --- | --- | --- | --- |\n".to_owned();
     for helper in Helper::ALL {
         let kernel = if helper.might_sleep { "no: it may sleep".to_owned() } else { release(helper.since) };
-        let model = if helper.proto.is_some() { "yes" } else { "no" };
+        let model = match helper.proto {
+            _ if helper.might_sleep => "rejected, too",
+            Some(_) => "yes",
+            None => "no",
+        };
         let mut requires = Vec::new();
         if helper.gpl_only {
             requires.push("GPL".to_owned());

@@ -1,10 +1,12 @@
 //! Single relocations, between types by hand.
 
+use std::sync::Arc;
+
 use super::super::target_kernel::{KernelSymbol, TargetKernel};
 use super::*;
 use crate::btf::{self, Strings, blob};
 use crate::btf_types::{ARRAY, FUNC_PROTO, INT, INT_IS_SIGNED, PTR, TYPEDEF};
-use crate::{Cond, Imm64, Reg, Size, Width};
+use crate::{Cond, Imm64, KernelStructs, Reg, Size, Width};
 
 const BIT_FIELDS: u32 = 1 << 7;
 
@@ -12,6 +14,8 @@ const BIT_FIELDS: u32 = 1 << 7;
 struct Kernel {
     btf: Vec<u8>,
     is_model: bool,
+    /// The structs of a model that has the types of a whole kernel.
+    structs: Option<Arc<KernelStructs>>,
 }
 
 impl std::fmt::Display for Kernel {
@@ -43,6 +47,10 @@ impl TargetKernel for Kernel {
 
     fn has_code(&self) -> bool {
         false
+    }
+
+    fn structs(&self) -> Option<Arc<KernelStructs>> {
+        self.structs.clone()
     }
 }
 
@@ -108,7 +116,7 @@ fn relocated(
     let access = local.strings.add(access);
     let bytes = local.blob();
     let types = Types::read(&bytes).expect("BTF");
-    let kernel = Kernel { btf: target.blob(), is_model: false };
+    let kernel = Kernel { btf: target.blob(), is_model: false, structs: None };
     let env = LinkEnv::new(&kernel);
     let kind = Kind::ALL.iter().position(|found| *found == kind).expect("a kind") as u32;
     let mut insns = insns.to_vec();
@@ -193,7 +201,7 @@ fn what_a_model_does_not_know_is_never_0() {
         (Kind::TypeSize, 16),
         (Kind::TypeMatches, 1),
     ];
-    let kernel = Kernel { btf: Builder::new().blob(), is_model: true };
+    let kernel = Kernel { btf: Builder::new().blob(), is_model: true, structs: None };
     for (kind, before) in kinds {
         let mut local = Builder::new();
         let root = local.structure("s___old", 16, &[("absent", POINTER, 0), ("unknown", UNSIGNED, 64)]);
@@ -221,12 +229,43 @@ fn what_a_model_does_not_know_is_never_0() {
 }
 
 #[test]
+fn what_the_types_of_a_whole_kernel_do_not_have_is_absent() {
+    let structs = Some(Arc::new(KernelStructs::default()));
+    let kernel = Kernel { btf: Builder::new().blob(), is_model: true, structs };
+    let local = |add: fn(&mut Builder) -> u32| {
+        let mut local = Builder::new();
+        (add(&mut local), local)
+    };
+    for (root, mut local) in [
+        local(|local| local.structure("no_such_struct", 4, &[("a", UNSIGNED, 0)])),
+        local(|local| local.enumeration("no_such_enum", &[("A", 0)])),
+        local(|local| local.types.add(local.strings.add("no_such_t"), TYPEDEF, 0, UNSIGNED, &[])),
+        local(|local| local.types.add(local.strings.add("__int128"), INT, 0, 16, &[128])),
+    ] {
+        let access = local.strings.add("0");
+        let bytes = local.blob();
+        let types = Types::read(&bytes).expect("BTF");
+        let env = LinkEnv::new(&kernel);
+        for kind in [Kind::TypeExists, Kind::TypeSize, Kind::TypeMatches] {
+            let number = Kind::ALL.iter().position(|found| *found == kind).expect("a kind") as u32;
+            let relocation = CoreRelocation { insn: 0, of_type: root, access, kind: number };
+            let linker = CoreLinker::new(&types, &env);
+            let before = if kind == Kind::TypeSize { types.size(root).expect("a size") as i32 } else { 1 };
+            let mut insns = [mov(before)];
+            let missing = linker.apply(&relocation, &mut insns).expect("it is applied");
+            assert!(missing.is_none(), "{kind:?}: {missing:?}");
+            assert_eq!(insns, [mov(0)], "{kind:?} of type {root}");
+        }
+    }
+}
+
+#[test]
 fn equal_relocations_are_looked_up_once() {
     let (mut local, target, root) = structs();
     let access = local.strings.add("0:1");
     let bytes = local.blob();
     let types = Types::read(&bytes).expect("BTF");
-    let kernel = Kernel { btf: target.blob(), is_model: false };
+    let kernel = Kernel { btf: target.blob(), is_model: false, structs: None };
     let env = LinkEnv::new(&kernel);
     let core = CoreLinker::new(&types, &env);
     let mut insns = [load(Size::U32, 4), load(Size::U32, 4)];

@@ -244,7 +244,7 @@ impl Player<'_> {
             }
             Details::NotModelled { not_modelled } => {
                 output.warning(format_args!(
-                    "step {step}: the hook in user space does not model {not_modelled}; play it on the kernel (--on-kernel)"
+                    "step {step} is not modelled by the hook in user space: {not_modelled}; play it on the kernel (--on-kernel)"
                 ));
                 Status::NotModelled
             }

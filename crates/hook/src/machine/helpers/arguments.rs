@@ -3,7 +3,7 @@
 use knobgate_bpf::{ArgType, Helper, MapKind, helper_ids};
 
 use super::{HelperEnv, HelperResult};
-use crate::machine::fault::{A_NUMBER, Reason};
+use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
 /// Sizes beyond this are negative numbers: `BPF_MAX_VAR_SIZ`.
@@ -39,9 +39,9 @@ impl<'r> Arguments<'r> {
         let is_null = value.is_number() && value.bits == 0;
         let region = value.region;
         let (wanted, fits) = match arg_type {
-            // What the address of a struct of the kernel is used for is up to the helper.
-            Anything => (A_NUMBER, value.as_number().is_some()),
-            ConstAllocSizeOrZero | ConstSize | ConstSizeOrZero => (A_NUMBER, region == Region::Number),
+            Anything | ConstAllocSizeOrZero | ConstSize | ConstSizeOrZero => {
+                return self.check_number(number, arg_type, value);
+            }
             UnsafePtr => ("an address", true),
             Dynptr | RingbufDynptr | UninitDynptr => ("the stack", region == Region::Stack),
             Ctx => ("the context", region == Region::Context && value.bits == 0),
@@ -63,9 +63,23 @@ impl<'r> Arguments<'r> {
         if !fits {
             return Err(self.mismatch(number, wanted, region));
         }
+        if arg_type == ConstMapPtr {
+            self.check_map_kind(env.memory.map_def(self.map(number)).kind)?;
+        }
+        Ok(())
+    }
+
+    fn check_number(&self, number: usize, arg_type: ArgType, value: Value) -> HelperResult<()> {
+        // What the address of a struct of the kernel is used for is up to the helper.
+        let fits =
+            if arg_type == ArgType::Anything { value.as_number().is_some() } else { value.is_number() };
+        if !fits {
+            let (helper, register) = (self.helper.name, number as u8);
+            return Err(Reason::AddressAsNumber { helper, register, found: value.region });
+        }
         match arg_type {
-            ConstSize | ConstSizeOrZero => self.check_size(number, value.bits, arg_type == ConstSizeOrZero),
-            ConstMapPtr => self.check_map_kind(env.memory.map_def(self.map(number)).kind),
+            ArgType::ConstSize => self.check_size(number, value.bits, false),
+            ArgType::ConstSizeOrZero => self.check_size(number, value.bits, true),
             _ => Ok(()),
         }
     }

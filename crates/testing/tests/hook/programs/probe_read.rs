@@ -8,6 +8,9 @@ use super::{CONTEXT, INPUT_BYTES, INPUTS, Sketch};
 const NOTHING: [u64; 7] =
     [0, 1, 4095, 0x7fff_ffff_ffff, 0x8000_0000_0000, 0x1234_5678_9abc_def0, 0xffff_ffff_ffff_f000];
 
+/// The first and the last byte of the page for vsyscalls, which counts as user space's since 6.8.
+const VSYSCALL: [u64; 2] = [0xffff_ffff_ff60_0000, 0xffff_ffff_ff60_0fff];
+
 /// Lengths and flags of `struct bpf_sysctl_kern`: `cur_len`, `new_len`, `new_updated`, `write`. They are at the same place in
 /// all releases.
 const MEMBERS: [i32; 4] = [24, 40, 48, 52];
@@ -20,7 +23,8 @@ impl Sketch<'_> {
             if is_string { helper_ids::PROBE_READ_KERNEL_STR } else { helper_ids::PROBE_READ_KERNEL };
         match self.random.below(4) {
             0 => {
-                let address = self.random.pick(&NOTHING);
+                let is_vsyscall = self.profile.version >= (6, 8) && self.random.one_in(4);
+                let address = self.random.pick(if is_vsyscall { &VSYSCALL[..] } else { &NOTHING });
                 self.asm.load_imm64(Reg::R3, address);
                 if address >= 1 << 63 && self.random.one_in(2) {
                     let user = [helper_ids::PROBE_READ_USER, helper_ids::PROBE_READ_USER_STR];
