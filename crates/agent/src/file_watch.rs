@@ -156,7 +156,7 @@ impl FileStates {
         Self(files.into_iter().map(|file| (file.to_owned(), FileState::of(file))).collect())
     }
 
-    /// The first one that is so no more.
+    /// The first file that has changed since.
     pub fn changed(&self) -> Option<&Path> {
         self.0.iter().find(|(file, state)| FileState::of(file) != **state).map(|(file, _)| &**file)
     }

@@ -150,6 +150,7 @@ fn check(
     };
     let knobs = setting::knobs(document, &profile.unwrap_or_default(), &mut findings);
     let mut maps = setting::maps(document, &mut findings);
+    let own_maps = maps.len();
     let model = setting::kernel(document, profile.unwrap_or_default(), &mut findings);
     let model = match link_for {
         LinkFor::Model(None) => setting::with_btf(model, document, read, &mut findings),
@@ -161,7 +162,7 @@ fn check(
     setting::check_memory(&maps, &mut findings);
     let (cgroups, paths) = cgroups::cgroups(document, &mut findings);
     let processes = cgroups::processes(document, &paths, &mut findings);
-    let names = steps::Names::of(document, &programs, &paths);
+    let names = steps::Names::of(document, own_maps, &programs, &paths);
     let steps::Checked { steps, attachments, files, .. } =
         steps::check(&document.steps, &names, &knobs, &mut findings);
     let own_maps = names.own_maps;

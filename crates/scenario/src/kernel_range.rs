@@ -1,7 +1,9 @@
 //! Ranges of kernel versions, such as `>=5.18 <6.17 or >=7.2`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use knobgate_hook::Profile;
@@ -65,22 +67,25 @@ const RELATIONS: [(&str, Relation); 5] = [
     ("=", Relation::Equal),
 ];
 
+/// All kernels, as numbers: 16 bits for each part of a version.
+const ALL: Range<u64> = 0..1 << 48;
+
 const PATTERN: &str = r"^(\s*(or\s+)?(<|<=|>|>=|=)[0-9]+\.[0-9]+(\.[0-9]+)?)+\s*$";
 
 impl KernelRange {
-    /// All kernels.
-    pub(crate) fn all() -> Self {
-        Self { text: String::new(), alternatives: vec![Vec::new()] }
+    /// Whether no kernel is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.spans().next().is_none()
     }
 
-    /// Whether each of its kernels is in one of these ranges.
-    pub(crate) fn is_within(&self, others: &[&Self]) -> bool {
-        let ranges = || std::iter::once(self).chain(others.iter().copied());
-        let comparisons = ranges().flat_map(|range| range.alternatives.iter().flatten());
-        // Between two of these, no comparison ends to hold or begins to.
-        let starts = comparisons.flat_map(|comparison| comparison.starts()).chain([KernelVersion(0, 0, 0)]);
-        let mut own = starts.filter(|kernel| self.contains(*kernel));
-        own.all(|kernel| others.iter().any(|other| other.contains(kernel)))
+    /// The kernels of each alternative that has some.
+    fn spans(&self) -> impl Iterator<Item = Range<u64>> {
+        let spans = self.alternatives.iter().map(|all| {
+            all.iter()
+                .map(|comparison| comparison.span())
+                .fold(ALL, |one, other| one.start.max(other.start)..one.end.min(other.end))
+        });
+        spans.filter(|span| !span.is_empty())
     }
 
     pub(crate) fn contains(&self, kernel: KernelVersion) -> bool {
@@ -88,15 +93,52 @@ impl KernelRange {
     }
 }
 
-impl Comparison {
-    /// The first kernel that it names, and the first one after those.
-    fn starts(self) -> [KernelVersion; 2] {
-        let (major, minor, patch) = self.version;
-        let next = match patch {
-            Some(patch) if patch < u16::MAX => KernelVersion(major, minor, patch + 1),
-            _ => KernelVersion(major, minor.saturating_add(1), 0),
+/// The kernels of several ranges together.
+#[derive(Debug, Default)]
+pub(crate) struct KernelSet {
+    /// The ends of what is covered without a gap, by where that starts.
+    spans: BTreeMap<u64, u64>,
+}
+
+impl KernelSet {
+    /// Whether all kernels of a range are in it; without a range, all kernels.
+    pub(crate) fn contains_all(&self, range: Option<&KernelRange>) -> bool {
+        let contains = |span: Range<u64>| {
+            let before = self.spans.range(..=span.start).next_back();
+            before.is_some_and(|(_, end)| *end >= span.end)
         };
-        [KernelVersion(major, minor, patch.unwrap_or(0)), next]
+        match range {
+            Some(range) => range.spans().all(contains),
+            None => contains(ALL),
+        }
+    }
+
+    pub(crate) fn add(&mut self, range: &KernelRange) {
+        for Range { mut start, mut end } in range.spans() {
+            while let Some((&from, &to)) =
+                self.spans.range(..=end).next_back().filter(|(_, to)| **to >= start)
+            {
+                (start, end) = (start.min(from), end.max(to));
+                self.spans.remove(&from);
+            }
+            self.spans.insert(start, end);
+        }
+    }
+}
+
+impl Comparison {
+    /// The kernels for which it holds, as numbers.
+    fn span(self) -> Range<u64> {
+        let (major, minor, patch) = self.version;
+        let start = u64::from(major) << 32 | u64::from(minor) << 16 | u64::from(patch.unwrap_or(0));
+        let end = start + if patch.is_some() { 1 } else { 1 << 16 };
+        match self.relation {
+            Relation::Less => ALL.start..start,
+            Relation::LessOrEqual => ALL.start..end,
+            Relation::Greater => end..ALL.end,
+            Relation::GreaterOrEqual => start..ALL.end,
+            Relation::Equal => start..end,
+        }
     }
 
     fn holds(self, KernelVersion(major, minor, patch): KernelVersion) -> bool {
@@ -216,26 +258,48 @@ mod tests {
     }
 
     #[test]
-    fn a_range_can_be_within_others() {
+    fn ranges_together_can_have_all_of_another() {
         let parsed = |range: &str| range.parse::<KernelRange>().expect("a range");
+        let together = |ranges: &[&str]| {
+            let mut set = KernelSet::default();
+            ranges.iter().for_each(|range| set.add(&parsed(range)));
+            set
+        };
         for (range, others, expected) in [
-            (">6.1 <6.1", &[][..], true),
-            (">6.1 <6.3", &[], false),
-            (">6.1.5 <6.1.6", &[], true),
+            (">6.1 <6.3", &[][..], false),
             ("=6.1.5", &["=6.1"], true),
             ("=6.1", &["=6.1.5"], false),
             (">=6.1", &["<6.8", ">6.5"], true),
+            (">=6.1", &[">6.5", "<6.8"], true),
             (">=6.1", &["<6.8", ">6.8"], false),
             ("<5.0", &["<=5.0"], true),
             ("<=5.0", &["<5.0"], false),
+            (">=6.1 <6.4 or =6.6", &["=6.3 or =6.1", "=6.6", "=6.2"], true),
+            (">6.65535", &[">=7.0"], true),
+            (">=7.0", &[">6.65535"], true),
         ] {
-            let others: Vec<_> = others.iter().copied().map(parsed).collect();
-            let others: Vec<_> = others.iter().collect();
-            assert_eq!(parsed(range).is_within(&others), expected, "{range}");
+            assert_eq!(together(others).contains_all(Some(&parsed(range))), expected, "{range}");
         }
-        let (low, high) = (parsed("<6.8"), parsed(">=6.8"));
-        assert!(KernelRange::all().is_within(&[&low, &high]));
-        assert!(!KernelRange::all().is_within(&[&low]));
+        assert!(together(&["<6.8", ">=6.8"]).contains_all(None));
+        assert!(!together(&["<6.8"]).contains_all(None));
+        for (range, is_empty) in
+            [(">6.1 <6.1", true), (">6.1.5 <6.1.6", true), (">6.1 <6.3", false), ("<0.0", true)]
+        {
+            assert_eq!(parsed(range).is_empty(), is_empty, "{range}");
+        }
+    }
+
+    #[test]
+    fn many_ranges_are_put_together() {
+        let alternatives: Vec<_> = (0..60_000).step_by(2).map(|minor| format!("=6.{minor}")).collect();
+        let (even, mut set) =
+            (alternatives.join(" or ").parse::<KernelRange>().expect("a range"), KernelSet::default());
+        set.add(&even);
+        assert!(set.contains_all(Some(&even)));
+        let odd = "=6.1".parse().expect("a range");
+        assert!(!set.contains_all(Some(&odd)));
+        set.add(&odd);
+        assert!(set.contains_all(Some(&"<=6.2 >=6.0".parse().expect("a range"))));
     }
 
     #[test]

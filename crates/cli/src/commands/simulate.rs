@@ -56,7 +56,7 @@ pub(crate) struct Simulate {
     /// Write which source lines of the programs have run, in all scenarios together, as LCOV to this file
     #[arg(long, value_name = "FILE", conflicts_with = "on_kernel")]
     coverage: Option<PathBuf>,
-    /// Play again whenever a scenario changes, or a file that it names, until a signal comes
+    /// Play again whenever a scenario changes, or a file that it names, until a signal comes. The file of --btf is read once
     #[arg(long)]
     watch: bool,
 }
@@ -97,8 +97,9 @@ impl Simulate {
 
     /// Plays all scenarios. Returns the exit status.
     fn play(&self, files: &[ScenarioFile], output: &Output) -> Result<u8, Failure> {
-        let coverage =
-            self.coverage.as_deref().map(|path| FileOutput::new(path, &self.scenarios)).transpose()?;
+        let inputs = files.iter().flat_map(|file| file.files.iter().cloned()).chain(self.btf.clone());
+        let inputs: Vec<PathBuf> = inputs.collect();
+        let coverage = self.coverage.as_deref().map(|path| FileOutput::new(path, &inputs)).transpose()?;
         let mut all: Vec<Played> = Vec::new();
         for file in files {
             let shows = (self.format == Format::Json).then_some(files.len() > 1);

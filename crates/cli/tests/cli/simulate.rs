@@ -142,6 +142,20 @@ fn the_coverage_of_all_scenarios_is_written_as_lcov() {
 }
 
 #[test]
+fn coverage_overwrites_no_file_that_was_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let object = directory.path().join("limit.bpf.o");
+    std::fs::copy(example("limit/limit.bpf.o"), &object).unwrap();
+    std::fs::copy(example("limit/limit.json"), directory.path().join("limit.json")).unwrap();
+    let before = std::fs::read(&object).unwrap();
+    let command = knobgate(["simulate", "--coverage", "limit.bpf.o", "limit.json"]);
+    let output = command.current_dir(&directory).assert().code(2);
+    let message = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(message.contains("limit.bpf.o is one of the files to read"), "{message}");
+    assert_eq!(std::fs::read(&object).unwrap(), before);
+}
+
+#[test]
 fn the_kernel_counts_no_coverage() {
     snapshot(
         "simulate-coverage-on-kernel",

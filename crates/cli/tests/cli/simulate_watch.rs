@@ -1,12 +1,12 @@
 //! `simulate --watch`: what is seen to change, and what is not.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use knobgate_kernel::{ProcessId, Signal};
@@ -18,8 +18,24 @@ use crate::{knobgate, snapshot};
 struct Watching {
     directory: TempDir,
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    notes: Lines<BufReader<ChildStderr>>,
+    lines: Receiver<String>,
+    notes: Receiver<String>,
+}
+
+/// How long a line is waited for. A play takes a small part of that.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The lines of a pipe, as they come.
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 /// A scenario that reads a knob with this value under the policy `out/p.knob`.
@@ -37,6 +53,11 @@ const DENY: &str = "policy p\ndeny read **\n";
 impl Watching {
     /// Starts it, with a policy that allows everything. `arrange` changes the files before.
     fn start(arrange: impl FnOnce(&Path)) -> Self {
+        Self::start_with(&[], arrange)
+    }
+
+    /// The same with more arguments.
+    fn start_with(arguments: &[&str], arrange: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::write(at("s.json"), scenario("1")).unwrap();
@@ -44,10 +65,10 @@ impl Watching {
         fs::write(at("out/p.knob"), ALLOW).unwrap();
         arrange(directory.path());
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_knobgate"));
-        command.args(["simulate", "--watch", "s.json"]).current_dir(&directory);
+        command.args(["simulate", "--watch", "s.json"]).args(arguments).current_dir(&directory);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let notes = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = lines_of(child.stdout.take().unwrap());
+        let notes = lines_of(child.stderr.take().unwrap());
         let mut watching = Self { directory, child, lines, notes };
         watching.plays(r#""data":"1\n""#);
         watching
@@ -67,8 +88,10 @@ impl Watching {
 
     /// It is played, and the line of the read has this.
     fn plays(&mut self, expected: &str) {
-        assert!(self.lines.next().unwrap().unwrap().starts_with(r#"{"step":0,"ok":true"#));
-        let read = self.lines.next().unwrap().unwrap();
+        let line = || self.lines.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{expected}: {error}"));
+        let attach = line();
+        assert!(attach.starts_with(r#"{"step":0,"ok":true"#), "{attach}");
+        let read = line();
         assert!(read.contains(expected), "{read}");
         self.says("watching 2 files");
     }
@@ -80,7 +103,8 @@ impl Watching {
     }
 
     fn says(&mut self, expected: &str) {
-        self.notes.find(|note| note.as_ref().unwrap().contains(expected)).unwrap().unwrap();
+        let note = || self.notes.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{expected}: {error}"));
+        while !note().contains(expected) {}
     }
 
     fn send(&self, signal: Signal) {
@@ -138,6 +162,20 @@ fn a_scenario_with_errors_is_played_when_it_has_none_any_more() {
 }
 
 #[test]
+fn a_directory_for_the_coverage_is_waited_for() {
+    let mut watching = Watching::start_with(&["--coverage", "covered/s.info"], |directory| {
+        fs::create_dir(directory.join("covered")).unwrap();
+    });
+    fs::remove_dir_all(watching.at("covered")).unwrap();
+    watching.write("s.json", &scenario("2"));
+    watching.fails("cannot write covered/s.info: No such file or directory");
+    fs::create_dir(watching.at("covered")).unwrap();
+    watching.write("s.json", &scenario("3"));
+    watching.says("watching 2 files");
+    assert!(watching.at("covered/s.info").exists());
+}
+
+#[test]
 fn symbolic_links_on_the_way_to_a_file_are_watched() {
     let mut watching = Watching::start(|directory| {
         let at = |name: &str| directory.join(name);
@@ -165,7 +203,7 @@ fn symbolic_links_on_the_way_to_a_file_are_watched() {
 }
 
 #[test]
-fn other_files_of_a_directory_neither_start_nor_delay_a_play() {
+fn other_files_of_a_directory_do_not_delay_a_play() {
     let mut watching = Watching::start(|_| {});
     for number in 0..50 {
         watching.write(&format!("out/{number}.o"), "");

@@ -175,7 +175,7 @@ fn results(container: &str) -> Vec<Vec<bool>> {
 /// Waits until each of [`CONTAINERS`] has done something in as many starts. One that is killed before leaves nothing to see of its start.
 fn expect_started(starts: usize) {
     for container in CONTAINERS {
-        eventually(&format!("{container} runs for the {starts}. time"), || {
+        eventually(&format!("{container} has been started {starts} times"), || {
             results(container).len() == starts
         });
     }

@@ -119,17 +119,17 @@ impl Coverage {
     }
 
     /// The tracefile that `genhtml` and editors read, as geninfo(1) describes it. The paths of files are those in the
-    /// programs.
+    /// programs, so files with the same path there are one. Control characters in names, which would end a line, are `?`.
     pub fn to_lcov(&self) -> String {
         let mut text = String::new();
         for (name, File { lines, functions }) in &self.files {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "TN:\nSF:{name}");
+            let _ = writeln!(text, "TN:\nSF:{}", in_one_line(name));
             for (function, (line, _)) in functions {
-                let _ = writeln!(text, "FN:{line},{function}");
+                let _ = writeln!(text, "FN:{line},{}", in_one_line(function));
             }
             for (function, (_, count)) in functions {
-                let _ = writeln!(text, "FNDA:{count},{function}");
+                let _ = writeln!(text, "FNDA:{count},{}", in_one_line(function));
             }
             let hit = functions.values().filter(|(_, count)| *count > 0).count();
             let _ = writeln!(text, "FNF:{}\nFNH:{hit}", functions.len());
@@ -141,6 +141,10 @@ impl Coverage {
         }
         text
     }
+}
+
+fn in_one_line(name: &str) -> String {
+    name.replace(char::is_control, "?")
 }
 
 impl LoadedProgram {

@@ -10,7 +10,7 @@ use crate::bytes::{Bytes, Hex};
 use crate::document::ReadDocument;
 use crate::error::Findings;
 use crate::expectation::{ExpectationDocument, Expectations};
-use crate::kernel_range::KernelRange;
+use crate::kernel_range::{KernelRange, KernelSet};
 use crate::knob::Knob;
 use crate::path::Path;
 use crate::step_document::ActionDocument;
@@ -34,22 +34,27 @@ pub(super) fn check(
 ) {
     let Expectations(all) = expectations;
     let path = path.key("expect");
+    let mut before = Some(KernelSet::default());
     for (index, expectation) in all.iter().enumerate() {
         let path = if all.len() > 1 { path.index(index) } else { path.clone() };
         if !expectation.compares() && (expectation.kernels.is_none() || all.len() == 1) {
             findings.add(&path, "this expects nothing");
         }
-        kernels(expectation.kernels.as_ref(), &all[..index], index + 1 == all.len(), &path, findings);
+        kernels(expectation.kernels.as_ref(), before.as_ref(), index + 1 == all.len(), &path, findings);
+        match (&expectation.kernels, &mut before) {
+            (Some(range), Some(before)) => before.add(range),
+            _ => before = None,
+        }
         members(expectation, subject, &path, findings);
         values(expectation, subject, names, &path, findings);
         success(expectation, subject.action, &path, findings);
     }
 }
 
-/// Checks that an expectation counts on some kernel, after those `before` it.
+/// Checks that an expectation counts on some kernel, after those for the kernels `before`; `None`: after one for all kernels.
 fn kernels(
     range: Option<&KernelRange>,
-    before: &[ExpectationDocument],
+    before: Option<&KernelSet>,
     is_last: bool,
     path: &Path,
     findings: &mut Findings,
@@ -59,20 +64,18 @@ fn kernels(
             "this one is for all kernels, so those after it never count: give it `kernels`, or put it last";
         findings.add(path, message);
     }
-    let Some(before) = before.iter().map(|one| one.kernels.as_ref()).collect::<Option<Vec<_>>>() else {
-        return;
-    };
+    let Some(before) = before else { return };
     match range {
-        Some(range) if range.is_within(&[]) => {
+        Some(range) if range.is_empty() => {
             findings.add(&path.key("kernels"), "no kernel is in this range");
         }
-        Some(range) if range.is_within(&before) => {
+        Some(range) if before.contains_all(Some(range)) => {
             findings.add(
                 &path.key("kernels"),
                 "this one never counts: those before it are for all these kernels",
             );
         }
-        None if KernelRange::all().is_within(&before) => {
+        None if before.contains_all(None) => {
             findings.add(path, "this one never counts: those before it are for all kernels");
         }
         _ => {}
@@ -128,9 +131,6 @@ fn values(
             }
             _ => {}
         }
-    }
-    if matches!(expectation.pos, Some(Some(..0))) {
-        findings.add(&path.key("pos"), "a position is not negative");
     }
     match (&expectation.value, subject.knob) {
         (Some(Some(_)), Some(knob)) if !knob.can_be_read() => {

@@ -164,7 +164,7 @@ fn entries(entries: &[(Hex, Hex)], map: MapShape, path: &Path, findings: &mut Fi
         }
         if let Err(message) = check_key(&key.0, map) {
             findings.add(&path.index(0), message);
-        } else if !keys.insert(&key.0) {
+        } else if !keys.insert(key_of(&key.0, kind)) {
             findings.add(&path.index(0), "this key occurs twice");
         } else if keys.len() == max_entries as usize + 1
             && !matches!(kind, MapKind::LruHash | MapKind::LruPercpuHash)
@@ -172,6 +172,20 @@ fn entries(entries: &[(Hex, Hex)], map: MapShape, path: &Path, findings: &mut Fi
             findings.add(&path, format!("this map has at most {max_entries} entries"));
         }
     }
+}
+
+/// What a map finds an entry by: of an LPM trie the prefix alone.
+fn key_of(key: &[u8], kind: MapKind) -> Vec<u8> {
+    let mut key = key.to_vec();
+    if kind == MapKind::LpmTrie
+        && let Some((bits, data)) = key.split_first_chunk_mut()
+    {
+        let bits = u32::from_le_bytes(*bits) as usize;
+        for (index, byte) in data.iter_mut().enumerate() {
+            *byte &= !(0xff_u8.checked_shr(bits.saturating_sub(8 * index) as u32).unwrap_or(0));
+        }
+    }
+    key
 }
 
 /// Checks the number that a key starts with, if it does: an index, or the length of a prefix in bits.

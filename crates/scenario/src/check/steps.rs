@@ -50,8 +50,10 @@ impl MapShape {
 }
 
 impl<'a> Names<'a> {
+    /// Of the scenario's own maps, `own` have no error. Those of objects come after them.
     pub(super) fn of(
         document: &'a Document,
+        own: usize,
         programs: &[Program],
         cgroups: &'a BTreeMap<String, usize>,
     ) -> Self {
@@ -64,8 +66,8 @@ impl<'a> Names<'a> {
             let Ok(made) = program.make(&Features::ALL) else { continue };
             for (map, def) in made.program.maps.iter().enumerate() {
                 let place = match &made.shared {
-                    Some(shared) if shared[map] < document.maps.len() => continue,
-                    Some(shared) => MapRef::Shared(shared[map]),
+                    Some(shared) if shared[map] < own => continue,
+                    Some(shared) => MapRef::Shared(shared[map] - own + document.maps.len()),
                     None => MapRef::Own { program: index, map },
                 };
                 let full_name = format!("{}/{}", program.name, def.name);

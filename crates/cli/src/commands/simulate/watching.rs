@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::Simulate;
 use super::scenario_file::{ScenarioFile, ScenarioKernel};
-use crate::failure::Failure;
+use crate::failure::{Failure, USAGE};
 use crate::output::Output;
 use crate::plural;
 
@@ -25,10 +25,20 @@ pub(super) fn play_again_and_again(simulate: &Simulate, output: &Output) -> Resu
     let mut watched = Watched {
         watch: FileWatch::new(|_| false).map_err(cannot_watch)?,
         files: simulate.scenarios.iter().cloned().collect(),
+        warned: None,
     };
+    let mut has_played = false;
     loop {
         let (files, states) = watched.read(simulate, &kernel, output);
-        let status = simulate.play(&files, output)?;
+        let status = match simulate.play(&files, output) {
+            // The directory of the result may be built anew as well.
+            Err(failure @ Failure::Usage { .. }) if has_played => {
+                output.failure(&failure);
+                USAGE
+            }
+            played => played?,
+        };
+        has_played = true;
         if status > 128 {
             return Ok(ExitCode::from(status));
         }
@@ -50,6 +60,8 @@ fn cannot_watch(error: Errno) -> Failure {
 struct Watched {
     watch: FileWatch,
     files: BTreeSet<PathBuf>,
+    /// The last warning about what cannot be watched.
+    warned: Option<Errno>,
 }
 
 impl Watched {
@@ -76,7 +88,8 @@ impl Watched {
     /// Watches all that leads to the files.
     fn watch(&mut self, output: &Output) {
         let files = self.files.iter().map(PathBuf::as_path);
-        if let Err(error) = self.watch.watch(None, files) {
+        let failed = self.watch.watch(None, files).err();
+        if let Some(error) = failed.filter(|error| self.warned.replace(*error) != Some(*error)) {
             output.warning(format_args!("not all files can be watched: {}", std::io::Error::from(error)));
         }
     }
