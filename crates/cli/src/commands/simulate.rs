@@ -112,10 +112,10 @@ impl Simulate {
                 }
                 Err(failures) => {
                     failures.iter().for_each(|failure| output.failure(failure));
-                    let is_unreadable = failures.iter().any(|failure| failure.exit_code() == USAGE.into());
+                    let cannot_be_read = failures.iter().any(|failure| failure.exit_code() == USAGE.into());
                     let why: Vec<String> = failures.iter().map(|failure| chain(failure)).collect();
                     Played {
-                        status: if is_unreadable { Status::Unreadable } else { Status::Bad },
+                        status: if cannot_be_read { Status::CannotRead } else { Status::Bad },
                         ..Played::not_played(file, &why.join("\n"))
                     }
                 }

@@ -28,7 +28,7 @@ fn errors_have_their_place_and_nothing_is_played() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_a_wrong_argument() {
-    snapshot("simulate-unreadable", [simulate(["none.json"])]);
+    snapshot("simulate-no-such-file", [simulate(["none.json"])]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(super) enum Status {
     /// A step was not as it expects, or the scenario has errors.
     Bad,
     /// The file cannot be read.
-    Unreadable,
+    CannotRead,
     /// This machine cannot play it.
     Machine,
     /// This signal has stopped it.
@@ -56,7 +56,7 @@ impl Status {
             Self::Good => 0,
             Self::NotModelled => NOT_MODELLED,
             Self::Bad => BAD,
-            Self::Unreadable => USAGE,
+            Self::CannotRead => USAGE,
             Self::Machine => MACHINE,
             Self::Stopped(signal) => 128 + signal,
         }
