@@ -377,9 +377,14 @@ impl<'a> Types<'a> {
         self.all().map(|(_, of)| of).find(|of| of.kind == DATASEC && self.strings.is_at(of.name, name))
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.starts.len()
+    }
+
     /// All types with their numbers.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, Type<'a>)> {
-        (1..).zip(self.starts.iter().filter_map(|start| self.at(*start)))
+    pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = (u32, Type<'a>)> {
+        (1..=self.count() as u32).filter_map(|id| Some((id, self.get(id)?)))
     }
 
     /// The variables of a section, with their types.

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::btf_types::{TYPEDEF, Type, Types, place};
-use crate::{LayoutError, MemberType, StructDef};
+use crate::btf_types::{INT, STRUCT, TYPEDEF, Type, Types, place};
+use crate::{KernelTypes, LayoutError, MemberType, StructDef};
 
 /// The structs that a model of a kernel has in its memory, with the layout that programs see.
 ///
-/// The layout is either the model's own, or that of a [kernel's BTF](Self::in_btf). A kernel's structs have more members than
+/// The layout is either the model's own, or that of a [kernel's BTF](Self::of_kernel). A kernel's structs have more members than
 /// the model knows. Their bytes are [not modelled](Self::is_modelled): nobody knows what a kernel would have there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KernelStructs {
@@ -34,25 +34,23 @@ impl KernelStructs {
         Self { structs, unknown: BTreeMap::new() }
     }
 
-    /// The structs of `wanted` as the BTF of a kernel lays them out: what `/sys/kernel/btf/vmlinux` of that kernel holds. A struct
-    /// comes after those that are inside of it. Structs and members that the kernel does not have, or has in another size, are left
-    /// out. An array has as many elements as in the kernel, except for one with room for more at the end of its struct.
+    /// The structs of `wanted` as a kernel lays them out. A struct comes after those that are inside of it. Structs and members that the
+    /// kernel does not have, or has in another size, are left out. An array has as many elements as in the kernel, except for one with
+    /// room for more at the end of its struct.
     ///
     /// # Errors
     ///
-    /// [`LayoutError::Unreadable`]; [`LayoutError::Missing`] if it has no `task_struct`; [`LayoutError::PointerSize`];
-    /// [`LayoutError::TooLarge`]; [`LayoutError::TooComplex`].
-    pub fn in_btf(btf: &[u8], wanted: &[StructDef]) -> Result<Self, LayoutError> {
-        let types = Types::read(btf).ok_or(LayoutError::Unreadable)?;
+    /// [`LayoutError::Missing`] if it has no `task_struct`; [`LayoutError::PointerSize`]; [`LayoutError::TooLarge`];
+    /// [`LayoutError::TooComplex`].
+    pub fn of_kernel(kernel: &KernelTypes, wanted: &[StructDef]) -> Result<Self, LayoutError> {
         let missing = || LayoutError::Missing("struct task_struct".to_owned());
-        types.structure("task_struct").ok_or_else(missing)?;
+        kernel.find(STRUCT, "task_struct").ok_or_else(missing)?;
         // The kernel names it so in every release.
-        let long =
-            types.all().find(|(_, of)| types.name(*of) == "long unsigned int").map(|(_, of)| of.payload);
+        let long = kernel.find(INT, "long unsigned int").map(|(_, of)| of.payload);
         if let Some(bytes) = long.filter(|bytes| *bytes != 8) {
             return Err(LayoutError::PointerSize { bytes });
         }
-        let types = Composites { types, budget: Cell::new(BUDGET) };
+        let types = Composites { kernel, types: kernel.types(), budget: Cell::new(BUDGET) };
         let mut found = Self::default();
         for def in wanted {
             let Some(of) = types.named(def.name) else { continue };
@@ -206,6 +204,7 @@ impl Layout {
 
 /// The structs and unions of a kernel.
 struct Composites<'a> {
+    kernel: &'a KernelTypes,
     types: Types<'a>,
     /// What is left of [`BUDGET`].
     budget: Cell<u32>,
@@ -220,10 +219,9 @@ impl<'a> Composites<'a> {
 
     /// The struct of this name, or the one that a typedef of this name stands for.
     fn named(&self, name: &str) -> Option<Type<'a>> {
-        let types = &self.types;
-        types.structure(name).or_else(|| {
-            let alias = types.all().find(|(_, of)| of.kind == TYPEDEF && types.name(*of) == name);
-            alias.and_then(|(id, _)| types.resolved(id)).filter(|of| of.is_composite())
+        self.kernel.find(STRUCT, name).map(|(_, of)| of).or_else(|| {
+            let (alias, _) = self.kernel.find(TYPEDEF, name)?;
+            self.types.resolved(alias).filter(|of| of.is_composite())
         })
     }
 
@@ -249,7 +247,7 @@ impl<'a> Composites<'a> {
 mod tests {
     use super::*;
     use crate::btf::{Strings, blob};
-    use crate::btf_types::{ARRAY, INT, PTR, STRUCT, UNION};
+    use crate::btf_types::{ARRAY, PTR, UNION};
     use crate::{StructLayouts, btf};
 
     const NUMBER: MemberType = MemberType::Int { name: "int", size: 4, signed: true };
@@ -290,6 +288,10 @@ mod tests {
         blob(&types, &strings)
     }
 
+    fn laid_out(btf: &[u8]) -> Result<KernelStructs, LayoutError> {
+        KernelStructs::of_kernel(&KernelTypes::read(btf.into()).expect("types"), &wanted())
+    }
+
     fn wanted() -> Vec<StructDef> {
         let mut structs = vec![StructDef::new("id_t", &[("val", NUMBER)], &[])];
         structs.push(StructDef::new("pid", &[("numbers", MemberType::Array(&NUMBER, 2))], &[]));
@@ -309,7 +311,7 @@ mod tests {
     #[test]
     fn members_are_where_the_kernel_has_them() {
         let btf = kernel(8);
-        let structs = KernelStructs::in_btf(&btf, &wanted()).expect("structs");
+        let structs = laid_out(&btf).expect("structs");
         let names: Vec<_> = structs.all().iter().map(|of| of.name).collect();
         assert_eq!(names, ["id_t", "pid", "task_struct"]);
         let layouts = StructLayouts::read(&btf).expect("BTF");
@@ -330,7 +332,7 @@ mod tests {
 
     #[test]
     fn what_the_model_does_not_have_is_not_modelled() {
-        let structs = KernelStructs::in_btf(&kernel(8), &wanted()).expect("structs");
+        let structs = laid_out(&kernel(8)).expect("structs");
         let cases = [
             (0..4, false, "state"),
             (4..8, true, "padding"),
@@ -360,7 +362,7 @@ mod tests {
         let (mut types, mut strings) = (btf::Types::new(), Strings::new());
         let id = 1;
         types.add(strings.add("task_struct"), STRUCT, 100, 8, [[0, id, 0]; 100].as_flattened());
-        assert_eq!(KernelStructs::in_btf(&blob(&types, &strings), &wanted()), Err(LayoutError::TooComplex));
+        assert_eq!(laid_out(&blob(&types, &strings)), Err(LayoutError::TooComplex));
     }
 
     #[test]
@@ -370,16 +372,14 @@ mod tests {
         let array = types.add(0, ARRAY, 0, 0, &[char, char, BYTES_MAX]);
         let member = [strings.add("large"), array, 0];
         types.add(strings.add("task_struct"), STRUCT, 100, BYTES_MAX, [member; 100].as_flattened());
-        assert_eq!(KernelStructs::in_btf(&blob(&types, &strings), &wanted()), Err(LayoutError::TooComplex));
+        assert_eq!(laid_out(&blob(&types, &strings)), Err(LayoutError::TooComplex));
     }
 
     #[test]
     fn the_types_of_another_machine_are_rejected() {
-        assert_eq!(KernelStructs::in_btf(&kernel(4), &wanted()), Err(LayoutError::PointerSize { bytes: 4 }));
-        let btf = kernel(8);
-        assert_eq!(KernelStructs::in_btf(&btf[..btf.len() - 1], &wanted()), Err(LayoutError::Unreadable));
+        assert_eq!(laid_out(&kernel(4)), Err(LayoutError::PointerSize { bytes: 4 }));
         let other = crate::struct_btf(&wanted()[..2]);
         let missing = LayoutError::Missing("struct task_struct".to_owned());
-        assert_eq!(KernelStructs::in_btf(&other, &wanted()), Err(missing));
+        assert_eq!(laid_out(&other), Err(missing));
     }
 }

@@ -11,7 +11,6 @@ use crate::task_btf::all_structs;
 /// The BTF of a kernel, with which a [`ModelKernel`](crate::ModelKernel) has the types of that kernel. Clones share it.
 #[derive(Clone)]
 pub struct KernelBtf {
-    bytes: Arc<[u8]>,
     types: Arc<KernelTypes>,
     structs: Arc<KernelStructs>,
 }
@@ -50,19 +49,18 @@ impl KernelBtf {
             return Err(KernelBtfError::TooLong);
         }
         let bytes = btf_of_file(file)?;
-        let structs = KernelStructs::in_btf(bytes, all_structs())?;
+        let types = KernelTypes::read(bytes.into()).ok_or(LayoutError::Unreadable)?;
+        let structs = KernelStructs::of_kernel(&types, all_structs())?;
         for of in structs.all() {
             if of.size > room_for(of.name) {
                 return Err(LayoutError::TooLarge { name: of.name, size: of.size }.into());
             }
         }
-        let bytes: Arc<[u8]> = bytes.into();
-        let types = KernelTypes::read(Arc::clone(&bytes)).ok_or(LayoutError::Unreadable)?;
-        Ok(Self { bytes, types: Arc::new(types), structs: Arc::new(structs) })
+        Ok(Self { types: Arc::new(types), structs: Arc::new(structs) })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.types.btf()
     }
 
     pub(crate) fn types(&self) -> &KernelTypes {
@@ -78,7 +76,7 @@ impl KernelBtf {
 /// All else is made from the bytes.
 impl PartialEq for KernelBtf {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
+        self.bytes() == other.bytes()
     }
 }
 
@@ -86,6 +84,6 @@ impl Eq for KernelBtf {}
 
 impl fmt::Debug for KernelBtf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KernelBtf").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("KernelBtf").field("bytes", &self.bytes().len()).finish_non_exhaustive()
     }
 }

@@ -248,9 +248,7 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
         let root = self.local.get(relocation.of_type);
         let is_known = root.zip(self.env.types().ok()).is_some_and(|(root, target)| {
             let name = essential_name(self.local.name(root));
-            let types = target.types();
-            let mut named = target.named(name).iter().filter_map(|id| types.get(*id));
-            named.any(|candidate| same_kind(root, candidate))
+            target.named(name).any(|(_, candidate)| same_kind(root, candidate))
         });
         let what = match kind {
             _ if !is_known || kind.is_of_type() => "type",
@@ -293,9 +291,8 @@ impl<'t, 'k> CoreLinker<'t, 'k> {
         let pair = TypePair { local: self.local, target: &target, budget: &self.env.budget };
         let before = self.value(self.local, kind, of_type, wanted)?.memory;
         let mut found: Option<(FoundValue, u64)> = None;
-        for &id in kernel.named(essential_name(self.local.name(root))) {
+        for (id, candidate) in kernel.named(essential_name(self.local.name(root))) {
             pair.step()?;
-            let Some(candidate) = target.get(id) else { continue };
             if !same_kind(root, candidate) {
                 continue;
             }

@@ -162,9 +162,14 @@ impl Extern {
     ) -> Result<Option<Found>, String> {
         let kernel = env.types()?;
         let target = kernel.types();
-        let mut named =
-            kernel.named(essential_name(name)).iter().filter_map(|id| Some((*id, target.get(*id)?)));
-        let found = named.find(|(_, of)| of.kind == kind && target.name(*of) == name);
+        let mut found = None;
+        for (btf_id, of) in kernel.named(essential_name(name)) {
+            env.charge(1)?;
+            if of.kind == kind && target.name(of) == name {
+                found = Some((btf_id, of));
+                break;
+            }
+        }
         let Some((btf_id, of)) = found else { return Ok(None) };
         let pair = TypePair { local: types, target: &target, budget: &env.budget };
         Ok(Some(Found { btf_id, fits: pair.types_fit(self.of_type, of.payload)? }))
@@ -177,47 +182,10 @@ fn other_type(env: &LinkEnv<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt;
-
+    use super::super::target_kernel::tests::Kernel;
     use super::*;
     use crate::btf::{self, Strings, blob};
     use crate::btf_types::{FUNC_PROTO, INT};
-    use crate::{KernelSymbol, TargetKernel};
-
-    /// A kernel with these types.
-    struct Kernel(Vec<u8>);
-
-    impl fmt::Display for Kernel {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("the kernel")
-        }
-    }
-
-    impl TargetKernel for Kernel {
-        fn btf(&self) -> Result<&[u8], String> {
-            Ok(&self.0)
-        }
-
-        fn version_code(&self) -> Result<u32, String> {
-            Ok(0)
-        }
-
-        fn config(&self, _: &str) -> Result<Option<String>, String> {
-            Ok(None)
-        }
-
-        fn symbol(&self, _: &str) -> Result<Option<KernelSymbol>, String> {
-            Ok(None)
-        }
-
-        fn lacks(&self, _: &str) -> bool {
-            true
-        }
-
-        fn has_code(&self) -> bool {
-            true
-        }
-    }
 
     /// The types of `int f(int, …)` with so many parameters, of which the last is the function.
     fn function(parameters: u32) -> (Vec<u8>, u32) {
@@ -233,7 +201,7 @@ mod tests {
     fn linked(parameters: u32, is_weak: bool) -> Result<Option<u32>, String> {
         let (bytes, of_type) = function(1);
         let types = Types::read(&bytes).expect("BTF");
-        let kernel = Kernel(function(parameters).0);
+        let kernel = Kernel { btf: function(parameters).0, is_model: false, structs: None };
         let name = "f___one".to_owned();
         let declared = Extern { name, is_weak, is_option: false, is_function: true, of_type };
         declared.kfunc(&types, &LinkEnv::new(&kernel)).map(|found| match found {

@@ -112,3 +112,52 @@ impl TargetKernel for NoKernel {
         false
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A kernel with these types and nothing else, or a model that knows no others.
+    pub(crate) struct Kernel {
+        pub(crate) btf: Vec<u8>,
+        pub(crate) is_model: bool,
+        /// The structs of a model that has the types of a whole kernel.
+        pub(crate) structs: Option<Arc<KernelStructs>>,
+    }
+
+    impl fmt::Display for Kernel {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the kernel")
+        }
+    }
+
+    impl TargetKernel for Kernel {
+        fn btf(&self) -> Result<&[u8], String> {
+            Ok(&self.btf)
+        }
+
+        fn version_code(&self) -> Result<u32, String> {
+            Ok(0)
+        }
+
+        fn config(&self, _: &str) -> Result<Option<String>, String> {
+            Ok(None)
+        }
+
+        fn symbol(&self, _: &str) -> Result<Option<KernelSymbol>, String> {
+            Ok(None)
+        }
+
+        fn lacks(&self, what: &str) -> bool {
+            !self.is_model || what == "struct s.absent"
+        }
+
+        fn has_code(&self) -> bool {
+            !self.is_model
+        }
+
+        fn structs(&self) -> Option<Arc<KernelStructs>> {
+            self.structs.clone()
+        }
+    }
+}

@@ -2,57 +2,13 @@
 
 use std::sync::Arc;
 
-use super::super::target_kernel::{KernelSymbol, TargetKernel};
+use super::super::target_kernel::tests::Kernel;
 use super::*;
 use crate::btf::{self, Strings, blob};
 use crate::btf_types::{ARRAY, FUNC_PROTO, INT, INT_IS_SIGNED, PTR, TYPEDEF};
 use crate::{Cond, Imm64, KernelStructs, Reg, Size, Width};
 
 const BIT_FIELDS: u32 = 1 << 7;
-
-/// A kernel with these types and nothing else, or a model that knows no others.
-struct Kernel {
-    btf: Vec<u8>,
-    is_model: bool,
-    /// The structs of a model that has the types of a whole kernel.
-    structs: Option<Arc<KernelStructs>>,
-}
-
-impl std::fmt::Display for Kernel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the kernel")
-    }
-}
-
-impl TargetKernel for Kernel {
-    fn btf(&self) -> Result<&[u8], String> {
-        Ok(&self.btf)
-    }
-
-    fn version_code(&self) -> Result<u32, String> {
-        Ok(0)
-    }
-
-    fn config(&self, _: &str) -> Result<Option<String>, String> {
-        Ok(None)
-    }
-
-    fn symbol(&self, _: &str) -> Result<Option<KernelSymbol>, String> {
-        Ok(None)
-    }
-
-    fn lacks(&self, what: &str) -> bool {
-        !self.is_model || what == "struct s.absent"
-    }
-
-    fn has_code(&self) -> bool {
-        false
-    }
-
-    fn structs(&self) -> Option<Arc<KernelStructs>> {
-        self.structs.clone()
-    }
-}
 
 /// Types by hand. `int`, `unsigned int`, `unsigned long`, `char` and `void *` are 1 to 5.
 struct Builder {
