@@ -5,7 +5,7 @@ mod expectations;
 mod setting;
 mod steps;
 
-use std::io;
+use std::{fmt, io};
 
 use knobgate_bpf::TargetKernel;
 use knobgate_hook::{KernelBtf, WritesStrict};
@@ -61,24 +61,10 @@ impl Scenario {
         read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Self, Vec<ScenarioError>> {
         let document = Document::parse(text).map_err(|error| vec![error])?;
-        check(&document, read, Some(text), &LinkFor::Model(None))
+        check(&document, read, Some(text), LinkFor::Model(None))
     }
 
-    /// The same with the types of a kernel for the model, whatever BTF the scenario names.
-    ///
-    /// # Errors
-    ///
-    /// As [`parse`](Self::parse).
-    pub fn parse_with_btf(
-        text: &str,
-        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
-        btf: &KernelBtf,
-    ) -> Result<Self, Vec<ScenarioError>> {
-        let document = Document::parse(text).map_err(|error| vec![error])?;
-        check(&document, read, Some(text), &LinkFor::Model(Some(btf)))
-    }
-
-    /// The same for a scenario that is played on another kernel than the model: programs of objects are linked for that one.
+    /// The same; `link_for` says which kernel the programs of objects are linked for.
     ///
     /// # Errors
     ///
@@ -86,10 +72,10 @@ impl Scenario {
     pub fn parse_for(
         text: &str,
         read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
-        kernel: &dyn TargetKernel,
+        link_for: LinkFor<'_>,
     ) -> Result<Self, Vec<ScenarioError>> {
         let document = Document::parse(text).map_err(|error| vec![error])?;
-        check(&document, read, Some(text), &LinkFor::Kernel(kernel))
+        check(&document, read, Some(text), link_for)
     }
 
     /// Checks a scenario. `read` returns the files of policies and objects that it names.
@@ -101,10 +87,10 @@ impl Scenario {
         document: &Document,
         read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Self, Vec<ScenarioError>> {
-        check(document, read, None, &LinkFor::Model(None))
+        check(document, read, None, LinkFor::Model(None))
     }
 
-    /// The same for a scenario that is played on another kernel than the model: programs of objects are linked for that one.
+    /// The same; `link_for` says which kernel the programs of objects are linked for.
     ///
     /// # Errors
     ///
@@ -112,18 +98,28 @@ impl Scenario {
     pub fn check_for(
         document: &Document,
         read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
-        kernel: &dyn TargetKernel,
+        link_for: LinkFor<'_>,
     ) -> Result<Self, Vec<ScenarioError>> {
-        check(document, read, None, &LinkFor::Kernel(kernel))
+        check(document, read, None, link_for)
     }
 }
 
 /// What the programs of objects are linked for.
-enum LinkFor<'a> {
+#[derive(Clone, Copy)]
+pub enum LinkFor<'a> {
     /// The model, with these types if there are any, and otherwise those that the scenario names.
     Model(Option<&'a KernelBtf>),
     /// A kernel.
     Kernel(&'a dyn TargetKernel),
+}
+
+impl fmt::Debug for LinkFor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model(btf) => f.debug_tuple("Model").field(btf).finish(),
+            Self::Kernel(kernel) => f.debug_tuple("Kernel").field(&format_args!("{kernel}")).finish(),
+        }
+    }
 }
 
 /// The scenario of a document; `text` is its text, if there is one.
@@ -131,7 +127,7 @@ fn check(
     document: &Document,
     read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     text: Option<&str>,
-    link_for: &LinkFor<'_>,
+    link_for: LinkFor<'_>,
 ) -> Result<Scenario, Vec<ScenarioError>> {
     let mut findings = Findings::default();
     let profile = document
@@ -154,10 +150,10 @@ fn check(
     let model = setting::kernel(document, profile.unwrap_or_default(), &mut findings);
     let model = match link_for {
         LinkFor::Model(None) => setting::with_btf(model, document, read, &mut findings),
-        LinkFor::Model(Some(btf)) => model.btf((*btf).clone()),
+        LinkFor::Model(Some(btf)) => model.btf(btf.clone()),
         LinkFor::Kernel(_) => model,
     };
-    let kernel = if let LinkFor::Kernel(kernel) = link_for { *kernel } else { &model };
+    let kernel = if let LinkFor::Kernel(kernel) = link_for { kernel } else { &model };
     let programs = setting::programs(document, &mut maps, read, kernel, &mut findings);
     setting::check_memory(&maps, &mut findings);
     let (cgroups, paths) = cgroups::cgroups(document, &mut findings);

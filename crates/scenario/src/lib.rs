@@ -61,6 +61,7 @@ mod unmodelled;
 mod variable_value;
 
 pub use bytes::{Bytes, Hex};
+pub use check::LinkFor;
 pub use document::{
     AttachDocument, Document, FlagDocument, HandlerDocument, HandlerKind, Integer, KnobDocument, MapDocument,
     ModeDocument, MoveDocument, ProcessDocument, ReadDocument, UpdateDocument, WriteDocument,

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use knobgate_bpf::TargetKernel;
-use knobgate_scenario::{Outcome, Play, Scenario};
+use knobgate_scenario::{LinkFor, Outcome, Play, Scenario};
 
 /// All of them, by file name, with programs that are linked for this kernel.
 pub fn kernel_cases(kernel: &dyn TargetKernel) -> Vec<(String, Scenario)> {
@@ -17,7 +17,7 @@ pub fn kernel_cases(kernel: &dyn TargetKernel) -> Vec<(String, Scenario)> {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let text = std::fs::read_to_string(&path).expect("it can be read");
             let mut read = |file: &str| std::fs::read(directory.join(file));
-            let scenario = Scenario::parse_for(&text, &mut read, kernel);
+            let scenario = Scenario::parse_for(&text, &mut read, LinkFor::Kernel(kernel));
             let scenario = scenario.unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
             (name, scenario)
         })

@@ -13,14 +13,17 @@ mod watching;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use knobgate_hook::KernelBtf;
 use knobgate_hook::machine::Coverage;
+use knobgate_kernel::RunningKernel;
+use knobgate_scenario::LinkFor;
 
 use crate::failure::{Failure, USAGE};
 use crate::file_output::FileOutput;
 use crate::limited::is_stdin;
 use crate::output::{Output, chain};
 use playing::{Played, Player, Status};
-use scenario_file::{ScenarioFile, ScenarioKernel};
+use scenario_file::ScenarioFile;
 
 /// Play scenarios: load and attach programs, read and write knobs, and print or check the results
 ///
@@ -79,20 +82,18 @@ impl Simulate {
             }
             return watching::play_again_and_again(&self, output);
         }
-        self.play(&self.read(&self.kernel()?), output).map(ExitCode::from)
+        self.play(&self.read(self.btf()?.as_ref()), output).map(ExitCode::from)
     }
 
-    /// What the programs of objects are linked for.
-    fn kernel(&self) -> Result<ScenarioKernel, Failure> {
-        Ok(match &self.btf {
-            _ if self.on_kernel => ScenarioKernel::Running,
-            Some(path) => ScenarioKernel::WithBtf(kernel_btf::read(path)?),
-            None => ScenarioKernel::Model,
-        })
+    /// The types for the model that the command line names.
+    fn btf(&self) -> Result<Option<KernelBtf>, Failure> {
+        self.btf.as_deref().map(kernel_btf::read).transpose()
     }
 
-    fn read(&self, kernel: &ScenarioKernel) -> Vec<ScenarioFile> {
-        self.scenarios.iter().map(|path| ScenarioFile::read(path, kernel)).collect()
+    fn read(&self, btf: Option<&KernelBtf>) -> Vec<ScenarioFile> {
+        let running = RunningKernel::default();
+        let link_for = if self.on_kernel { LinkFor::Kernel(&running) } else { LinkFor::Model(btf) };
+        self.scenarios.iter().map(|path| ScenarioFile::read(path, link_for)).collect()
     }
 
     /// Plays all scenarios. Returns the exit status.

@@ -4,7 +4,9 @@ use std::fs;
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
 use knobgate_kernel::{Link, LoadOptions, RunningKernel, load};
-use knobgate_scenario::{ActionDocument, Document, HandlerKind, KernelError, KnobDocument, Scenario};
+use knobgate_scenario::{
+    ActionDocument, Document, HandlerKind, KernelError, KnobDocument, LinkFor, Scenario,
+};
 use knobgate_testing::scratch;
 use libtest_mimic::Failed;
 
@@ -139,7 +141,8 @@ pub(crate) fn linked_for_the_model() -> Result<(), Failed> {
         Ok(_) => return Err("played with the model's offsets".into()),
     }
     assert_eq!(parent.descendants().expect("cgroups"), []);
-    let scenario = Scenario::parse_for(text, &mut read, &RunningKernel::default()).expect("it is right");
+    let scenario = Scenario::parse_for(text, &mut read, LinkFor::Kernel(&RunningKernel::default()))
+        .expect("it is right");
     let mut play = scenario.play_on_kernel(&parent, &lock).expect("it can be played");
     assert!(play.next().expect("a line").expect("it goes on").ok);
     Ok(())

@@ -16,7 +16,7 @@ mod programs;
 use std::process::ExitCode;
 
 use knobgate_kernel::RunningKernel;
-use knobgate_scenario::{Document, Play, Scenario, StepDocument};
+use knobgate_scenario::{Document, LinkFor, Play, Scenario, StepDocument};
 use knobgate_testing::{PRIVATE_KNOBS, Played, Suite, Test, play_all, profile, scratch};
 use libtest_mimic::Failed;
 
@@ -57,7 +57,7 @@ fn compare(cases: Vec<Case>) -> Result<(), Failed> {
         let scenario = Scenario::check(&document, &mut read);
         let modelled =
             scenario.unwrap_or_else(|errors| panic!("{name}: {errors:#?}")).with_profile(profile());
-        let scenario = Scenario::check_for(&document, &mut read, &RunningKernel::default());
+        let scenario = Scenario::check_for(&document, &mut read, LinkFor::Kernel(&RunningKernel::default()));
         let scenario = scenario.unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
 
         let mut on_model = modelled.play_on_model().expect("it can be played");

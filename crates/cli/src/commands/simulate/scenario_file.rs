@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use knobgate_hook::KernelBtf;
-use knobgate_kernel::RunningKernel;
-use knobgate_scenario::Scenario;
+use knobgate_scenario::{LinkFor, Scenario};
 
 use crate::failure::Failure;
 use crate::limited;
@@ -21,22 +19,12 @@ pub(super) struct ScenarioFile {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// What the programs of objects in a scenario are linked for.
-#[derive(Debug)]
-pub(super) enum ScenarioKernel {
-    /// The hook in user space.
-    Model,
-    /// The hook in user space, with these types.
-    WithBtf(KernelBtf),
-    Running,
-}
-
 impl ScenarioFile {
     /// Reads a scenario.
-    pub(super) fn read(path: &Path, kernel: &ScenarioKernel) -> Self {
+    pub(super) fn read(path: &Path, link_for: LinkFor<'_>) -> Self {
         let name = policy_file::name(path);
         let mut files = vec![path.to_owned()];
-        let scenario = parse(path, &name, kernel, &mut files);
+        let scenario = parse(path, &name, link_for, &mut files);
         Self { name, scenario, files }
     }
 
@@ -54,7 +42,7 @@ fn directory_of(scenario: &Path) -> &Path {
 fn parse(
     path: &Path,
     name: &str,
-    kernel: &ScenarioKernel,
+    link_for: LinkFor<'_>,
     files: &mut Vec<PathBuf>,
 ) -> Result<Scenario, Vec<Failure>> {
     let cannot_read = |error| vec![Failure::usage(format!("cannot read {name}")).because(error)];
@@ -67,11 +55,6 @@ fn parse(
         files.push(path.clone());
         limited::read_file(&path, Scenario::FILE_MAX)
     };
-    let scenario = match kernel {
-        ScenarioKernel::Model => Scenario::parse(&text, &mut read),
-        ScenarioKernel::WithBtf(btf) => Scenario::parse_with_btf(&text, &mut read, btf),
-        ScenarioKernel::Running => Scenario::parse_for(&text, &mut read, &RunningKernel::default()),
-    };
-    scenario
+    Scenario::parse_for(&text, &mut read, link_for)
         .map_err(|errors| errors.into_iter().map(|error| Failure::bad(format!("{name}: {error}"))).collect())
 }

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use knobgate_agent::{FileStates, FileWatch};
+use knobgate_hook::KernelBtf;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::Simulate;
-use super::scenario_file::{ScenarioFile, ScenarioKernel};
+use super::scenario_file::ScenarioFile;
 use crate::failure::{Failure, USAGE};
 use crate::output::Output;
 use crate::plural;
@@ -21,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Plays now, and whenever a file changes. Ends by a signal.
 pub(super) fn play_again_and_again(simulate: &Simulate, output: &Output) -> Result<ExitCode, Failure> {
-    let kernel = simulate.kernel()?;
+    let btf = simulate.btf()?;
     let mut watched = Watched {
         watch: FileWatch::new(|_| false).map_err(cannot_watch)?,
         files: simulate.scenarios.iter().cloned().collect(),
@@ -29,7 +30,7 @@ pub(super) fn play_again_and_again(simulate: &Simulate, output: &Output) -> Resu
     };
     let mut has_played = false;
     loop {
-        let (files, states) = watched.read(simulate, &kernel, output);
+        let (files, states) = watched.read(simulate, btf.as_ref(), output);
         let status = match simulate.play(&files, output) {
             // The directory of the result may be built anew as well.
             Err(failure @ Failure::Usage { .. }) if has_played => {
@@ -70,13 +71,13 @@ impl Watched {
     fn read(
         &mut self,
         simulate: &Simulate,
-        kernel: &ScenarioKernel,
+        btf: Option<&KernelBtf>,
         output: &Output,
     ) -> (Vec<ScenarioFile>, FileStates) {
         loop {
             self.watch(output);
             let states = FileStates::of(self.paths());
-            let scenarios = simulate.read(kernel);
+            let scenarios = simulate.read(btf);
             let files = scenarios.iter().flat_map(|scenario| scenario.files.iter().cloned()).collect();
             if files == self.files {
                 return (scenarios, states);
