@@ -1,13 +1,21 @@
 //! Running tests on the kernel.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::num::NonZero;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::panic::resume_unwind;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 
 use knobgate_hook::Profile;
 use knobgate_kernel::{Capabilities, Namespaces, start_inside, with_private_namespaces};
 use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::thread::move_into_link_name_space;
 
 use crate::fixtures::{profile, scratch};
+use crate::processes::Reaped;
 use crate::requirements::{INSIDE, Missing, prepare};
 
 /// A test: the statement that it checks, and the check.
@@ -139,6 +147,18 @@ impl Suite {
         self
     }
 
+    /// Runs each of these tests on a thread of its own, in the new namespaces of [`PRIVATE_KNOBS`]. What the process has read once, such
+    /// as the types of the kernel, serves all of these tests. They cannot ask `/proc/self/net` or `/proc/self/ns`, which are the main
+    /// thread's.
+    #[must_use]
+    pub fn with_private_knobs(mut self) -> Self {
+        for case in &mut self.tests {
+            let test = std::mem::replace(&mut case.test, Box::new(|| Ok(())));
+            case.test = Box::new(|| in_private_namespaces(test));
+        }
+        self
+    }
+
     /// Says that these tests use this command, which not every machine has. Where it is missing, they are ignored, or fail like those
     /// on a machine that lacks something for all tests.
     #[must_use]
@@ -170,7 +190,11 @@ impl Suite {
         }
         let missing = prepare();
         let trials = self.tests.into_iter().map(|requiring| requiring.trial(missing.as_ref())).collect();
-        libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+        let mut arguments = Arguments::from_args();
+        // Most tests wait for other processes half of their time. The one processor of a guest is slow: one test at a time there.
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        arguments.test_threads.get_or_insert(if processors > 1 { 2 * processors } else { 1 });
+        libtest_mimic::run(&arguments, trials).exit_code()
     }
 
     /// Runs one test, in the namespaces that the process is in.
@@ -209,6 +233,32 @@ fn isolate(name: &str, namespaces: TestNamespaces) -> Result<(), Failed> {
     }
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err(format!("{output}{status}").into()) }
+}
+
+/// Runs a test on a thread that is in the namespaces of [`PRIVATE_KNOBS`]: those of a process which has ended.
+fn in_private_namespaces(test: Box<dyn FnOnce() -> Result<(), Failed> + Send>) -> Result<(), Failed> {
+    let mut owner = Command::new("unshare");
+    owner.args(PRIVATE_KNOBS).args(["--", "cat"]);
+    let mut owner = Reaped(owner.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+    // What it has repeated came after the namespaces.
+    owner.0.stdin.as_mut().expect("piped").write_all(b"\n")?;
+    owner.0.stdout.as_mut().expect("piped").read_exact(&mut [0])?;
+    let names = PRIVATE_KNOBS.iter().map(|option| option.trim_start_matches('-'));
+    let namespaces = names.map(|name| {
+        let own = File::open(format!("/proc/{}/ns/{name}", owner.0.id()))?;
+        let left = File::open(format!("/proc/thread-self/ns/{name}"))?;
+        let [own_id, left_id] = [own.metadata()?, left.metadata()?].map(|of| (of.dev(), of.ino()));
+        if own_id == left_id { Err(format!("no {name} namespace of its own").into()) } else { Ok(own) }
+    });
+    let namespaces: Vec<File> = namespaces.collect::<Result<_, Failed>>()?;
+    drop(owner);
+    let inside = thread::spawn(move || {
+        for namespace in namespaces {
+            move_into_link_name_space(namespace.as_fd(), None)?;
+        }
+        test()
+    });
+    inside.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 impl TestCase {

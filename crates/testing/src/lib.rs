@@ -10,8 +10,9 @@
 //! which runs in [namespaces](ENGINE_NAMESPACES) that end with all that is in them.
 //!
 //! The tests run in a mount namespace with its own bpffs and `/run`, so that nothing is left there. Tests that write knobs
-//! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Cgroups
-//! ([`scratch`]) and processes ([`Reaped`]) go when their values are dropped.
+//! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Where many small tests share
+//! what takes long to read, each is a [thread](Suite::with_private_knobs) of its own there. Cgroups ([`scratch`]) and processes
+//! ([`Reaped`]) go when their values are dropped.
 //!
 //! The kernel and the model get the same programs: [`corpus`], [`object_cases`], [`return_values`], [`verifier_cases`], and some that
 //! [`Random`] draws.

@@ -10,7 +10,7 @@ use knobgate_hook::{KernelBtf, Profile};
 use knobgate_kernel::RunningKernel;
 use knobgate_testing::corpus::{CorpusProgram, Ending, Head, PROGRAMS, play};
 use knobgate_testing::object_cases::knobs;
-use knobgate_testing::{Both, PRIVATE_KNOBS, Suite};
+use knobgate_testing::{Both, Suite};
 
 use crate::objects::lacks_for;
 
@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Suite {
             suite.test(program.name, |profile| lacks(program, profile), || Ok(check(program)?))
         })
         .in_module("corpus")
-        .isolated(PRIVATE_KNOBS)
+        .with_private_knobs()
 }
 
 /// Why this kernel cannot run a program, if it lacks something.
