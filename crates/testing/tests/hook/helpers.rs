@@ -6,7 +6,7 @@ use std::thread;
 
 use knobgate_bpf::{Helper, Insn, Program, Reg, Width};
 use knobgate_kernel::{LoadOptions, VerifierVerdict, kernel_version, verify};
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 /// The numbers that are tried, with some above the last, which is that of `bpf_cgrp_storage_delete`.
 const NUMBERS: RangeInclusive<u32> = 1..=240;
@@ -62,7 +62,10 @@ fn expected(helper: Option<&Helper>, release: (u16, u16)) -> (Answers, Answers) 
 
 /// The answers that this thread gets from now on, after giving up what it does not need for loading.
 fn without_perfmon() -> Result<Vec<Answers>, String> {
-    let kept = CapabilitySet::BPF | CapabilitySet::NET_ADMIN;
+    // With the one that raises the limit of locked memory, which other processes may have used up: not every machine has it.
+    let kept = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::SYS_RESOURCE;
+    let has = capabilities(None).map_err(|error| format!("capget: {error}"))?;
+    let kept = kept & has.permitted;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).map_err(|error| format!("capset: {error}"))?;
     ask_all()
