@@ -2,7 +2,8 @@
 
 # The row of the table for a kernel: ARCH FROM BELOW WANTED REWRITES STANDS-FOR.
 row() {
-    awk -v name="$1" '!/^#/ && $1 == name { $1 = ""; print substr($0, 2); found = 1 } END { exit !found }' "$here/table"
+    # Names are compared as strings: 5.1 and 5.10 are the same number.
+    awk -v name="$1" '!/^#/ && $1 "" == name "" { $1 = ""; print substr($0, 2); found = 1 } END { exit !found }' "$here/table"
 }
 
 # The architecture of a kernel of the table.
