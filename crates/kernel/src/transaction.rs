@@ -225,12 +225,22 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// Dropping the result, also by being killed, makes the kernel recompute the effective programs of a cgroup and of
-/// those below. `None` where updating a link cannot go wrong.
+/// A link that makes the kernel recompute the effective programs of a cgroup and of those below: when it comes and, also if this
+/// process is killed, when it goes.
+struct Recomputing(Link);
+
+impl Drop for Recomputing {
+    fn drop(&mut self) {
+        // Another thread may have forked, and its child has the descriptor for a moment. Before Linux 5.9, the link goes only then.
+        let _ = self.0.detach();
+    }
+}
+
+/// `None` where updating a link cannot go wrong.
 ///
 /// The kernel looks for a link's program at the link's position in attach order, nearest cgroup first. The program is
 /// at another position if programs with `BPF_F_PREORDER`, of this cgroup or above, run before it.
-fn recompute_if_reordered(cgroup: &Cgroup) -> Result<Option<Link>, LinkError> {
+fn recompute_if_reordered(cgroup: &Cgroup) -> Result<Option<Recomputing>, LinkError> {
     let is_in_order = cgroup.effective()?.starts_with(&cgroup.attached()?.program_ids);
     if is_in_order { Ok(None) } else { recompute(cgroup).map(Some) }
 }
@@ -244,12 +254,12 @@ fn ensure_released(cgroup: &Cgroup, program_id: u32) -> Result<(), LinkError> {
 
 /// Attaches a program that allows everything: with every attach and detach, the kernel recomputes the effective
 /// programs (`update_effective_progs()` in kernel/bpf/cgroup.c).
-fn recompute(cgroup: &Cgroup) -> Result<Link, LinkError> {
+fn recompute(cgroup: &Cgroup) -> Result<Recomputing, LinkError> {
     let allow = load_allow().map_err(|error| LinkError::Failed {
         doing: format!("load a program to recompute the effective programs of {}", cgroup.path().display()),
         error: error.into(),
     })?;
-    Link::create(&allow, cgroup)
+    Link::create(&allow, cgroup).map(Recomputing)
 }
 
 impl Drop for Transaction<'_> {
