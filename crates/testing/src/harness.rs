@@ -86,6 +86,7 @@ pub type Requirement = fn(&Profile) -> Option<String>;
 #[derive(Default)]
 pub struct Suite {
     tests: Vec<TestCase>,
+    mostly_waits: bool,
 }
 
 type Lacks = Box<dyn Fn(&Profile) -> Option<String>>;
@@ -175,6 +176,14 @@ impl Suite {
         self
     }
 
+    /// Says that these tests wait for other processes half of their time: twice as many run at a time as there are processors, if there is
+    /// more than one.
+    #[must_use]
+    pub fn mostly_waiting(mut self) -> Self {
+        self.mostly_waits = true;
+        self
+    }
+
     /// Adds the tests of another suite.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -191,9 +200,11 @@ impl Suite {
         let missing = prepare();
         let trials = self.tests.into_iter().map(|requiring| requiring.trial(missing.as_ref())).collect();
         let mut arguments = Arguments::from_args();
-        // Most tests wait for other processes half of their time. The one processor of a guest is slow: one test at a time there.
+        // The one processor of a guest is slow: one test at a time there.
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        arguments.test_threads.get_or_insert(if processors > 1 { 2 * processors } else { 1 });
+        if self.mostly_waits && processors > 1 {
+            arguments.test_threads.get_or_insert(2 * processors);
+        }
         libtest_mimic::run(&arguments, trials).exit_code()
     }
 

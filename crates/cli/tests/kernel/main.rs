@@ -154,5 +154,5 @@ fn main() -> ExitCode {
         .and(security_modules::tests())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
-    no_process::with_limit(threats::with_tests(suite)).run()
+    no_process::with_limit(threats::with_tests(suite)).mostly_waiting().run()
 }
