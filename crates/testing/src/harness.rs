@@ -153,10 +153,9 @@ impl Suite {
     /// thread's.
     #[must_use]
     pub fn with_private_knobs(mut self) -> Self {
-        for case in &mut self.tests {
-            let test = std::mem::replace(&mut case.test, Box::new(|| Ok(())));
-            case.test = Box::new(|| in_private_namespaces(test));
-        }
+        let inside =
+            |case: TestCase| TestCase { test: Box::new(|| in_private_namespaces(case.test)), ..case };
+        self.tests = self.tests.into_iter().map(inside).collect();
         self
     }
 
