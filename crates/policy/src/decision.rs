@@ -107,6 +107,9 @@ pub enum EvalError {
         /// The index that the rule asks for.
         index: usize,
     },
+    /// Bits of a negative number are asked for.
+    #[error("a number of the {0} value is negative, so a mask says nothing about it")]
+    NegativeMasked(Value),
     /// The replacement is longer than what the caller wrote.
     #[error("the replacement has {needed} bytes and does not fit in the {room} that were written")]
     DoesNotFit {

@@ -2,8 +2,9 @@
 
 use crate::value::{Numbers, contains, numbers, text};
 use crate::{
-    Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, EvalError, FallbackAction, Integer,
-    KnobPattern, Operand, Policy, Relation, Rule, TextOperand, TextTest, Value, Verdict, limits,
+    Access, AccessKind, Action, Condition, DecidedBy, Decision, Elements, Errno, EvalError, FallbackAction,
+    Integer, KnobPattern, ListTest, Operand, Policy, Relation, Rule, TextOperand, TextTest, Value, Verdict,
+    limits,
 };
 
 /// Whether a rule applies to an access.
@@ -144,18 +145,37 @@ pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<
         }
         Condition::Not(condition) => Ok(!holds(policy, condition, access)?),
         Condition::Chain(chain) => {
-            let mut left = integer(policy, chain.first(), access)?;
-            for (relation, operand) in chain.links() {
-                let right = integer(policy, *operand, access)?;
-                if !relation.holds(left, right) {
-                    return Ok(false);
+            let each = chain.operands().find_map(Operand::each_of);
+            holds_for(policy, each, access, |at| {
+                let mut left = integer(policy, chain.first(), at, access)?;
+                for (relation, operand) in chain.links() {
+                    let right = integer(policy, *operand, at, access)?;
+                    if !relation.holds(left, right) {
+                        return Ok(false);
+                    }
+                    left = right;
                 }
-                left = right;
-            }
-            Ok(true)
+                Ok(true)
+            })
         }
-        Condition::InRange(test) => Ok(test.range().contains(integer(policy, test.operand(), access)?)),
-        Condition::InSet(test) => Ok(test.members().contains(&integer(policy, test.operand(), access)?)),
+        Condition::InRange(test) => {
+            let operand = test.operand();
+            holds_for(policy, operand.each_of(), access, |at| {
+                Ok(test.range().contains(integer(policy, operand, at, access)?))
+            })
+        }
+        Condition::InSet(test) => {
+            let operand = test.operand();
+            holds_for(policy, operand.each_of(), access, |at| {
+                let number = integer(policy, operand, at, access)?;
+                Ok(test.members().iter().any(|member| member.contains(number)))
+            })
+        }
+        Condition::List(value, test) => {
+            let numbers = numbers_of(policy, *value, access)?;
+            let (found, expected) = (numbers.len(), test.len());
+            test.holds(&numbers).ok_or(EvalError::Count { value: *value, found, expected })
+        }
         Condition::Text(operand, test) => {
             let subject = match operand {
                 TextOperand::Value(Value::New) => text(new(access)?, Value::New)?,
@@ -167,16 +187,49 @@ pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<
     }
 }
 
-fn integer(policy: &Policy, operand: Operand, access: &Access) -> Result<Integer, EvalError> {
+/// Whether a comparison holds. If it is about each number of the value `each`, that has to have some, and the comparison has to hold
+/// for the number at every index; `test` gets the index.
+fn holds_for(
+    policy: &Policy,
+    each: Option<Value>,
+    access: &Access,
+    test: impl Fn(usize) -> Result<bool, EvalError>,
+) -> Result<bool, EvalError> {
+    let Some(value) = each else { return test(0) };
+    let count = numbers_of(policy, value, access)?.len();
+    for index in 0..count {
+        if !test(index)? {
+            return Ok(false);
+        }
+    }
+    Ok(count > 0)
+}
+
+/// Whether `operand` can be evaluated: `Ok(false)` if it is each number of a value that has none.
+pub(crate) fn has_operand(policy: &Policy, operand: Operand, access: &Access) -> Result<bool, EvalError> {
+    holds_for(policy, operand.each_of(), access, |at| integer(policy, operand, at, access).map(|_| true))
+}
+
+/// The integer that `operand` is; `each` number of a value is the one at this index.
+fn integer(policy: &Policy, operand: Operand, each: usize, access: &Access) -> Result<Integer, EvalError> {
     match operand {
         Operand::Literal(integer) => Ok(integer),
-        Operand::Only(value) => match *numbers_of(policy, value, access)? {
-            [number] => Ok(number),
-            ref numbers => Err(EvalError::Count { value, found: numbers.len(), expected: 1 }),
-        },
-        Operand::Element(value, index) => {
-            let (numbers, index) = (numbers_of(policy, value, access)?, usize::from(index));
-            numbers.get(index).copied().ok_or(EvalError::NoElement { value, found: numbers.len(), index })
+        Operand::Number(value, elements, mask) => {
+            let numbers = numbers_of(policy, value, access)?;
+            let index = match elements {
+                Elements::Only if numbers.len() == 1 => 0,
+                Elements::Only => {
+                    return Err(EvalError::Count { value, found: numbers.len(), expected: 1 });
+                }
+                Elements::At(index) => usize::from(index),
+                Elements::Each => each,
+            };
+            let number =
+                numbers.get(index).ok_or(EvalError::NoElement { value, found: numbers.len(), index })?;
+            match mask {
+                None => Ok(*number),
+                Some(mask) => mask.of(*number).ok_or(EvalError::NegativeMasked(value)),
+            }
         }
         // There are at most ELEMENTS_MAX of them.
         Operand::Count(value) => Ok(Integer::from(numbers_of(policy, value, access)?.len() as u32)),
@@ -232,6 +285,15 @@ impl Relation {
             Relation::GreaterOrEqual => left >= right,
             Relation::Greater => left > right,
         }
+    }
+}
+
+impl ListTest {
+    /// Whether it holds for these numbers; `None` if there are fewer or more than it has.
+    pub(crate) fn holds(&self, numbers: &[Integer]) -> Option<bool> {
+        let ranges = self.ranges();
+        let is_inside = || numbers.iter().zip(&ranges).all(|(number, range)| range.contains(*number));
+        (numbers.len() == ranges.len()).then(|| is_inside() != matches!(self, Self::Differs(_)))
     }
 }
 

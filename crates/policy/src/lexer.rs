@@ -50,6 +50,7 @@ pub(crate) enum Punct {
     Arrow,
     /// `=`, which is not an operator.
     Assign,
+    Ampersand,
     /// `&&`, which is not an operator.
     DoubleAnd,
     /// `||`, which is not an operator.
@@ -91,6 +92,7 @@ const PUNCTUATION: &[(&str, Punct)] = &[
     ("=~", Punct::Resembles),
     ("&&", Punct::DoubleAnd),
     ("||", Punct::DoubleOr),
+    ("&", Punct::Ampersand),
     ("(", Punct::ParenOpen),
     (")", Punct::ParenClose),
     ("[", Punct::BracketOpen),

@@ -95,9 +95,9 @@ pub use json::{JsonDiagnostic, JsonParseError, json_schema, parse_json, print_js
 pub use knobgate_errno::Errno;
 pub use knobgate_glob::{Piece, Scope};
 pub use model::{
-    Action, Chain, Condition, Defaults, ElementIndex, EventRate, Expected, Fallback, FallbackAction, InRange,
-    InSet, Kinds, List, Logging, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Test, TestStep,
-    TextOperand, TextTest, Value, ValueText, WrongLength,
+    Action, Chain, Condition, Defaults, ElementIndex, Elements, EventRate, Expected, Fallback,
+    FallbackAction, InRange, InSet, Kinds, List, ListTest, Logging, Mask, Mode, Operand, Policy, PolicyError,
+    Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value, ValueText, WrongLength,
 };
 pub use mount_point::NotASysctl;
 pub use name::KnobName;

@@ -5,18 +5,18 @@ mod condition;
 mod error;
 mod list;
 mod logging;
+mod operand;
 mod policy;
 mod range;
 mod rule;
 mod test;
 mod value_text;
 
-pub use condition::{
-    Chain, Condition, ElementIndex, InRange, InSet, Operand, Relation, TextOperand, TextTest, Value,
-};
+pub use condition::{Chain, Condition, InRange, InSet, ListTest, Relation, TextOperand, TextTest};
 pub use error::PolicyError;
 pub use list::{List, WrongLength};
 pub use logging::{EventRate, Logging};
+pub use operand::{ElementIndex, Elements, Mask, Operand, Value};
 pub use policy::{Defaults, Fallback, FallbackAction, Mode, Policy};
 pub use range::Range;
 pub use rule::{Action, Kinds, Rule};

@@ -3,10 +3,10 @@
 //! This follows [`evaluate`](crate::evaluate()), with sets of results instead of results. Conditions are taken to be independent
 //! of each other, so a set may have a decision too many, but never one too few.
 
-use crate::evaluate::act;
+use crate::evaluate::{act, has_operand};
 use crate::{
-    Access, Action, Applies, Chain, Condition, DecidedBy, Errno, EvalError, FallbackAction, Operand, Policy,
-    Relation, TextOperand, Value, Verdict, applies, holds,
+    Access, Action, Applies, Condition, DecidedBy, Errno, EvalError, FallbackAction, Operand, Policy,
+    TextOperand, Value, Verdict, applies, holds,
 };
 
 /// Something about an access that rules look at.
@@ -202,6 +202,7 @@ impl Unknown<'_> {
             }
             Condition::InRange(test) => self.of_operands(condition, &[test.operand()]),
             Condition::InSet(test) => self.of_operands(condition, &[test.operand()]),
+            Condition::List(value, _) => self.of_operands(condition, &[Operand::Count(*value)]),
             Condition::Text(operand, _) => {
                 let (input, error) = match operand {
                     TextOperand::Value(Value::New) => (Input::New, Some(EvalError::NoNew)),
@@ -238,14 +239,11 @@ impl Unknown<'_> {
         if inputs.is_empty() {
             return Results::only(holds(self.policy, condition, self.access));
         }
-        let known = operands.iter().copied().filter(|&operand| unknown(operand).is_none());
-        let equal_to_itself =
-            known.filter_map(|operand| Chain::new(operand, [(Relation::Equal, operand)]).ok());
-        let error = equal_to_itself
-            .filter_map(|chain| holds(self.policy, &Condition::Chain(chain), self.access).err())
-            .next();
-        if let Some(error) = error {
-            return Results::only(Err(error));
+        for &operand in operands.iter().filter(|&&operand| unknown(operand).is_none()) {
+            match has_operand(self.policy, operand, self.access) {
+                Ok(true) => {}
+                known => return Results::only(known),
+            }
         }
         self.unknown_of(inputs);
         // There may be no such value, or not the right one.
@@ -261,12 +259,10 @@ impl Unknown<'_> {
 /// What an operand looks at, if anything of it can be unknown.
 fn input(operand: Operand) -> Option<Input> {
     match operand {
-        Operand::Only(Value::New) | Operand::Element(Value::New, _) | Operand::Count(Value::New) => {
-            Some(Input::New)
-        }
-        Operand::Only(Value::Old) | Operand::Element(Value::Old, _) | Operand::Count(Value::Old) => {
-            Some(Input::Old)
-        }
+        Operand::Number(value, ..) | Operand::Count(value) => Some(match value {
+            Value::New => Input::New,
+            Value::Old => Input::Old,
+        }),
         Operand::Uid => Some(Input::Uid),
         Operand::Gid => Some(Input::Gid),
         Operand::Literal(_) | Operand::Pos => None,

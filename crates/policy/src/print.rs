@@ -4,8 +4,9 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::selector::{FieldTest, Predicate, Selector, SelectorCondition, SelectorField};
 use crate::{
-    Access, Action, Condition, Errno, Expected, Fallback, FallbackAction, Kinds, Logging, Mode, Operand,
-    Policy, Range, Relation, Rule, Test, TestStep, Text, TextOperand, TextTest, Value, Verdict,
+    Access, Action, Condition, Elements, Errno, Expected, Fallback, FallbackAction, Kinds, ListTest, Logging,
+    Mode, Operand, Policy, Range, Relation, Rule, Test, TestStep, Text, TextOperand, TextTest, Value,
+    Verdict,
 };
 
 /// The canonical text of `policy`: one statement a line, names dotted, integers decimal.
@@ -135,6 +136,18 @@ impl Display for Range {
     }
 }
 
+/// A range in a set or a list: an integer alone is written without dots.
+struct Member<'a>(&'a Range);
+
+impl Display for Member<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0.only_member() {
+            Some(integer) => integer.fmt(f),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
 impl Display for Condition {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -153,8 +166,18 @@ impl Display for Condition {
             Condition::InRange(test) => write!(f, "{} in {}", test.operand(), test.range()),
             Condition::InSet(test) => {
                 write!(f, "{} in {{", test.operand())?;
-                list(f, test.members())?;
+                list(f, &test.members().iter().map(Member).collect::<Vec<_>>())?;
                 f.write_str("}")
+            }
+            Condition::List(value, test) => {
+                let relation = match test {
+                    ListTest::Equals(_) => "==",
+                    ListTest::Differs(_) => "!=",
+                    ListTest::In(_) => "in",
+                };
+                write!(f, "{} {relation} [", keyword(*value))?;
+                list(f, &test.ranges().iter().map(Member).collect::<Vec<_>>())?;
+                f.write_str("]")
             }
             Condition::Text(operand, test) => write!(f, "{operand} {test}"),
         }
@@ -223,8 +246,15 @@ impl Display for Operand {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Operand::Literal(integer) => write!(f, "{integer}"),
-            Operand::Only(value) => f.write_str(keyword(*value)),
-            Operand::Element(value, index) => write!(f, "{}[{index}]", keyword(*value)),
+            Operand::Number(value, elements, mask) => {
+                let value = keyword(*value);
+                match elements {
+                    Elements::Only => f.write_str(value)?,
+                    Elements::At(index) => write!(f, "{value}[{index}]")?,
+                    Elements::Each => write!(f, "each({value})")?,
+                }
+                mask.map_or(Ok(()), |mask| write!(f, " & {mask}"))
+            }
             Operand::Count(value) => write!(f, "count({})", keyword(*value)),
             Operand::Pos => f.write_str("pos"),
             Operand::Uid => f.write_str("uid"),

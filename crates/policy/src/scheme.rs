@@ -52,7 +52,7 @@ pub(crate) static RULES: Scheme = Scheme {
         ("command", "comm"),
         ("task", "comm"),
     ],
-    others: "`new[0]`, `count(new)` and literals",
+    others: "`new[0]`, `each(new)`, `count(new)` and literals",
     absent: &["pid", "ppid", "tid", "tgid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"],
     instead: "a condition can look at the task's `uid` and `gid`, which are the real ids, and at its `comm`",
     text: "file",
@@ -133,7 +133,7 @@ pub(crate) static FILTERS: Scheme = Scheme {
         ("mnt_ns", "mntns"),
         ("service", "unit"),
     ],
-    others: "`new[0]`, `count(new)` and literals",
+    others: "`new[0]`, `each(new)`, `count(new)` and literals",
     absent: &["ppid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"],
     instead: "an event has the task's `pid` and `tid`, its `uid` and `gid`, which are the real ids, and its `comm`",
     text: "filter",
@@ -187,7 +187,10 @@ impl Scheme {
     /// The words that operands begin with.
     pub(crate) fn operand_words(&self) -> impl Iterator<Item = &'static str> {
         let has_values = self.fields.iter().any(|(_, field)| matches!(field, Field::Value(_)));
-        self.fields.iter().map(|(name, _)| *name).chain(has_values.then_some("count"))
+        self.fields
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(["count", "each"].into_iter().filter(move |_| has_values))
     }
 
     /// What `word` of another language is called here.

@@ -38,7 +38,7 @@ pub(crate) enum ActionSyntax {
 }
 
 /// `A..B`, either of which may be absent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct RangeSyntax {
     pub(crate) low: Option<Integer>,
     pub(crate) high: Option<Integer>,
@@ -51,7 +51,8 @@ pub(crate) enum ConditionSyntax {
     Not(Box<Spanned<ConditionSyntax>>),
     Chain(Spanned<Term>, Vec<(Spanned<Relation>, Spanned<Term>)>),
     InRange(Spanned<Term>, Spanned<RangeSyntax>),
-    InSet(Spanned<Term>, Spanned<Vec<Spanned<Term>>>),
+    InSet(Spanned<Term>, Spanned<Vec<Spanned<Member>>>),
+    List(Spanned<Term>, ListVerb, Spanned<Vec<Spanned<Member>>>),
     Text(Spanned<Term>, TextVerb, Spanned<Text>),
     /// The field is one of the words, or none of them if `negated`. Only in filters and selectors.
     Word {
@@ -64,6 +65,22 @@ pub(crate) enum ConditionSyntax {
         patterns: Vec<Spanned<KnobPattern>>,
         negated: bool,
     },
+}
+
+/// A member of a set or of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Member {
+    Integer(Integer),
+    Range(RangeSyntax),
+    Text(Text),
+}
+
+/// How a list is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListVerb {
+    Equals,
+    Differs,
+    In,
 }
 
 /// How a text is tested, apart from comparisons.
@@ -81,6 +98,9 @@ pub(crate) enum Term {
     Text(Text),
     Value(ValueField),
     Element(ValueField, Spanned<Integer>),
+    Each(ValueField),
+    /// Numbers of a value, and the bits of them that count.
+    Masked(Box<Term>, Spanned<Integer>),
     Count(ValueField),
     IntegerField(IntegerField),
     TextField(TextField),
@@ -94,6 +114,17 @@ impl Term {
     /// Whether it is a literal.
     pub(crate) fn is_literal(&self) -> bool {
         matches!(self, Term::Integer(_) | Term::Text(_))
+    }
+
+    /// The value that it looks at.
+    pub(crate) fn value(&self) -> Option<ValueField> {
+        match self {
+            Term::Value(value) | Term::Element(value, _) | Term::Each(value) | Term::Count(value) => {
+                Some(*value)
+            }
+            Term::Masked(term, _) => term.value(),
+            _ => None,
+        }
     }
 }
 

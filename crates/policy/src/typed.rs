@@ -4,8 +4,8 @@ use crate::filter::{IntegerField, TextField, ValueField};
 use crate::scheme::{Word, WordField};
 use crate::selector::{self, FieldTest, PathGlob, SelectorCondition, SelectorField};
 use crate::{
-    Condition, ElementIndex, Integer, KnobPattern, Operand, Range, Relation, Text, TextGlob, TextOperand,
-    TextTest, Value, ValueText,
+    Condition, Elements, Integer, KnobPattern, ListTest, Mask, Operand, Range, Relation, Text, TextGlob,
+    TextOperand, TextTest, Value, ValueText,
 };
 
 /// A condition. [`Condition`] has the meaning of each part.
@@ -16,7 +16,8 @@ pub(crate) enum Typed {
     Not(Box<Typed>),
     Chain(Number, Vec<(Relation, Number)>),
     InRange(Number, Range),
-    InSet(Number, Vec<Integer>),
+    InSet(Number, Vec<Range>),
+    List(ValueField, ListTest),
     Text(Subject, Predicate),
     /// The field is one of the words, or none of them if `negated`.
     Word {
@@ -35,9 +36,7 @@ pub(crate) enum Typed {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Number {
     Literal(Integer),
-    /// A value of exactly one number.
-    Only(ValueField),
-    Element(ValueField, ElementIndex),
+    Of(ValueField, Elements, Option<Mask>),
     Count(ValueField),
     Field(IntegerField),
 }
@@ -85,6 +84,7 @@ impl Typed {
             }
             Self::InRange(number, range) => Condition::in_range(number.operand()?, range).ok(),
             Self::InSet(number, members) => Condition::in_set(number.operand()?, members).ok(),
+            Self::List(value, test) => Some(Condition::List(of_rule(value)?, test)),
             Self::Text(subject, predicate) => {
                 let operand = match subject {
                     Subject::Value(value) => TextOperand::Value(of_rule(value)?),
@@ -115,7 +115,8 @@ impl Typed {
             | Self::Knob { .. }
             | Self::Chain(..)
             | Self::InRange(..)
-            | Self::InSet(..) => None,
+            | Self::InSet(..)
+            | Self::List(..) => None,
         }
     }
 }
@@ -140,11 +141,18 @@ fn engine_test(words: &[Word], negated: bool) -> Option<SelectorCondition> {
 }
 
 impl Number {
+    /// The value of which it is each number.
+    pub(crate) fn each_of(self) -> Option<ValueField> {
+        match self {
+            Self::Of(value, Elements::Each, _) => Some(value),
+            _ => None,
+        }
+    }
+
     fn operand(self) -> Option<Operand> {
         Some(match self {
             Self::Literal(integer) => Operand::Literal(integer),
-            Self::Only(value) => Operand::Only(of_rule(value)?),
-            Self::Element(value, index) => Operand::Element(of_rule(value)?, index),
+            Self::Of(value, elements, mask) => Operand::Number(of_rule(value)?, elements, mask),
             Self::Count(value) => Operand::Count(of_rule(value)?),
             Self::Field(IntegerField::Pos) => Operand::Pos,
             Self::Field(IntegerField::Uid) => Operand::Uid,

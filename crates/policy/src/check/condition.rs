@@ -5,22 +5,16 @@ use crate::filter::{TextField, ValueField};
 use crate::model::ends_text;
 use crate::scheme::{Field, listed};
 use crate::selector::{Comparison, SelectorField};
-use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
+use crate::syntax::{ConditionSyntax, ListVerb, Member, Spanned, Term, TextVerb};
 use crate::typed::{Number, Predicate, Subject, Typed};
 use crate::{
-    Condition, Diagnostic, ElementIndex, Integer, NotationErrorKind, PolicyError, Range, Relation, Span,
-    Text, TextGlob, ValueText,
+    Condition, Diagnostic, ElementIndex, Elements, Integer, ListTest, Mask, NotationErrorKind, PolicyError,
+    Range, Relation, Span, Text, TextGlob, ValueText,
 };
 
 /// The first place where the condition looks at the new value.
 pub(super) fn first_new(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
-    let is_new = |term: &Term| {
-        matches!(
-            term,
-            Term::Value(ValueField::New) | Term::Element(ValueField::New, _) | Term::Count(ValueField::New)
-        )
-    };
-    first(condition, is_new)
+    first(condition, |term| term.value() == Some(ValueField::New))
 }
 
 /// The first place where the condition looks at the name of the task.
@@ -40,6 +34,7 @@ fn first(condition: &Spanned<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + 
         }
         ConditionSyntax::InRange(subject, _)
         | ConditionSyntax::InSet(subject, _)
+        | ConditionSyntax::List(subject, ..)
         | ConditionSyntax::Text(subject, ..) => in_term(subject),
         ConditionSyntax::Word { .. } | ConditionSyntax::Knob { .. } => None,
     }
@@ -101,6 +96,7 @@ impl Checker {
                 Some(Typed::InRange(number, checked))
             }
             ConditionSyntax::InSet(subject, members) => self.set(subject, members),
+            ConditionSyntax::List(subject, verb, members) => self.list(subject, *verb, members),
             ConditionSyntax::Text(subject, verb, text) => {
                 let checked = self.text_subject(subject);
                 let predicate = self.predicate(*verb, text, checked.as_ref());
@@ -149,7 +145,15 @@ impl Checker {
             self.report_literals(a.span.to(b.span));
             return None;
         }
-        Some(Typed::Chain(number?, checked))
+        let number = number?;
+        let each = |(number, _): &(Number, Span)| number.each_of().is_some();
+        let numbers = std::iter::once(number).chain(checked.iter().map(|(_, number)| *number));
+        let spans = terms().map(|term| term.span);
+        if let Some((_, span)) = numbers.zip(spans).filter(each).nth(1) {
+            self.report(Diagnostic::invalid(&PolicyError::EachTwice, span));
+            return None;
+        }
+        Some(Typed::Chain(number, checked))
     }
 
     fn report_literals(&mut self, span: Span) {
@@ -305,13 +309,14 @@ impl Checker {
         self.report(diagnostic);
     }
 
-    fn set(&mut self, subject: &Spanned<Term>, members: &Spanned<Vec<Spanned<Term>>>) -> Option<Typed> {
+    fn set(&mut self, subject: &Spanned<Term>, members: &Spanned<Vec<Spanned<Member>>>) -> Option<Typed> {
         let Some(first) = members.node.first() else {
             self.report(Diagnostic::invalid(&PolicyError::EmptySet, members.span));
             return None;
         };
-        let texts = matches!(first.node, Term::Text(_));
-        if let Some(other) = members.node.iter().find(|member| matches!(member.node, Term::Text(_)) != texts)
+        let texts = matches!(first.node, Member::Text(_));
+        if let Some(other) =
+            members.node.iter().find(|member| matches!(member.node, Member::Text(_)) != texts)
         {
             let error = Diagnostic::error(
                 "mixed-set",
@@ -322,29 +327,78 @@ impl Checker {
             return None;
         }
         if !texts {
-            let integers: Vec<Integer> = members
-                .node
-                .iter()
-                .filter_map(
-                    |member| if let Term::Integer(integer) = member.node { Some(integer) } else { None },
-                )
-                .collect();
+            let ranges = self.ranges(members);
             let number = self.number(subject)?;
             if subject.node.is_literal() {
                 self.report_literals(subject.span);
                 return None;
             }
-            return Some(Typed::InSet(number, integers));
+            let ranges = ranges?;
+            if let Some(endless) = ranges.iter().position(|range| *range == Range::ALL) {
+                self.report(Diagnostic::invalid(&PolicyError::EndlessRange, members.node[endless].span));
+                return None;
+            }
+            return Some(Typed::InSet(number, ranges));
         }
         let checked = self.text_subject(subject);
         let mut literals = Vec::new();
         for member in &members.node {
-            if let Term::Text(text) = &member.node {
+            if let Member::Text(text) = &member.node {
                 literals.push(self.whole_text(&Spanned::new(text.clone(), member.span), checked.as_ref()));
             }
         }
         let literals = literals.into_iter().collect::<Option<Vec<_>>>()?;
         Some(Typed::Text(checked?, Predicate::In(literals)))
+    }
+
+    /// The integers and ranges among the members, none of which is a text.
+    fn ranges(&mut self, members: &Spanned<Vec<Spanned<Member>>>) -> Option<Vec<Range>> {
+        let ranges: Vec<Option<Range>> = members
+            .node
+            .iter()
+            .map(|member| match &member.node {
+                Member::Integer(integer) => Some(Range::only(*integer)),
+                Member::Range(range) => self.range(&Spanned::new(*range, member.span)),
+                Member::Text(_) => None,
+            })
+            .collect();
+        ranges.into_iter().collect()
+    }
+
+    /// `new == [1, 2]`, `new != [1, 2]` or `new in [1..4, ..]`
+    fn list(
+        &mut self,
+        subject: &Spanned<Term>,
+        verb: ListVerb,
+        members: &Spanned<Vec<Spanned<Member>>>,
+    ) -> Option<Typed> {
+        let Term::Value(value) = subject.node else {
+            let error = Diagnostic::error(
+                "list-of-number",
+                members.span,
+                "only a whole value is compared with a list",
+            );
+            let values = self.scheme.names(|field| matches!(field, Field::Value(_)));
+            self.report(error.also(subject.span, "this is one number").help(match listed(values, "and") {
+                values if values.is_empty() => "there are no lists here".to_owned(),
+                values => format!("the values are {values}"),
+            }));
+            return None;
+        };
+        if let Some(text) = members.node.iter().find(|member| matches!(member.node, Member::Text(_))) {
+            let error = Diagnostic::error("text-and-number", text.span, "the members of a list are numbers");
+            self.report(error.help("a set of texts is written `{\"a\", \"b\"}`"));
+            return None;
+        }
+        let ranges = self.ranges(members)?;
+        let integers: Option<Vec<Integer>> = ranges.iter().map(Range::only_member).collect();
+        let test = match (verb, integers) {
+            (ListVerb::Equals, Some(integers)) => ListTest::equals(integers),
+            (ListVerb::Differs, Some(integers)) => ListTest::differs(integers),
+            // With a range, the parser takes no other verb.
+            _ => ListTest::is_in(ranges),
+        };
+        Some(Typed::List(value, self.valid(test, members.span)?))
     }
 
     /// The text that is tested.
@@ -373,12 +427,21 @@ impl Checker {
     fn number(&mut self, term: &Spanned<Term>) -> Option<Number> {
         Some(match &term.node {
             Term::Integer(integer) => Number::Literal(*integer),
-            Term::Value(value) => Number::Only(*value),
+            Term::Value(value) => Number::Of(*value, Elements::Only, None),
+            Term::Each(value) => Number::Of(*value, Elements::Each, None),
             Term::Count(value) => Number::Count(*value),
             Term::IntegerField(field) => Number::Field(*field),
             Term::Element(value, index) => {
                 let index = self.valid(ElementIndex::new(index.node.get()), index.span)?;
-                Number::Element(*value, index)
+                Number::Of(*value, Elements::At(index), None)
+            }
+            Term::Masked(masked, mask) => {
+                let number = self.number(&Spanned::new((**masked).clone(), term.span));
+                let mask = self.valid(Mask::new(mask.node), mask.span);
+                match (number?, mask?) {
+                    (Number::Of(value, elements, _), mask) => Number::Of(value, elements, Some(mask)),
+                    (other, _) => other,
+                }
             }
             Term::Text(_) | Term::TextField(_) | Term::Name(_) | Term::Label(_) => {
                 let error =

@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::scheme::{RULES, SELECTORS};
 use crate::selector::{self, Comparison, Invalid, PathGlob, Selector, SelectorField, is_always_chosen};
-use crate::syntax::{ConditionSyntax, SelectorSyntax, Spanned, Term, TextVerb};
+use crate::syntax::{ConditionSyntax, Member, SelectorSyntax, Spanned, Term, TextVerb};
 use crate::{Diagnostic, NotationErrorKind, Relation, Span, Text, TextGlob};
 
 /// What to do about a test that whoever starts a container can get around.
@@ -122,8 +122,10 @@ impl Checker {
             }
             ConditionSyntax::InSet(subject, members) => {
                 self.warn_if_negated(field(&subject.node).as_ref(), condition.span, negated);
-                for member in members.node.iter().filter_map(text) {
-                    self.warn_of_glob(&member, |warning| warning.help("a glob is tested with `matches`"));
+                for member in &members.node {
+                    let Member::Text(text) = &member.node else { continue };
+                    let text = Spanned::new(text.clone(), member.span);
+                    self.warn_of_glob(&text, |warning| warning.help("a glob is tested with `matches`"));
                 }
             }
             ConditionSyntax::Text(subject, verb, text) => {
@@ -143,7 +145,10 @@ impl Checker {
                     });
                 }
             }
-            ConditionSyntax::InRange(..) | ConditionSyntax::Word { .. } | ConditionSyntax::Knob { .. } => {}
+            ConditionSyntax::InRange(..)
+            | ConditionSyntax::List(..)
+            | ConditionSyntax::Word { .. }
+            | ConditionSyntax::Knob { .. } => {}
         }
     }
 

@@ -2,10 +2,12 @@
 
 use super::Checker;
 use crate::filter::ValueField;
-use crate::syntax::{ActionSyntax, ConditionSyntax, RangeSyntax, RuleSyntax, Spanned, Term};
+use crate::syntax::{
+    ActionSyntax, ConditionSyntax, ListVerb, Member, RangeSyntax, RuleSyntax, Spanned, Term,
+};
 use crate::value::numbers;
 use crate::width::{Normalisation, Width};
-use crate::{AccessKind, Diagnostic, Integer, KnobPattern, Relation, Span, Value};
+use crate::{AccessKind, Diagnostic, Integer, KnobPattern, Relation, Span, Text, Value};
 
 /// A literal that is compared with a number of the new value.
 #[derive(Debug, Clone, Copy)]
@@ -104,29 +106,35 @@ impl Checker {
                     Relation::NotEqual => !denied,
                     _ => return,
                 };
+                let is_denied =
+                    |subject: &Spanned<Term>| denied && matches!(subject.node, Term::Value(ValueField::New));
                 for (subject, literal) in [(first, second), (second, first)] {
-                    if denied && matches!(subject.node, Term::Value(ValueField::New)) {
-                        self.text_that_is_a_number(literal);
+                    if let (true, Term::Text(text)) = (is_denied(subject), &literal.node) {
+                        self.text_that_is_a_number(text, literal.span);
                     }
                 }
             }
             ConditionSyntax::InSet(subject, members) => {
                 if denied && matches!(subject.node, Term::Value(ValueField::New)) {
-                    members.node.iter().for_each(|member| self.text_that_is_a_number(member));
+                    for member in &members.node {
+                        if let Member::Text(text) = &member.node {
+                            self.text_that_is_a_number(text, member.span);
+                        }
+                    }
                 }
             }
             ConditionSyntax::InRange(..)
+            | ConditionSyntax::List(..)
             | ConditionSyntax::Text(..)
             | ConditionSyntax::Word { .. }
             | ConditionSyntax::Knob { .. } => {}
         }
     }
 
-    fn text_that_is_a_number(&mut self, literal: &Spanned<Term>) {
-        let Term::Text(text) = &literal.node else { return };
+    fn text_that_is_a_number(&mut self, text: &Text, span: Span) {
         let Ok(&[number]) = numbers(text.as_bytes(), Value::New).as_deref() else { return };
         let message = format!("{text} is only one way to write the number {number}");
-        let warning = Diagnostic::warning("number-as-text", literal.span, message)
+        let warning = Diagnostic::warning("number-as-text", span, message)
             .help("the same number written differently passes: compare with the number, without quotes");
         self.report(warning);
     }
@@ -193,17 +201,28 @@ fn collect(condition: &Spanned<ConditionSyntax>, negated: bool, bounds: &mut Vec
             of_range(&range.node, range.span, negated, bounds);
         }
         ConditionSyntax::InSet(subject, members) if is_new(subject) => {
-            for member in &members.node {
-                if let Term::Integer(literal) = member.node {
-                    push(literal, member.span, LetsPass::Exactly(literal.get()), negated, bounds);
-                }
-            }
+            members.node.iter().for_each(|member| of_member(member, negated, bounds));
+        }
+        ConditionSyntax::List(subject, verb, members) if is_new(subject) => {
+            let negated = negated != (*verb == ListVerb::Differs);
+            members.node.iter().for_each(|member| of_member(member, negated, bounds));
         }
         ConditionSyntax::InRange(..)
         | ConditionSyntax::InSet(..)
+        | ConditionSyntax::List(..)
         | ConditionSyntax::Text(..)
         | ConditionSyntax::Word { .. }
         | ConditionSyntax::Knob { .. } => {}
+    }
+}
+
+fn of_member(member: &Spanned<Member>, negated: bool, bounds: &mut Vec<Bound>) {
+    match &member.node {
+        Member::Integer(literal) => {
+            push(*literal, member.span, LetsPass::Exactly(literal.get()), negated, bounds);
+        }
+        Member::Range(range) => of_range(range, member.span, negated, bounds),
+        Member::Text(_) => {}
     }
 }
 
@@ -222,7 +241,10 @@ fn push(literal: Integer, span: Span, lets_pass: LetsPass, negated: bool, bounds
 }
 
 fn is_new(term: &Spanned<Term>) -> bool {
-    matches!(term.node, Term::Value(ValueField::New) | Term::Element(ValueField::New, _))
+    matches!(
+        term.node,
+        Term::Value(ValueField::New) | Term::Element(ValueField::New, _) | Term::Each(ValueField::New)
+    )
 }
 
 /// The relation of the right side to the left one.

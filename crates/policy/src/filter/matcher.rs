@@ -7,7 +7,7 @@ use crate::scheme::{Word, WordField};
 use crate::selector::PathGlob;
 use crate::typed::{Number, Predicate, Subject, Typed};
 use crate::value::{self, Numbers, contains};
-use crate::{Integer, KnobPattern, Range, Relation, TextGlob, Value};
+use crate::{Elements, Integer, KnobPattern, ListTest, Range, Relation, TextGlob, Value};
 
 /// The work that one automaton may take: a fraction of a second.
 const STEPS_MAX: usize = 1 << 22;
@@ -20,7 +20,8 @@ pub(super) enum Matcher {
     Not(Box<Matcher>),
     Chain(Number, Vec<(Relation, Number)>),
     InRange(Number, Range),
-    InSet(Number, Vec<Integer>),
+    InSet(Number, Vec<Range>),
+    List(ValueField, ListTest),
     Text(Subject, TextTest),
     Word { field: WordField, words: Vec<Word>, negated: bool },
     Knob { names: Names, negated: bool },
@@ -63,6 +64,7 @@ impl Matcher {
             Typed::Chain(first, links) => Self::Chain(first, links),
             Typed::InRange(number, range) => Self::InRange(number, range),
             Typed::InSet(number, members) => Self::InSet(number, members),
+            Typed::List(value, test) => Self::List(value, test),
             Typed::Text(subject, predicate) => Self::Text(subject, TextTest::new(predicate)),
             Typed::Word { field, words, negated } => Self::Word { field, words, negated },
             Typed::Knob { patterns, negated } => Self::Knob { names: Names::new(patterns), negated },
@@ -90,18 +92,31 @@ impl Matcher {
             }
             Self::Not(negated) => Some(!negated.holds(event)?),
             Self::Chain(first, links) => {
-                let mut left = integer(*first, event)?;
-                for (relation, number) in links {
-                    let right = integer(*number, event)?;
-                    if !relation.holds(left, right) {
-                        return Some(false);
+                let numbers = links.iter().map(|(_, number)| *number);
+                let each = std::iter::once(*first).chain(numbers).find_map(Number::each_of);
+                holds_for(each, event, |at| {
+                    let mut left = integer(*first, at, event)?;
+                    for (relation, number) in links {
+                        let right = integer(*number, at, event)?;
+                        if !relation.holds(left, right) {
+                            return Some(false);
+                        }
+                        left = right;
                     }
-                    left = right;
-                }
-                Some(true)
+                    Some(true)
+                })
             }
-            Self::InRange(number, range) => Some(range.contains(integer(*number, event)?)),
-            Self::InSet(number, members) => Some(members.contains(&integer(*number, event)?)),
+            Self::InRange(number, range) => {
+                holds_for(number.each_of(), event, |at| Some(range.contains(integer(*number, at, event)?)))
+            }
+            Self::InSet(number, members) => holds_for(number.each_of(), event, |at| {
+                let number = integer(*number, at, event)?;
+                Some(members.iter().any(|member| member.contains(number)))
+            }),
+            Self::List(value, test) => {
+                let numbers = numbers(*value, event)?;
+                test.holds(&numbers)
+            }
             Self::Text(Subject::Value(field), test) => {
                 Some(test.holds(value::text(bytes(*field, event)?, which(*field)).ok()?))
             }
@@ -135,14 +150,35 @@ fn numbers(field: ValueField, event: &dyn Fields) -> Option<Numbers> {
     value::numbers(bytes(field, event)?, which(field)).ok()
 }
 
-fn integer(number: Number, event: &dyn Fields) -> Option<Integer> {
+/// Whether a comparison holds, if `each` for every number of this value, of which there has to be one.
+fn holds_for(
+    each: Option<ValueField>,
+    event: &dyn Fields,
+    test: impl Fn(usize) -> Option<bool>,
+) -> Option<bool> {
+    let Some(value) = each else { return test(0) };
+    let count = numbers(value, event)?.len();
+    for index in 0..count {
+        if !test(index)? {
+            return Some(false);
+        }
+    }
+    Some(count > 0)
+}
+
+/// The integer; `each` number of a value is the one at this index.
+fn integer(number: Number, each: usize, event: &dyn Fields) -> Option<Integer> {
     match number {
         Number::Literal(integer) => Some(integer),
-        Number::Only(field) => match *numbers(field, event)? {
-            [number] => Some(number),
-            _ => None,
-        },
-        Number::Element(field, index) => numbers(field, event)?.get(usize::from(index)).copied(),
+        Number::Of(field, elements, mask) => {
+            let numbers = numbers(field, event)?;
+            let number = match elements {
+                Elements::Only => numbers.first().filter(|_| numbers.len() == 1)?,
+                Elements::At(index) => numbers.get(usize::from(index))?,
+                Elements::Each => numbers.get(each)?,
+            };
+            mask.map_or(Some(*number), |mask| mask.of(*number))
+        }
         Number::Count(field) => Some(Integer::from(numbers(field, event)?.len() as u32)),
         Number::Field(field) => event.integer(field).map(Integer::from_u64),
     }

@@ -205,8 +205,10 @@ pub(super) enum ConditionDocument {
     Chain(ChainDocument),
     /// The operand is in the range.
     InRange(InRangeDocument),
-    /// The operand is one of these.
+    /// The operand is in the set.
     InSet(InSetDocument),
+    /// All numbers of a value pass the test, which has as many.
+    List(ListConditionDocument),
     /// The text passes the test.
     Text(TextConditionDocument),
 }
@@ -273,7 +275,39 @@ pub(super) struct InSetDocument {
     pub(super) operand: OperandDocument,
     /// The members of the set.
     #[schemars(length(min = 1))]
-    pub(super) members: Vec<IntegerDocument>,
+    pub(super) members: Vec<MemberDocument>,
+}
+
+/// A member of a set: an integer, or a range of them.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected an integer or {\"low\": N, \"high\": N}")]
+pub(super) enum MemberDocument {
+    /// One.
+    Integer(IntegerDocument),
+    /// All in this range; at least one end is given, except in a list.
+    Range(RangeDocument),
+}
+
+/// A test of all numbers of a value.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListConditionDocument {
+    /// Of which value.
+    pub(super) of: ValueDocument,
+    /// The test. It cannot be evaluated for a value with fewer or more numbers.
+    pub(super) test: ListTestDocument,
+}
+
+/// A predicate on all numbers of a value.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ListTestDocument {
+    /// They are these.
+    Equals(#[schemars(length(min = 1, max = limits::ELEMENTS_MAX))] Vec<IntegerDocument>),
+    /// They are not these.
+    Differs(#[schemars(length(min = 1, max = limits::ELEMENTS_MAX))] Vec<IntegerDocument>),
+    /// Each is in its range; at least one range has an end.
+    In(#[schemars(length(min = 1, max = limits::ELEMENTS_MAX))] Vec<MemberDocument>),
 }
 
 /// An integer in a condition.
@@ -288,6 +322,10 @@ pub(super) enum OperandDocument {
     Old,
     /// One number of a value.
     Element(ElementDocument),
+    /// Every number of a value: the test holds if there are some, and it holds for all of them.
+    Each(ValueDocument),
+    /// Some bits of a number, which must not be negative.
+    Masked(MaskedDocument),
     /// How many numbers the value holds.
     Count(ValueDocument),
     /// The file position, its low 32 bits.
@@ -296,6 +334,17 @@ pub(super) enum OperandDocument {
     Uid,
     /// The group id of the task.
     Gid,
+}
+
+/// Some bits of a number.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MaskedDocument {
+    /// The number: "new", "old", an element, or each number of a value.
+    pub(super) operand: Box<OperandDocument>,
+    /// The bits that count.
+    #[schemars(range(min = 1, max = u64::MAX))]
+    pub(super) mask: IntegerDocument,
 }
 
 /// One number of a value.

@@ -3,16 +3,16 @@
 use super::JsonDiagnostic;
 use super::document::{
     ActionDocument, ConditionDocument, DefaultsDocument, EventRateDocument, ExpectedDocument,
-    FallbackActionDocument, FallbackDocument, IntegerDocument, KindDocument, LogDocument, ModeDocument,
-    OperandDocument, PolicyDocument, RangeDocument, RelationDocument, RuleDocument, StepDocument,
-    TestDocument, TextConditionDocument, TextDocument, TextOperandDocument, TextTestDocument,
-    UnlimitedDocument, ValueDocument,
+    FallbackActionDocument, FallbackDocument, IntegerDocument, KindDocument, ListTestDocument, LogDocument,
+    MaskedDocument, MemberDocument, ModeDocument, OperandDocument, PolicyDocument, RangeDocument,
+    RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument, TextDocument,
+    TextOperandDocument, TextTestDocument, UnlimitedDocument, ValueDocument,
 };
 use crate::did_you_mean::did_you_mean;
 use crate::{
     Access, Action, Condition, Defaults, Errno, EventRate, Expected, Fallback, FallbackAction, Integer,
-    Kinds, KnobName, KnobPattern, Logging, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Task,
-    Test, TestStep, TextGlob, TextOperand, TextTest, Value, ValueText,
+    Kinds, KnobName, KnobPattern, ListTest, Logging, Mask, Mode, Operand, Policy, PolicyError, Range,
+    Relation, Rule, Task, Test, TestStep, TextGlob, TextOperand, TextTest, Value, ValueText,
 };
 
 /// The policy in `document`, or all errors in it.
@@ -209,18 +209,48 @@ impl DocumentReader {
             }),
             ConditionDocument::InSet(test) => self.at("in_set", |reader| {
                 let operand = reader.at("operand", |reader| reader.operand(&test.operand));
-                let members = reader.each("members", &test.members, Self::integer);
+                let members = reader.each("members", &test.members, Self::member);
                 reader.valid(Condition::in_set(operand?, members?))
             }),
+            ConditionDocument::List(list) => self.at("list", |reader| {
+                let test = reader.at("test", |reader| reader.list_test(&list.test))?;
+                Some(Condition::List(value(list.of), test))
+            }),
             ConditionDocument::Text(test) => self.at("text", |reader| reader.text_condition(test)),
+        }
+    }
+
+    fn member(&mut self, member: &MemberDocument) -> Option<Range> {
+        match member {
+            MemberDocument::Integer(integer) => self.integer(integer).map(Range::only),
+            MemberDocument::Range(range) => self.range(range),
+        }
+    }
+
+    fn list_test(&mut self, test: &ListTestDocument) -> Option<ListTest> {
+        match test {
+            ListTestDocument::Equals(numbers) => {
+                let numbers = self.each("equals", numbers, Self::integer)?;
+                self.at("equals", |reader| reader.valid(ListTest::equals(numbers)))
+            }
+            ListTestDocument::Differs(numbers) => {
+                let numbers = self.each("differs", numbers, Self::integer)?;
+                self.at("differs", |reader| reader.valid(ListTest::differs(numbers)))
+            }
+            ListTestDocument::In(members) => {
+                let ranges = self.each("in", members, Self::member)?;
+                self.at("in", |reader| reader.valid(ListTest::is_in(ranges)))
+            }
         }
     }
 
     fn operand(&mut self, operand: &OperandDocument) -> Option<Operand> {
         Some(match operand {
             OperandDocument::Literal(literal) => Operand::Literal(self.integer(literal)?),
-            OperandDocument::New => Operand::Only(Value::New),
-            OperandDocument::Old => Operand::Only(Value::Old),
+            OperandDocument::New => Operand::only(Value::New),
+            OperandDocument::Old => Operand::only(Value::Old),
+            OperandDocument::Each(of) => Operand::each(value(*of)),
+            OperandDocument::Masked(masked) => return self.at("masked", |reader| reader.masked(masked)),
             OperandDocument::Element(element) => {
                 return self.valid(Operand::element(value(element.of), element.index));
             }
@@ -229,6 +259,19 @@ impl DocumentReader {
             OperandDocument::Uid => Operand::Uid,
             OperandDocument::Gid => Operand::Gid,
         })
+    }
+
+    fn masked(&mut self, document: &MaskedDocument) -> Option<Operand> {
+        let mask = self.at("mask", |reader| {
+            let mask = reader.integer(&document.mask)?;
+            reader.valid(Mask::new(mask))
+        });
+        let operand = self.at("operand", |reader| match reader.operand(&document.operand)? {
+            Operand::Number(value, elements, None) => Some((value, elements)),
+            _ => reader.error("expected a number of a value", Some("only these have a mask".to_owned())),
+        });
+        let ((value, elements), mask) = (operand?, mask?);
+        Some(Operand::Number(value, elements, Some(mask)))
     }
 
     fn text_condition(&mut self, condition: &TextConditionDocument) -> Option<Condition> {

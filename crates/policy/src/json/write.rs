@@ -3,14 +3,15 @@
 use super::document::{
     ActionDocument, ChainDocument, ConditionDocument, DefaultsDocument, ElementDocument, EventRateDocument,
     ExpectedDocument, FallbackActionDocument, FallbackDocument, HexDocument, InRangeDocument, InSetDocument,
-    IntegerDocument, KindDocument, LinkDocument, LogDocument, ModeDocument, OperandDocument, PolicyDocument,
-    RangeDocument, RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument,
-    TextDocument, TextOperandDocument, TextTestDocument, UnlimitedDocument, ValueDocument,
+    IntegerDocument, KindDocument, LinkDocument, ListConditionDocument, ListTestDocument, LogDocument,
+    MaskedDocument, MemberDocument, ModeDocument, OperandDocument, PolicyDocument, RangeDocument,
+    RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument, TextDocument,
+    TextOperandDocument, TextTestDocument, UnlimitedDocument, ValueDocument,
 };
 use super::selector::selector;
 use crate::{
-    Action, Condition, Expected, Fallback, FallbackAction, Integer, Kinds, Logging, Mode, Operand, Policy,
-    Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
+    Action, Condition, Elements, Expected, Fallback, FallbackAction, Integer, Kinds, ListTest, Logging, Mode,
+    Operand, Policy, Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
 };
 
 impl From<&Policy> for PolicyDocument {
@@ -77,6 +78,13 @@ fn range(range: &Range) -> RangeDocument {
     RangeDocument { low: range.low().map(integer), high: range.high().map(integer) }
 }
 
+fn member(member: &Range) -> MemberDocument {
+    match member.only_member() {
+        Some(only) => MemberDocument::Integer(integer(only)),
+        None => MemberDocument::Range(range(member)),
+    }
+}
+
 fn integer(integer: Integer) -> IntegerDocument {
     IntegerDocument(integer.get())
 }
@@ -110,8 +118,17 @@ fn condition(part: &Condition) -> ConditionDocument {
             range: range(&test.range()),
         }),
         Condition::InSet(test) => {
-            let members = test.members().iter().copied().map(integer).collect();
+            let members = test.members().iter().map(member).collect();
             ConditionDocument::InSet(InSetDocument { operand: operand(test.operand()), members })
+        }
+        Condition::List(of, test) => {
+            let integers = |numbers: &[Integer]| numbers.iter().copied().map(integer).collect();
+            let test = match test {
+                ListTest::Equals(numbers) => ListTestDocument::Equals(integers(numbers)),
+                ListTest::Differs(numbers) => ListTestDocument::Differs(integers(numbers)),
+                ListTest::In(ranges) => ListTestDocument::In(ranges.iter().map(member).collect()),
+            };
+            ConditionDocument::List(ListConditionDocument { of: value(*of), test })
         }
         Condition::Text(subject, test) => {
             let operand = match subject {
@@ -138,11 +155,16 @@ fn relation_document(relation: Relation) -> RelationDocument {
 fn operand(operand: Operand) -> OperandDocument {
     match operand {
         Operand::Literal(literal) => OperandDocument::Literal(integer(literal)),
-        Operand::Only(Value::New) => OperandDocument::New,
-        Operand::Only(Value::Old) => OperandDocument::Old,
-        Operand::Element(of, index) => {
+        Operand::Number(of, elements, Some(mask)) => {
+            let operand = Box::new(self::operand(Operand::Number(of, elements, None)));
+            OperandDocument::Masked(MaskedDocument { operand, mask: IntegerDocument(mask.get().into()) })
+        }
+        Operand::Number(Value::New, Elements::Only, None) => OperandDocument::New,
+        Operand::Number(Value::Old, Elements::Only, None) => OperandDocument::Old,
+        Operand::Number(of, Elements::At(index), None) => {
             OperandDocument::Element(ElementDocument { of: value(of), index: index.get() })
         }
+        Operand::Number(of, Elements::Each, None) => OperandDocument::Each(value(of)),
         Operand::Count(of) => OperandDocument::Count(value(of)),
         Operand::Pos => OperandDocument::Pos,
         Operand::Uid => OperandDocument::Uid,

@@ -1,6 +1,6 @@
 //! Conditions on an access, besides its kind and name.
 
-use super::{List, PolicyError, Range, ValueText};
+use super::{List, Operand, PolicyError, Range, Value, ValueText};
 use crate::{Integer, TextGlob, limits};
 
 /// A condition. Operands are evaluated from left to right, each only when its turn comes: `and`, `or` and a
@@ -17,13 +17,16 @@ pub enum Condition {
     Chain(Chain),
     /// `… in A..B`
     InRange(InRange),
-    /// `… in {1, 2}`
+    /// `… in {1, 4..8}`
     InSet(InSet),
+    /// `new == [1, 2]`: a predicate on all numbers of a value.
+    List(Value, ListTest),
     /// A predicate on text.
     Text(TextOperand, TextTest),
 }
 
-/// `a < b <= c`: holds if every link does. There is at least one link, and none compares two literals.
+/// `a < b <= c`: holds if every link does. There is at least one link, none compares two literals, and at most one operand is
+/// [each](crate::Elements::Each) number of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     first: Operand,
@@ -37,11 +40,22 @@ pub struct InRange {
     range: Range,
 }
 
-/// `… in {1, 2}`: the operand is not a literal.
+/// `… in {1, 4..8}`: the operand is not a literal, and each member has an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InSet {
     operand: Operand,
-    members: List<Integer, 1>,
+    members: List<Range, 1>,
+}
+
+/// A predicate on all numbers of a value, of which there must be as many as the predicate has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListTest {
+    /// `== [1, 2]`
+    Equals(List<Integer, 1, { limits::ELEMENTS_MAX }>),
+    /// `!= [1, 2]`: one of the numbers is another one.
+    Differs(List<Integer, 1, { limits::ELEMENTS_MAX }>),
+    /// `in [1..4, .., 7]`: each is in its range. At least one range has an end.
+    In(List<Range, 1, { limits::ELEMENTS_MAX }>),
 }
 
 /// How two integers compare.
@@ -59,38 +73,6 @@ pub enum Relation {
     GreaterOrEqual,
     /// `>`
     Greater,
-}
-
-/// An integer in a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operand {
-    /// A literal.
-    Literal(Integer),
-    /// `new` or `old`: a value of exactly one number.
-    Only(Value),
-    /// `new[i]` or `old[i]`
-    Element(Value, ElementIndex),
-    /// `count(new)` or `count(old)`: how many numbers the value holds.
-    Count(Value),
-    /// `pos`: the file position as the hook shows it, which is its low 32 bits.
-    Pos,
-    /// `uid`: the real user id of the task, in the initial user namespace.
-    Uid,
-    /// `gid`: the real group id of the task, in the initial user namespace.
-    Gid,
-}
-
-/// The index of a number in a value: it counts from 0 and is below [`ELEMENTS_MAX`](limits::ELEMENTS_MAX).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ElementIndex(u8);
-
-/// One of the two values of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Value {
-    /// `new`: what the caller writes.
-    New,
-    /// `old`: what the knob holds.
-    Old,
 }
 
 /// A text in a condition.
@@ -152,22 +134,27 @@ impl Condition {
         InRange::new(operand, range).map(Self::InRange)
     }
 
-    /// `operand in {1, 2}`
+    /// `operand in {1, 4..8}`
     ///
     /// # Errors
     /// As for [`InSet::new`].
-    pub fn in_set(operand: Operand, members: impl Into<Vec<Integer>>) -> Result<Self, PolicyError> {
+    pub fn in_set(
+        operand: Operand,
+        members: impl IntoIterator<Item = impl Into<Range>>,
+    ) -> Result<Self, PolicyError> {
         InSet::new(operand, members).map(Self::InSet)
     }
 
     /// Whether an operand is the new value or a part of it.
     pub(crate) fn looks_at_new(&self) -> bool {
+        let is_new = |operand: Operand| operand.value() == Some(Value::New);
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::looks_at_new),
             Self::Not(negated) => negated.looks_at_new(),
-            Self::Chain(chain) => chain.operands().any(Operand::is_new),
-            Self::InRange(test) => test.operand.is_new(),
-            Self::InSet(test) => test.operand.is_new(),
+            Self::Chain(chain) => chain.operands().any(is_new),
+            Self::InRange(test) => is_new(test.operand),
+            Self::InSet(test) => is_new(test.operand),
+            Self::List(value, _) => *value == Value::New,
             Self::Text(operand, _) => *operand == TextOperand::Value(Value::New),
         }
     }
@@ -179,7 +166,7 @@ impl Condition {
                 1 + parts.iter().map(Self::depth).max().unwrap_or_default()
             }
             Self::Not(negated) => 1 + negated.depth(),
-            Self::Chain(_) | Self::InRange(_) | Self::InSet(_) | Self::Text(..) => 0,
+            Self::Chain(_) | Self::InRange(_) | Self::InSet(_) | Self::List(..) | Self::Text(..) => 0,
         }
     }
 }
@@ -188,7 +175,7 @@ impl Chain {
     /// `first`, then each operand with the previous operand's relation to it.
     ///
     /// # Errors
-    /// No links, or two literals that are compared with each other.
+    /// No links, two literals that are compared with each other, or two operands that are each number of a value.
     pub fn new(first: Operand, links: impl Into<Vec<(Relation, Operand)>>) -> Result<Self, PolicyError> {
         let chain = Self { first, links: links.into() };
         if chain.links.is_empty() {
@@ -196,6 +183,9 @@ impl Chain {
         }
         if chain.operands().zip(chain.operands().skip(1)).any(|(a, b)| a.is_literal() && b.is_literal()) {
             return Err(PolicyError::OnlyLiterals);
+        }
+        if chain.operands().filter(|operand| operand.each_of().is_some()).count() > 1 {
+            return Err(PolicyError::EachTwice);
         }
         Ok(chain)
     }
@@ -252,10 +242,17 @@ impl InSet {
     /// `operand in {…}`
     ///
     /// # Errors
-    /// A literal operand, or no members.
-    pub fn new(operand: Operand, members: impl Into<Vec<Integer>>) -> Result<Self, PolicyError> {
+    /// A literal operand, no members, or a member without ends.
+    pub fn new(
+        operand: Operand,
+        members: impl IntoIterator<Item = impl Into<Range>>,
+    ) -> Result<Self, PolicyError> {
         if operand.is_literal() {
             return Err(PolicyError::OnlyLiterals);
+        }
+        let members: Vec<Range> = members.into_iter().map(Into::into).collect();
+        if members.contains(&Range::ALL) {
+            return Err(PolicyError::EndlessRange);
         }
         Ok(Self { operand, members: List::new(members).map_err(|_| PolicyError::EmptySet)? })
     }
@@ -266,57 +263,57 @@ impl InSet {
     }
 
     /// The members of the set, as they were given; at least one.
-    pub fn members(&self) -> &[Integer] {
+    pub fn members(&self) -> &[Range] {
         &self.members
     }
 }
 
-impl Operand {
-    /// `value[index]`
+impl ListTest {
+    /// `== […]`
     ///
     /// # Errors
-    /// As for [`ElementIndex::new`].
-    pub fn element(value: Value, index: impl Into<i128>) -> Result<Self, PolicyError> {
-        Ok(Self::Element(value, ElementIndex::new(index)?))
+    /// No numbers, or more than [`ELEMENTS_MAX`](limits::ELEMENTS_MAX).
+    pub fn equals(numbers: impl Into<Vec<Integer>>) -> Result<Self, PolicyError> {
+        List::new(numbers).map(Self::Equals).map_err(|error| PolicyError::ListLength { found: error.found })
     }
 
-    fn is_literal(self) -> bool {
-        matches!(self, Self::Literal(_))
-    }
-
-    fn is_new(self) -> bool {
-        matches!(self, Self::Only(Value::New) | Self::Element(Value::New, _) | Self::Count(Value::New))
-    }
-}
-
-impl ElementIndex {
-    /// The element of this index.
+    /// `!= […]`
     ///
     /// # Errors
-    /// An index that is not below [`ELEMENTS_MAX`](limits::ELEMENTS_MAX).
-    pub fn new(index: impl Into<i128>) -> Result<Self, PolicyError> {
-        let index = index.into();
-        match u8::try_from(index) {
-            Ok(small) if usize::from(small) < limits::ELEMENTS_MAX => Ok(Self(small)),
-            _ => Err(PolicyError::NoElement { index }),
+    /// As for [`equals`](Self::equals).
+    pub fn differs(numbers: impl Into<Vec<Integer>>) -> Result<Self, PolicyError> {
+        List::new(numbers).map(Self::Differs).map_err(|error| PolicyError::ListLength { found: error.found })
+    }
+
+    /// `in […]`
+    ///
+    /// # Errors
+    /// As for [`equals`](Self::equals), and if no range has an end.
+    pub fn is_in(ranges: impl Into<Vec<Range>>) -> Result<Self, PolicyError> {
+        let ranges = List::new(ranges).map_err(|error| PolicyError::ListLength { found: error.found })?;
+        match ranges.iter().all(|range| *range == Range::ALL) {
+            true => Err(PolicyError::EndlessRange),
+            false => Ok(Self::In(ranges)),
         }
     }
 
-    /// The index.
-    pub fn get(self) -> u8 {
-        self.0
+    /// How many numbers it is about; at least one.
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Equals(numbers) | Self::Differs(numbers) => numbers.len(),
+            Self::In(ranges) => ranges.len(),
+        }
     }
-}
 
-impl From<ElementIndex> for usize {
-    fn from(index: ElementIndex) -> Self {
-        index.0.into()
-    }
-}
-
-impl std::fmt::Display for ElementIndex {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+    /// The ranges in which the numbers are, or not all are if the test is [`Differs`](Self::Differs).
+    pub fn ranges(&self) -> Vec<Range> {
+        match self {
+            Self::Equals(numbers) | Self::Differs(numbers) => {
+                numbers.iter().copied().map(Range::only).collect()
+            }
+            Self::In(ranges) => ranges.to_vec(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors in the parts of a policy.
 
 use crate::selector::{Engine, ImageError, SelectorField};
-use crate::{NotASysctl, NotationError, NotationErrorKind, Text, limits};
+use crate::{Integer, NotASysctl, NotationError, NotationErrorKind, Text, limits};
 
 /// Why something is not a valid policy, or not a valid part of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +49,21 @@ pub enum PolicyError {
     /// A test for a set without members.
     #[error("this set is empty")]
     EmptySet,
+    /// A list of no numbers, or of more than [`ELEMENTS_MAX`](limits::ELEMENTS_MAX).
+    #[error("a list has 1 to {} numbers, and this one has {found}", limits::ELEMENTS_MAX)]
+    ListLength {
+        /// How many it has.
+        found: usize,
+    },
+    /// A comparison of each number of a value with each number of a value.
+    #[error("a comparison has only one `each`")]
+    EachTwice,
+    /// A mask that is not positive.
+    #[error("a mask is positive, and this one is {mask}")]
+    BadMask {
+        /// The mask.
+        mask: Integer,
+    },
     /// An index that is not below [`ELEMENTS_MAX`](limits::ELEMENTS_MAX).
     #[error("there is no element {index}")]
     NoElement {
@@ -136,6 +151,9 @@ impl PolicyError {
             Self::EmptyRange => "the lower end comes first",
             Self::EndlessRange => "give at least one of its ends",
             Self::EmptySet => "such as `{1, 2}`",
+            Self::ListLength { found: 0 } => "such as `[1, 2]`",
+            Self::EachTwice => "every number is compared with one other",
+            Self::BadMask { .. } => "it has the bits that are compared, such as `new & 0x6 == 0`",
             Self::NoRanges => "such as `[1..10, 1..10]`",
             Self::NoElement { .. } => {
                 return Some(format!("elements count from 0 to {}", limits::ELEMENTS_MAX - 1));

@@ -9,10 +9,10 @@ use crate::{AccessKind, Errno, KnobPattern, limits};
 /// ```
 /// use knobgate_policy::{Action, Condition, Kinds, Logging, Operand, Policy, Range, Rule, Value, print};
 ///
-/// let new = Operand::Only(Value::New);
+/// let new = Operand::only(Value::New);
 /// let policy = Policy::new("web-tier")?.with_rules([
 ///     Rule::new(Action::Allow, Kinds::Write, ["net.ipv4.conf.*.rp_filter"])?
-///         .with_condition(Condition::in_set(new, [1.into(), 2.into()])?)?,
+///         .with_condition(Condition::in_set(new, [Integer::from(1), 2.into()])?)?,
 ///     Rule::new(Action::clamp([Range::new(Some(128.into()), None)?])?, Kinds::Write, ["net.core.somaxconn"])?
 ///         .with_log(Logging::Never),
 /// ]);

@@ -25,6 +25,16 @@ impl Range {
         }
     }
 
+    /// The integer alone.
+    pub fn only(integer: Integer) -> Self {
+        Self { low: Some(integer), high: Some(integer) }
+    }
+
+    /// Its member, if there is only one.
+    pub fn only_member(&self) -> Option<Integer> {
+        self.low.filter(|_| self.low == self.high)
+    }
+
     /// The lowest member; absent, there is no lower bound.
     pub fn low(&self) -> Option<Integer> {
         self.low
@@ -44,5 +54,12 @@ impl Range {
     pub fn clamp(&self, integer: Integer) -> Integer {
         let integer = self.low.map_or(integer, |low| integer.max(low));
         self.high.map_or(integer, |high| integer.min(high))
+    }
+}
+
+/// The integer alone.
+impl From<Integer> for Range {
+    fn from(integer: Integer) -> Self {
+        Self::only(integer)
     }
 }

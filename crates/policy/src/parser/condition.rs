@@ -6,7 +6,7 @@ use crate::did_you_mean::did_you_mean;
 use crate::filter::ValueField;
 use crate::lexer::{Punct, TokenKind};
 use crate::scheme::{Field, JOINED, listed};
-use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
+use crate::syntax::{ConditionSyntax, ListVerb, Member, Spanned, Term, TextVerb};
 use crate::{Diagnostic, Relation, Span, limits};
 
 /// The words that can follow an operand.
@@ -40,9 +40,12 @@ impl Parser<'_> {
 
     /// Uses `and` or `or`, or reports its form in another language.
     fn connective(&mut self, word: &str, foreign: Punct) -> bool {
-        let single = if foreign == Punct::DoubleAnd { '&' } else { '|' };
+        let is_single = match foreign {
+            Punct::DoubleAnd => self.peek_punct(Punct::Ampersand),
+            _ => self.peek().kind == TokenKind::Stray('|'),
+        };
         let uppercase = self.peek_slice().eq_ignore_ascii_case(word) && !self.peek_word(word);
-        if self.peek_punct(foreign) || self.peek().kind == TokenKind::Stray(single) || uppercase {
+        if self.peek_punct(foreign) || is_single || uppercase {
             let span = self.peek_span();
             let error = Diagnostic::error(
                 "foreign-operator",
@@ -135,6 +138,13 @@ impl Parser<'_> {
             while let Some(relation) = self.relation() {
                 if self.members_come_next() {
                     return self.equal_members(first, relation);
+                }
+                if self.peek_punct(Punct::BracketOpen) {
+                    if links.is_empty() {
+                        return self.equal_list(first, relation);
+                    }
+                    let help = "compare a list by itself, and join with `and`";
+                    return Err(self.unexpected("a number", Some(help)));
                 }
                 links.push((relation, self.right_term(&first.node)?));
             }
@@ -259,18 +269,22 @@ impl Parser<'_> {
 
     /// The right side of `in`, which is at `word`.
     pub(super) fn membership(&mut self, subject: Spanned<Term>, word: Span) -> Parse<ConditionSyntax> {
+        if matches!(subject.node, Term::Value(_)) && self.list_comes_next() {
+            let list = self.numbers_or_texts(Punct::BracketClose)?;
+            return Ok(ConditionSyntax::List(subject, ListVerb::In, list));
+        }
         if let Some(error) = self.foreign_members(word) {
             return Err(self.report(error));
         }
         if self.peek_punct(Punct::ParenOpen) || self.peek_punct(Punct::BracketOpen) {
-            let help = "sets are written `{1, 2}`, ranges `1..2`";
+            let help = "sets are written `{1, 2}`, ranges `1..2`, and lists are for `new` and `old`";
             return Err(self.unexpected("a range or a set", Some(help)));
         }
         if !self.peek_punct(Punct::BraceOpen) {
             let range = self.range("a range such as `1..10`, or a set such as `{1, 2}`")?;
             return Ok(ConditionSyntax::InRange(subject, range));
         }
-        Ok(ConditionSyntax::InSet(subject, self.set(Self::member)?))
+        Ok(ConditionSyntax::InSet(subject, self.numbers_or_texts(Punct::BraceClose)?))
     }
 
     /// `not` after an operand, which is at `subject`.
@@ -289,31 +303,67 @@ impl Parser<'_> {
         })
     }
 
-    /// `{…}`, which comes next.
-    pub(super) fn set<T>(&mut self, mut member: impl FnMut(&mut Self) -> Parse<T>) -> Parse<Spanned<Vec<T>>> {
+    /// Whether a list of numbers comes next, and not a set of texts between the wrong brackets.
+    fn list_comes_next(&mut self) -> bool {
+        let mut ahead = self.ahead();
+        ahead.token().kind == TokenKind::Punct(Punct::BracketOpen)
+            && !matches!(ahead.token().kind, TokenKind::Text(_))
+    }
+
+    /// `new == [1, 2]` and `new != [1, 2]`, after the operand and the relation.
+    fn equal_list(
+        &mut self,
+        first: Spanned<Term>,
+        relation: Spanned<Relation>,
+    ) -> Parse<Spanned<ConditionSyntax>> {
+        let verb = match relation.node {
+            Relation::Equal => ListVerb::Equals,
+            Relation::NotEqual => ListVerb::Differs,
+            _ => {
+                let help = "lists have no order: give each number a range, such as `new in [1.., ..5]`";
+                return Err(self.unexpected("a number", Some(help)));
+            }
+        };
+        let list = self.numbers_or_texts(Punct::BracketClose)?;
+        let span = Span::new(first.span.start, self.end);
+        if !list.node.iter().any(|member| matches!(member.node, Member::Range(_))) {
+            return Ok(Spanned::new(ConditionSyntax::List(first, verb, list), span));
+        }
+        self.report_equal_members(first.span, &relation);
+        Ok(Spanned::new(ConditionSyntax::List(first, ListVerb::In, list), span))
+    }
+
+    /// The members of a set or a list of values, which comes next and ends with `close`.
+    fn numbers_or_texts(&mut self, close: Punct) -> Parse<Spanned<Vec<Spanned<Member>>>> {
+        self.bracketed(close, Self::member)
+    }
+
+    /// `{…}` or `[…]`, which comes next and ends with `close`.
+    pub(super) fn bracketed<T>(
+        &mut self,
+        close: Punct,
+        mut member: impl FnMut(&mut Self) -> Parse<T>,
+    ) -> Parse<Spanned<Vec<T>>> {
         let open = self.next().span;
         self.joined += 1;
         let mut members = Vec::new();
-        while !self.peek_punct(Punct::BraceClose) {
+        while !self.peek_punct(close) {
             members.push(member(self)?);
             if !self.peek_punct(Punct::Comma) {
                 break;
             }
             self.next();
         }
-        if self.peek_punct(Punct::Range) {
-            let help = "a range is written without braces: `in 1..10`";
-            return Err(self.unexpected("`,` or `}`", Some(help)));
-        }
-        if !self.peek_punct(Punct::BraceClose) {
-            return Err(self.unexpected("`,` or `}`", None));
+        if !self.peek_punct(close) {
+            let expected = if close == Punct::BraceClose { "`,` or `}`" } else { "`,` or `]`" };
+            return Err(self.unexpected(expected, None));
         }
         self.next();
         self.joined -= 1;
         Ok(Spanned::new(members, Span::new(open.start, self.end)))
     }
 
-    fn member(&mut self) -> Parse<Spanned<Term>> {
+    fn member(&mut self) -> Parse<Spanned<Member>> {
         if let Some((span, quoted)) = self.quoted_ahead()
             && self.peek().kind == TokenKind::Word
             && !self.scheme.is_operand(self.slice(span))
@@ -324,11 +374,31 @@ impl Parser<'_> {
                 .suggest(span, quoted);
             return Err(self.report(error));
         }
-        if !matches!(self.peek().kind, TokenKind::Integer(_) | TokenKind::Text(_)) {
-            let help = "the members of a set are integers or texts: `{1, 2}`, `{\"a\", \"b\"}`";
-            return Err(self.unexpected("an integer or a text", Some(help)));
+        if self.range_comes_next() {
+            let range = self.range("a range")?;
+            return Ok(Spanned::new(Member::Range(range.node), range.span));
         }
-        self.term("an integer or a text")
+        let span = self.peek_span();
+        let member = match self.peek().kind.clone() {
+            TokenKind::Integer(integer) => Member::Integer(integer),
+            TokenKind::Text(text) => Member::Text(text),
+            _ => {
+                let help = "the members are integers, ranges or texts: `{1, 4..8}`, `{\"a\", \"b\"}`";
+                return Err(self.unexpected("an integer, a range or a text", Some(help)));
+            }
+        };
+        self.next();
+        Ok(Spanned::new(member, span))
+    }
+
+    /// Whether a range comes next, in any notation.
+    fn range_comes_next(&mut self) -> bool {
+        let is_dots = |kind: &TokenKind| matches!(kind, TokenKind::Punct(Punct::Range | Punct::RangeEqual));
+        let mut ahead = self.ahead();
+        let first = ahead.token().kind;
+        is_dots(&first)
+            || matches!(first, TokenKind::Integer(_)) && is_dots(&ahead.token().kind)
+            || self.foreign_range().is_some()
     }
 
     pub(super) fn term(&mut self, expected: &str) -> Parse<Spanned<Term>> {
@@ -337,10 +407,13 @@ impl Parser<'_> {
             TokenKind::Integer(integer) => Term::Integer(integer),
             TokenKind::Text(text) => Term::Text(text),
             TokenKind::Word => match (self.slice(span), self.scheme.field(self.slice(span))) {
-                ("count", _) if self.scheme.is_operand("count") => return self.count(),
+                (word @ ("count" | "each"), _) if self.scheme.is_operand(word) => return self.call(),
                 (_, Some(Field::Label)) => return self.label(),
                 (_, Some(Field::Name(field))) => Term::Name(field),
-                (_, Some(Field::Value(value))) => return self.value(value),
+                (_, Some(Field::Value(value))) => {
+                    let value = self.value(value)?;
+                    return self.masked(value);
+                }
                 (_, Some(Field::Integer(field))) => Term::IntegerField(field),
                 (_, Some(Field::Text(field))) => Term::TextField(field),
                 (word, Some(Field::Word(_) | Field::Knob)) => return Err(self.misplaced_field(word)),
@@ -391,11 +464,27 @@ impl Parser<'_> {
         Ok(Spanned::new(Term::Element(value, index), Span::new(start.start, self.end)))
     }
 
-    /// `count(new)`
-    fn count(&mut self) -> Parse<Spanned<Term>> {
+    /// `operand & 0x1f0`, after the operand.
+    fn masked(&mut self, operand: Spanned<Term>) -> Parse<Spanned<Term>> {
+        let mut ahead = self.ahead();
+        let is_mask = ahead.token().kind == TokenKind::Punct(Punct::Ampersand)
+            && matches!(ahead.token().kind, TokenKind::Integer(_));
+        if !is_mask {
+            return Ok(operand);
+        }
+        self.next();
+        let mask = self.integer("a mask", None)?;
+        let span = Span::new(operand.span.start, self.end);
+        Ok(Spanned::new(Term::Masked(Box::new(operand.node), mask), span))
+    }
+
+    /// `count(new)` or `each(new)`
+    fn call(&mut self) -> Parse<Spanned<Term>> {
         let start = self.next().span;
+        let function = self.slice(start);
         if !self.peek_punct(Punct::ParenOpen) {
-            return Err(self.unexpected("`(`", Some("write `count(new)` or `count(old)`")));
+            let help = format!("write `{function}(new)` or `{function}(old)`");
+            return Err(self.unexpected("`(`", Some(&help)));
         }
         self.next();
         self.joined += 1;
@@ -408,7 +497,11 @@ impl Parser<'_> {
         }
         self.next();
         self.joined -= 1;
-        Ok(Spanned::new(Term::Count(value), Span::new(start.start, self.end)))
+        let span = Span::new(start.start, self.end);
+        match function {
+            "count" => Ok(Spanned::new(Term::Count(value), span)),
+            _ => self.masked(Spanned::new(Term::Each(value), span)),
+        }
     }
 }
 

@@ -192,7 +192,7 @@ impl<'a> Parser<'a> {
             let help = format!("such as `{subject} in {{{example}}}`");
             return Err(self.unexpected("a set", Some(&help)));
         }
-        let set = self.set(member)?;
+        let set = self.bracketed(Punct::BraceClose, member)?;
         if set.node.is_empty() {
             let error = Diagnostic::error("empty-set", word.to(set.span), "this set is empty");
             return Err(self.report(error.help(format!("such as `{subject} in {{{example}}}`"))));

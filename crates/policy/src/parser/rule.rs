@@ -236,7 +236,7 @@ impl Parser<'_> {
             _ => return Err(self.unexpected("`..`", help)),
         }
         let mut high = None;
-        let operand = matches!(self.peek_slice(), "new" | "old" | "count");
+        let operand = matches!(self.peek_slice(), "new" | "old" | "count" | "each");
         match self.peek().kind {
             TokenKind::Integer(integer) => {
                 broken |= self.next_is_broken();

@@ -84,20 +84,26 @@ impl Parser<'_> {
         first: Spanned<Term>,
         relation: Spanned<Relation>,
     ) -> Parse<Spanned<ConditionSyntax>> {
-        let operand = self.slice(first.span);
+        if !matches!(relation.node, Relation::Equal | Relation::NotEqual) {
+            return Err(self.unexpected("an operand", Some("a relation compares two operands")));
+        }
+        self.report_equal_members(first.span, &relation);
+        let start = first.span.start;
+        let node = self.membership(first, relation.span)?;
+        Ok(Spanned::new(node, Span::new(start, self.end)))
+    }
+
+    /// Reports `==` or `!=` before a set or a range; `operand` is what is compared.
+    pub(in crate::parser) fn report_equal_members(&mut self, operand: Span, relation: &Spanned<Relation>) {
         let (span, replacement) = match relation.node {
-            Relation::Equal => (relation.span, self.apart(relation.span, "in")),
-            Relation::NotEqual => (first.span.to(relation.span), format!("not {operand} in")),
-            _ => return Err(self.unexpected("an operand", Some("a relation compares two operands"))),
+            Relation::NotEqual => (operand.to(relation.span), format!("not {} in", self.slice(operand))),
+            _ => (relation.span, self.apart(relation.span, "in")),
         };
         let error =
             Diagnostic::error("equal-members", relation.span, "a number is not equal to a set or a range")
                 .help(format!("write `{}`", replacement.trim()))
                 .suggest(span, replacement);
         self.report(error);
-        let start = first.span.start;
-        let node = self.membership(first, relation.span)?;
-        Ok(Spanned::new(node, Span::new(start, self.end)))
     }
 
     /// `word` as a replacement of `span`, with blanks to keep it apart from its neighbours.
@@ -228,14 +234,14 @@ impl Parser<'_> {
         let (open, close) = match first.kind {
             TokenKind::Punct(Punct::ParenOpen) => (first.span, Some(Punct::ParenClose)),
             TokenKind::Punct(Punct::BracketOpen) => (first.span, Some(Punct::BracketClose)),
-            TokenKind::Punct(Punct::BraceOpen) => (first.span, Some(Punct::BraceClose)),
+            TokenKind::Punct(Punct::BraceOpen) => return None,
             _ if is_literal(&first.kind) => {
                 ahead.go_to(first.span.start);
                 (Span::new(first.span.start, first.span.start), None)
             }
             _ => return None,
         };
-        // `{1..5}`
+        // `(1..5)`
         if close.is_some() {
             let mut inside = ahead.clone();
             let (low, dots, high, end) = (inside.token(), inside.token(), inside.token(), inside.token());
@@ -249,9 +255,6 @@ impl Parser<'_> {
                 let error = Diagnostic::error("foreign-range", span, "a range is written without brackets");
                 return Some(error.help(format!("write `in {range}`")).suggest(span, range));
             }
-        }
-        if let Some(Punct::BraceClose) = close {
-            return None;
         }
         let mut members = Vec::new();
         let mut end = open;
