@@ -1,12 +1,15 @@
 //! From the conditions of the language to decision graphs.
 
 use knobgate_glob::{Piece, TextEnd};
-use knobgate_policy::{self as policy, Condition, Relation, TextOperand, ValueText};
+use knobgate_policy::limits::ELEMENTS_MAX;
+use knobgate_policy::{
+    self as policy, Condition, Elements, ListTest, Range, Relation, TextOperand, Value, ValueText,
+};
 
 use super::constants::Constants;
 use crate::ir::{
-    Bytes, Constant, FetchSet, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, TableContents, Test,
-    TextTest,
+    Bytes, Constant, FetchSet, Graph, Next, Node, Number, NumberSet, Operand, Sorted, Subject, TableContents,
+    Test, TextTest,
 };
 
 /// Larger sets of integers are searched in a table.
@@ -69,44 +72,141 @@ impl Builder<'_> {
                 });
             }
             Condition::Chain(chain) => {
-                let mut left = self.operand(chain.first());
-                self.sequence(chain.links(), |builder, (relation, right), last, next| {
-                    let right = builder.operand(*right);
-                    let test = Test::Compare { left, relation: *relation, right };
-                    builder.node(test, if last { holds } else { next }, fails);
-                    left = right;
+                let each = chain.operands().find_map(policy::Operand::each_of);
+                self.for_each(each, holds, fails, |builder, each, holds| {
+                    let mut left = builder.operand(chain.first(), each);
+                    builder.sequence(chain.links(), |builder, (relation, right), last, next| {
+                        let right = builder.operand(*right, each);
+                        let test = Test::Compare { left, relation: *relation, right };
+                        builder.node(test, if last { holds } else { next }, fails);
+                        left = right;
+                    });
                 });
             }
             Condition::InRange(in_range) => {
-                let operand = self.operand(in_range.operand());
-                let range = in_range.range();
-                let low = range.low().map(|low| (Relation::GreaterOrEqual, low));
-                let high = range.high().map(|high| (Relation::LessOrEqual, high));
-                let ends: Vec<_> = low.into_iter().chain(high).collect();
-                self.sequence(&ends, |builder, (relation, end), last, next| {
-                    let right = Operand::Constant(builder.constants.integer(*end));
-                    let test = Test::Compare { left: operand, relation: *relation, right };
-                    builder.node(test, if last { holds } else { next }, fails);
+                let operand = in_range.operand();
+                self.for_each(operand.each_of(), holds, fails, |builder, each, holds| {
+                    let operand = builder.operand(operand, each);
+                    builder.range(operand, in_range.range(), holds, fails);
                 });
             }
-            Condition::InSet(in_set) if in_set.members().len() > COMPARED_NUMBERS_MAX => {
-                let operand = self.operand(in_set.operand());
-                let (negative, nonnegative) =
-                    in_set.members().iter().partition(|integer| integer.is_negative());
-                let set =
-                    NumberSet { nonnegative: self.sorted(nonnegative), negative: self.sorted(negative) };
-                self.node(Test::Member { operand, set }, holds, fails);
-            }
             Condition::InSet(in_set) => {
-                let left = self.operand(in_set.operand());
-                self.sequence(in_set.members(), |builder, member, last, next| {
-                    let right = Operand::Constant(builder.constants.integer(*member));
-                    let test = Test::Compare { left, relation: Relation::Equal, right };
-                    builder.node(test, holds, if last { fails } else { next });
+                let operand = in_set.operand();
+                self.for_each(operand.each_of(), holds, fails, |builder, each, holds| {
+                    let operand = builder.operand(operand, each);
+                    builder.set(operand, in_set.members(), holds, fails);
+                });
+            }
+            Condition::List(value, test) => {
+                let (holds, fails) = match test {
+                    ListTest::Differs(_) => (fails, holds),
+                    ListTest::Equals(_) | ListTest::In(_) => (holds, fails),
+                };
+                let ranges = test.ranges();
+                let count = ranges.len() as u8;
+                let bounded: Vec<(u8, Range)> =
+                    (0..).zip(ranges).filter(|(_, range)| *range != Range::ALL).collect();
+                self.sequence(&bounded, |builder, (index, range), last, next| {
+                    let number = Operand::Number(Number::of_list(*value, *index, count));
+                    builder.fetch.add(*value);
+                    builder.range(number, *range, if last { holds } else { next }, fails);
                 });
             }
             Condition::Text(operand, test) => self.text(*operand, test, holds, fails),
         }
+    }
+
+    /// Builds a comparison. If it is about each number of a value, it is built for every index: it holds if there are numbers, and
+    /// if it holds for all of them. `build` gets the index, and where to go if the comparison holds.
+    fn for_each(
+        &mut self,
+        each: Option<Value>,
+        holds: EdgeTarget,
+        fails: EdgeTarget,
+        mut build: impl FnMut(&mut Self, u8, EdgeTarget),
+    ) {
+        let Some(value) = each else { return build(self, 0, holds) };
+        self.fetch.add(value);
+        let indices: Vec<u8> = (0..ELEMENTS_MAX as u8).collect();
+        self.sequence(&indices, |builder, index, last, next| {
+            // There is a number at this index, or all have been compared.
+            builder.sequence(&[(), ()], |builder, (), is_comparison, compare| {
+                if is_comparison {
+                    return build(builder, *index, if last { holds } else { next });
+                }
+                let right = Operand::Constant(builder.constants.integer(u32::from(*index).into()));
+                let test = Test::Compare { left: Operand::Count(value), relation: Relation::Greater, right };
+                builder.node(test, compare, if *index == 0 { fails } else { holds });
+            });
+        });
+    }
+
+    /// Builds the test whether `operand` is in `range`, which has an end.
+    fn range(&mut self, operand: Operand, range: Range, holds: EdgeTarget, fails: EdgeTarget) {
+        let ends = match range.only_member() {
+            Some(only) => vec![(Relation::Equal, only)],
+            None => {
+                let low = range.low().map(|low| (Relation::GreaterOrEqual, low));
+                let high = range.high().map(|high| (Relation::LessOrEqual, high));
+                low.into_iter().chain(high).collect()
+            }
+        };
+        self.sequence(&ends, |builder, (relation, end), last, next| {
+            builder.compare(operand, *relation, *end, if last { holds } else { next }, fails);
+        });
+    }
+
+    /// Builds the test whether `operand` is in one of these ranges, each of which has an end.
+    fn set(&mut self, operand: Operand, members: &[Range], holds: EdgeTarget, fails: EdgeTarget) {
+        let integers: Option<Vec<policy::Integer>> = members.iter().map(Range::only_member).collect();
+        match integers {
+            Some(integers) if integers.len() > COMPARED_NUMBERS_MAX => {
+                let (negative, nonnegative) = integers.iter().partition(|integer| integer.is_negative());
+                let set =
+                    NumberSet { nonnegative: self.sorted(nonnegative), negative: self.sorted(negative) };
+                self.node(Test::Member { operand, set }, holds, fails);
+            }
+            Some(integers) => self.sequence(&integers, |builder, member, last, next| {
+                builder.compare(operand, Relation::Equal, *member, holds, if last { fails } else { next });
+            }),
+            None => self.cuts(operand, &cuts(members), (holds, fails)),
+        }
+    }
+
+    /// Builds a binary search among `cuts`, at least one: below the first of them, `operand` is outside of the set, and after each
+    /// cut on the other side than before it.
+    fn cuts(&mut self, operand: Operand, cuts: &[Cut], (holds, fails): (EdgeTarget, EdgeTarget)) {
+        let (below, rest) = cuts.split_at(cuts.len() / 2);
+        let [cut, above @ ..] = rest else { return };
+        let of = |is_inside| if is_inside { holds } else { fails };
+        // The label after the tests of what is below.
+        self.sequence(&[(), ()], |builder, (), is_above, next| match is_above {
+            false => {
+                let end = if above.is_empty() { of(cut.is_inside) } else { next };
+                if below.is_empty() {
+                    builder.compare(operand, Relation::Less, cut.at, of(!cut.is_inside), end);
+                } else {
+                    builder.sequence(&[(), ()], |builder, (), is_below, below_next| match is_below {
+                        false => builder.compare(operand, Relation::Less, cut.at, below_next, end),
+                        true => builder.cuts(operand, below, (holds, fails)),
+                    });
+                }
+            }
+            true => builder.cuts(operand, above, (holds, fails)),
+        });
+    }
+
+    /// Builds the comparison of `operand` with `integer`.
+    fn compare(
+        &mut self,
+        operand: Operand,
+        relation: Relation,
+        integer: policy::Integer,
+        holds: EdgeTarget,
+        fails: EdgeTarget,
+    ) {
+        let right = Operand::Constant(self.constants.integer(integer));
+        self.node(Test::Compare { left: operand, relation, right }, holds, fails);
     }
 
     /// Builds `parts` in order: `build` gets each part, whether it is the last, and where the next one starts.
@@ -123,11 +223,21 @@ impl Builder<'_> {
         self.nodes.push((test, holds, fails));
     }
 
-    fn operand(&mut self, operand: policy::Operand) -> Operand {
+    /// The operand, where each number of a value is the one at the index `each`.
+    fn operand(&mut self, operand: policy::Operand, each: u8) -> Operand {
         let operand = match operand {
             policy::Operand::Literal(integer) => Operand::Constant(self.constants.integer(integer)),
-            policy::Operand::Only(value) => Operand::Only(value),
-            policy::Operand::Element(value, index) => Operand::Element(value, index.get()),
+            policy::Operand::Number(value, elements, mask) => {
+                let number = match elements {
+                    Elements::Only => Number::only(value),
+                    Elements::At(index) => Number::at(value, index.get()),
+                    Elements::Each => Number::at(value, each),
+                };
+                match mask {
+                    None => Operand::Number(number),
+                    Some(mask) => Operand::Masked(number, self.constants.slot(Constant::Word(mask.get()))),
+                }
+            }
             policy::Operand::Count(value) => Operand::Count(value),
             policy::Operand::Pos => Operand::Position,
             policy::Operand::Uid => Operand::Uid,
@@ -198,6 +308,32 @@ impl Builder<'_> {
     fn bytes(&mut self, text: &ValueText) -> Bytes {
         self.constants.bytes(text.as_bytes())
     }
+}
+
+/// A number from which on numbers are inside a set, or outside of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    at: policy::Integer,
+    is_inside: bool,
+}
+
+/// Where the numbers in these ranges begin and end, in ascending order.
+fn cuts(ranges: &[Range]) -> Vec<Cut> {
+    let (least, most) = (policy::Integer::MIN.get(), policy::Integer::MAX.get());
+    let end = |end: Option<policy::Integer>, otherwise| end.map_or(otherwise, policy::Integer::get);
+    let mut ends: Vec<(i128, i128)> =
+        ranges.iter().map(|range| (end(range.low(), least), end(range.high(), most))).collect();
+    ends.sort_unstable();
+    let mut merged: Vec<(i128, i128)> = Vec::new();
+    for (low, high) in ends {
+        match merged.last_mut() {
+            Some((_, last)) if low <= *last + 1 => *last = high.max(*last),
+            _ => merged.push((low, high)),
+        }
+    }
+    let cut = |at, is_inside| policy::Integer::new(at).map(|at| Cut { at, is_inside });
+    // No integer follows the greatest one.
+    merged.into_iter().flat_map(|(low, high)| [cut(low, true), cut(high + 1, false)]).flatten().collect()
 }
 
 fn literal(text: &ValueText) -> Option<Piece> {

@@ -17,18 +17,14 @@ pub(super) fn dependent_rules(policy: &Policy) -> Vec<bool> {
 
 /// Whether the condition looks at numbers of the new value.
 fn compares_new_numbers(condition: &Condition) -> bool {
-    let is_new = |operand: Operand| {
-        matches!(
-            operand,
-            Operand::Only(Value::New) | Operand::Element(Value::New, _) | Operand::Count(Value::New)
-        )
-    };
+    let is_new = |operand: Operand| operand.value() == Some(Value::New);
     match condition {
         Condition::All(parts) | Condition::Any(parts) => parts.iter().any(compares_new_numbers),
         Condition::Not(negated) => compares_new_numbers(negated),
         Condition::Chain(chain) => chain.operands().any(is_new),
         Condition::InRange(test) => is_new(test.operand()),
         Condition::InSet(test) => is_new(test.operand()),
+        Condition::List(value, _) => *value == Value::New,
         Condition::Text(..) => false,
     }
 }

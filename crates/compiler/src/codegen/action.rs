@@ -13,7 +13,7 @@ use super::code::{Code, CounterSource, Exit, Report, ReportedVerdict};
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::RuleCode;
 use super::{inline, subject, verifier};
-use crate::ir::{Action, Bound, Bytes, CountRange, Established, Operand, Reports};
+use crate::ir::{Action, Bound, Bytes, CountRange, Established, Number, Operand, Reports};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
 use crate::rule_hits::Counted;
 
@@ -82,7 +82,7 @@ fn clamp_one(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commits
     require_new_count(code, rule, 1);
     for bound in bounds {
         let inside = code.asm.new_label();
-        jump_if_inside(code, rule, Operand::Only(Value::New), bound, (inside, true));
+        jump_if_inside(code, rule, Operand::Number(Number::only(Value::New)), bound, (inside, true));
         if bound.is_stored {
             replace_with(code, rule, commits, bound.decimal);
         } else {
@@ -98,7 +98,7 @@ fn clamp_one(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commits
 fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commits, bounds: &[Vec<Bound>]) {
     require_new_count(code, rule, bounds.len() as u8);
     let outside = code.asm.new_label();
-    let numbers = || (0..).map(|index| Operand::Element(Value::New, index));
+    let numbers = || (0..).map(|index| Operand::Number(Number::at(Value::New, index)));
     for (number, bounds) in numbers().zip(bounds) {
         for bound in bounds {
             jump_if_inside(code, rule, number, bound, (outside, false));

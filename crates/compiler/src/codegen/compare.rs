@@ -1,14 +1,14 @@
 //! Compares integers between −2⁶³ and 2⁶⁴−1: a sign and the low 64 bits in two's complement. If the signs are equal, the
 //! unsigned order of the bits is the order of the integers.
 
-use knobgate_bpf::Reg::{R1, R2, R3, R4, R6, R10};
-use knobgate_bpf::{Cond, Label, Reg, Size};
+use knobgate_bpf::Reg::{R1, R2, R3, R4, R5, R6, R10};
+use knobgate_bpf::{AluOp, Cond, Label, Reg, Size};
 use knobgate_policy::Relation;
 
 use super::code::Code;
 use super::rule_code::RuleConstants;
 use super::{context, subject, verifier};
-use crate::ir::{Integer, Operand};
+use crate::ir::{Integer, Number, Operand};
 use crate::layout::frame::{self, Numbers};
 
 /// Where a test leads.
@@ -74,10 +74,13 @@ enum Sign {
 fn sign(operand: Operand) -> Sign {
     match operand {
         Operand::Constant(Integer { is_negative: true, .. }) => Sign::Negative,
-        Operand::Only(_) | Operand::Element(..) => Sign::Unknown,
-        Operand::Constant(_) | Operand::Count(_) | Operand::Position | Operand::Uid | Operand::Gid => {
-            Sign::NonNegative
-        }
+        Operand::Number(_) => Sign::Unknown,
+        Operand::Constant(_)
+        | Operand::Masked(..)
+        | Operand::Count(_)
+        | Operand::Position
+        | Operand::Uid
+        | Operand::Gid => Sign::NonNegative,
     }
 }
 
@@ -124,13 +127,17 @@ pub(super) fn emit(
     branch.jump_if(code, R1, relation, R2);
 }
 
-/// Loads the low 64 bits.
+/// Loads the low 64 bits. For a mask it also uses R5.
 pub(super) fn load(code: &mut Code<'_>, constants: RuleConstants<'_>, operand: Operand, into: Reg) {
-    let number = |value, index| Numbers::of(value).element(index);
+    let element = |number: Number| Numbers::of(number.value).element(number.index.into());
     match operand {
         Operand::Constant(integer) => constants.load(code, into, integer.slot),
-        Operand::Only(value) => code.asm.load(Size::U64, into, R10, number(value, 0)),
-        Operand::Element(value, index) => code.asm.load(Size::U64, into, R10, number(value, index.into())),
+        Operand::Number(number) => code.asm.load(Size::U64, into, R10, element(number)),
+        Operand::Masked(number, mask) => {
+            constants.load(code, R5, mask);
+            code.asm.load(Size::U64, into, R10, element(number));
+            code.asm.alu(AluOp::And, into, R5);
+        }
         Operand::Count(value) => code.asm.load(Size::U8, into, R10, Numbers::of(value).shape()),
         Operand::Position => code.asm.load(Size::U32, into, R6, context::FILE_POS),
         Operand::Uid => code.asm.load(Size::U32, into, R10, frame::IDS),
@@ -141,8 +148,7 @@ pub(super) fn load(code: &mut Code<'_>, constants: RuleConstants<'_>, operand: O
 /// Loads 1 if the operand is negative, else 0.
 pub(super) fn load_sign(code: &mut Code<'_>, operand: Operand, into: Reg) {
     match operand {
-        Operand::Only(value) => subject::load_sign(code, R10, (value, 0), into),
-        Operand::Element(value, index) => subject::load_sign(code, R10, (value, index), into),
+        Operand::Number(number) => subject::load_sign(code, R10, number, into),
         other => code.asm.mov(into, i32::from(sign(other) == Sign::Negative)),
     }
 }

@@ -90,6 +90,11 @@ fn require_operand(code: &mut Code<'_>, rule: &mut RuleCode<'_>, operand: Operan
     if let Some(counts) = operand.counts() {
         require_count(code, rule, counts, established);
     }
+    if let Operand::Masked(number, _) = operand {
+        let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+        subject::load_sign(code, R10, number, R1);
+        code.asm.jump_if(Cond::Ne, R1, 0, otherwise);
+    }
     if matches!(operand, Operand::Uid | Operand::Gid) && !established.ids {
         code.asm.call_helper(helper::GET_CURRENT_UID_GID);
         code.asm.store(Size::U64, R10, frame::IDS, R0);

@@ -17,7 +17,7 @@ use knobgate_policy::{Errno, Value, Width};
 use super::code::{Code, CounterSource, Exit, LazyLabel};
 use super::dispatch::BlockEntrances;
 use super::{context, subject};
-use crate::ir::{FetchSet, Ir, StepId, Subject};
+use crate::ir::{FetchSet, Ir, Number, StepId, Subject};
 use crate::layout::frame::{self, Numbers};
 use crate::layout::{Layout, OperandSource, TestKind, end, node, operand, ordering, row};
 use crate::rule_hits::Counted;
@@ -200,7 +200,6 @@ impl Tester<'_> {
     }
 
     fn search(&mut self, code: &mut Code<'_>, sources: &[OperandSource], ends: Ends) {
-        // Never a constant, so the offset of constants does not matter.
         self.operand(code, sources, node::LEFT, node::LEFT_CONSTANT, (R8, R9));
         let (negative, search) = (code.asm.new_label(), code.asm.new_label());
         let [at_nonnegative, at_negative] = node::SORTED;
@@ -259,7 +258,17 @@ impl Tester<'_> {
                 OperandSource::Count(_) => code.asm.mov(bits, R0),
                 OperandSource::Element(value, index) => {
                     code.asm.load(Size::U64, bits, R6, Numbers::of(value).element(index.into()));
-                    subject::load_sign(code, R6, (value, index), sign);
+                    subject::load_sign(code, R6, Number::at(value, index), sign);
+                    code.asm.jump(loaded);
+                    continue;
+                }
+                OperandSource::Masked(value, index) => {
+                    let cannot_evaluate = self.cannot_evaluate.get(&mut code.asm);
+                    subject::load_sign(code, R6, Number::at(value, index), sign);
+                    code.asm.jump_if(Cond::Ne, sign, 0, cannot_evaluate);
+                    code.asm.load(Size::U64, bits, R6, Numbers::of(value).element(index.into()));
+                    code.asm.load(Size::U64, R0, R7, constant_at);
+                    code.asm.alu(AluOp::And, bits, R0);
                     code.asm.jump(loaded);
                     continue;
                 }

@@ -9,7 +9,7 @@ use knobgate_policy::limits::VALUE_MAX;
 
 use super::code::{Code, LazyLabel};
 use super::verifier;
-use crate::ir::Subject;
+use crate::ir::{Number, Subject};
 use crate::layout::frame::{self, COMM, COMM_BYTES, Numbers};
 use crate::layout::shape;
 
@@ -65,8 +65,8 @@ fn address(code: &mut Code<'_>, base: Reg, offset: i16) {
 }
 
 /// Loads 1 if this element of a list of numbers is negative, else 0.
-pub(super) fn load_sign(code: &mut Code<'_>, base: Reg, (value, index): (Value, u8), into: Reg) {
-    code.asm.load(Size::U8, into, base, Numbers::of(value).signs());
-    code.asm.alu(AluOp::Rsh, into, i32::from(index));
+pub(super) fn load_sign(code: &mut Code<'_>, base: Reg, number: Number, into: Reg) {
+    code.asm.load(Size::U8, into, base, Numbers::of(number.value).signs());
+    code.asm.alu(AluOp::Rsh, into, i32::from(number.index));
     code.asm.alu(AluOp::And, into, 1);
 }

@@ -49,13 +49,24 @@ pub(crate) enum Test {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Operand {
     Constant(Integer),
-    /// The number of a value that has exactly one.
-    Only(Value),
-    Element(Value, u8),
+    Number(Number),
+    /// Some bits of a number, which must not be negative. The mask is this constant.
+    Masked(Number, Slot),
     Count(Value),
     Position,
     Uid,
     Gid,
+}
+
+/// The number at an index of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Number {
+    pub(crate) value: Value,
+    pub(crate) index: u8,
+    /// How many numbers the value must have at least, which is more than the index.
+    pub(crate) least: u8,
+    /// How many it may have at most.
+    pub(crate) most: u8,
 }
 
 /// A set of many numbers: those of each sign, if there are any.
@@ -119,13 +130,32 @@ pub(crate) struct CountRange {
     pub(crate) most: u8,
 }
 
+impl Number {
+    /// The number at `index` of a value that has more than that.
+    pub(crate) fn at(value: Value, index: u8) -> Self {
+        Self { value, index, least: index + 1, most: ELEMENTS_MAX as u8 }
+    }
+
+    /// The number at `index` of a value of exactly `count` numbers.
+    pub(crate) fn of_list(value: Value, index: u8, count: u8) -> Self {
+        Self { value, index, least: count, most: count }
+    }
+
+    /// The number of a value that has exactly one.
+    pub(crate) fn only(value: Value) -> Self {
+        Self::of_list(value, 0, 1)
+    }
+}
+
 impl Operand {
     /// The value that it looks at, and how many numbers that must have for the operand to be evaluated.
     pub(crate) fn counts(self) -> Option<CountRange> {
         const MOST: u8 = ELEMENTS_MAX as u8;
         match self {
-            Operand::Only(value) => Some(CountRange { value, least: 1, most: 1 }),
-            Operand::Element(value, index) => Some(CountRange { value, least: index + 1, most: MOST }),
+            Operand::Number(Number { value, least, most, .. })
+            | Operand::Masked(Number { value, least, most, .. }, _) => {
+                Some(CountRange { value, least, most })
+            }
             Operand::Count(value) => Some(CountRange { value, least: 0, most: MOST }),
             Operand::Constant(_) | Operand::Position | Operand::Uid | Operand::Gid => None,
         }
@@ -268,6 +298,14 @@ mod tests {
 
     use super::*;
 
+    fn at(value: Value, index: u8) -> Operand {
+        Operand::Number(Number::at(value, index))
+    }
+
+    fn only(value: Value) -> Operand {
+        Operand::Number(Number::only(value))
+    }
+
     fn compare(left: Operand, holds: Next, fails: Next) -> Node {
         Node {
             test: Test::Compare { left, relation: Relation::Equal, right: Operand::Position },
@@ -296,19 +334,15 @@ mod tests {
                 last(),
             ]
         };
-        assert_eq!(counts(joined(Operand::Element(new, 2), Operand::Count(new))), Some((0, 8)));
-        assert_eq!(counts(joined(Operand::Only(new), Operand::Element(new, 0))), Some((1, 8)));
-        assert_eq!(counts(joined(Operand::Element(new, 2), Operand::Only(Value::Old))), None);
+        assert_eq!(counts(joined(at(new, 2), Operand::Count(new))), Some((0, 8)));
+        assert_eq!(counts(joined(only(new), at(new, 0))), Some((1, 8)));
+        assert_eq!(counts(joined(at(new, 2), only(Value::Old))), None);
         // One path has looked at it first and at more of it later.
-        let after = vec![
-            compare(Operand::Count(new), To(1), To(1)),
-            compare(Operand::Element(new, 3), To(2), To(2)),
-            last(),
-        ];
+        let after =
+            vec![compare(Operand::Count(new), To(1), To(1)), compare(at(new, 3), To(2), To(2)), last()];
         assert_eq!(counts(after), Some((4, 8)));
         // A path around it.
-        let around =
-            vec![compare(Operand::Uid, To(1), To(2)), compare(Operand::Only(new), To(2), Fails), last()];
+        let around = vec![compare(Operand::Uid, To(1), To(2)), compare(only(new), To(2), Fails), last()];
         assert_eq!(counts(around), None);
 
         let texts = |one: Node, other: Node| {
@@ -319,7 +353,7 @@ mod tests {
         let of_new = || text(Subject::Value(new), To(3), Fails);
         assert_eq!(texts(of_new(), of_new()), (true, false, false));
         // A list of numbers has a text, too.
-        assert_eq!(texts(of_new(), compare(Operand::Only(new), To(3), Fails)), (true, false, false));
+        assert_eq!(texts(of_new(), compare(only(new), To(3), Fails)), (true, false, false));
         assert_eq!(texts(of_new(), text(Subject::Comm, To(3), Fails)), (false, false, false));
         assert_eq!(
             texts(text(Subject::Comm, To(3), Fails), text(Subject::Comm, To(3), Fails)),

@@ -5,8 +5,8 @@ use std::fmt;
 use knobgate_policy::AccessKind;
 
 use super::{
-    Action, Bound, Constant, Ir, NamedStep, Next, NumberSet, Operand, OtherComponents, OtherNames, Plan,
-    Rule, Slot, Sorted, Step, StepId, Subject, TableContents, Test, TextTest,
+    Action, Bound, Constant, Ir, NamedStep, Next, Number, NumberSet, Operand, OtherComponents, OtherNames,
+    Plan, Rule, Slot, Sorted, Step, StepId, Subject, TableContents, Test, TextTest,
 };
 
 impl fmt::Display for Ir {
@@ -100,6 +100,16 @@ impl Ir {
     }
 }
 
+/// `new`, `new[1]`, or `new[1 of 3]`
+fn number_text(Number { value, index, least, most }: Number) -> String {
+    let value = format!("{value:?}").to_lowercase();
+    match (least, most) {
+        (1, 1) => value,
+        (least, most) if least == most => format!("{value}[{index} of {most}]"),
+        _ => format!("{value}[{index}]"),
+    }
+}
+
 /// Prints tests and actions with the constants instead of their slots.
 struct ConstantPrinter<'a> {
     constants: &'a [Constant],
@@ -179,8 +189,11 @@ impl ConstantPrinter<'_> {
                 Constant::Word(bits) => bits.to_string(),
                 _ => String::new(),
             },
-            Operand::Only(value) => format!("{value:?}").to_lowercase(),
-            Operand::Element(value, index) => format!("{value:?}[{index}]").to_lowercase(),
+            Operand::Number(number) => number_text(number),
+            Operand::Masked(number, mask) => match self.constants[mask.0] {
+                Constant::Word(mask) => format!("{} & {mask:#x}", number_text(number)),
+                _ => String::new(),
+            },
             Operand::Count(value) => format!("count({value:?})").to_lowercase(),
             Operand::Position => "pos".to_owned(),
             Operand::Uid => "uid".to_owned(),

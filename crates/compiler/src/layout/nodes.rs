@@ -12,7 +12,9 @@ use knobgate_policy::{Relation, Value};
 
 use super::frame;
 use super::tables::Tables;
-use crate::ir::{Bytes, Extent, Graph, Next, NumberSet, Operand, Sorted, Subject, Test, TextTest};
+use crate::ir::{
+    Bytes, Extent, Graph, Integer, Next, Number, NumberSet, Operand, Sorted, Subject, Test, TextTest,
+};
 
 /// Successors that are not records: how the condition ends.
 pub(crate) mod end {
@@ -39,7 +41,7 @@ pub(crate) mod node {
     pub(crate) const LEFT: i16 = 12;
     /// The right operand.
     pub(crate) const RIGHT: i16 = 16;
-    /// The low 64 bits of the left operand, if it is a constant.
+    /// The low 64 bits of the left operand if it is a constant, or its mask.
     pub(crate) const LEFT_CONSTANT: i16 = 24;
     /// The same of the right one.
     pub(crate) const RIGHT_CONSTANT: i16 = 32;
@@ -55,7 +57,7 @@ pub(crate) mod node {
 
     /// Of a search: the operand is the left one. For the nonnegative numbers and for the negative ones: their offset, and
     /// their count (2 to the power of it, or [`NO_NUMBERS`]), 4 bytes each.
-    pub(crate) const SORTED: [i16; 2] = [24, 32];
+    pub(crate) const SORTED: [i16; 2] = [32, 40];
     /// The count if there are no numbers to search. Compared with an immediate operand, which is a signed number of 32 bits.
     pub(crate) const NO_NUMBERS: u32 = i32::MAX as u32;
 
@@ -106,6 +108,8 @@ pub(crate) enum OperandSource {
     Gid,
     Count(Value),
     Element(Value, u8),
+    /// The bits of an element, and a mask where a constant would be.
+    Masked(Value, u8),
 }
 
 impl TestKind {
@@ -138,8 +142,8 @@ impl OperandSource {
     fn of(operand: Operand) -> Self {
         match operand {
             Operand::Constant(_) => OperandSource::Constant,
-            Operand::Only(value) => OperandSource::Element(value, 0),
-            Operand::Element(value, index) => OperandSource::Element(value, index),
+            Operand::Number(Number { value, index, .. }) => OperandSource::Element(value, index),
+            Operand::Masked(Number { value, index, .. }, _) => OperandSource::Masked(value, index),
             Operand::Count(value) => OperandSource::Count(value),
             Operand::Position => OperandSource::Position,
             Operand::Uid => OperandSource::Uid,
@@ -150,7 +154,9 @@ impl OperandSource {
     /// The value that it is in, if it is in one.
     pub(crate) fn value(self) -> Option<Value> {
         match self {
-            OperandSource::Count(value) | OperandSource::Element(value, _) => Some(value),
+            OperandSource::Count(value)
+            | OperandSource::Element(value, _)
+            | OperandSource::Masked(value, _) => Some(value),
             OperandSource::Constant | OperandSource::Position | OperandSource::Uid | OperandSource::Gid => {
                 None
             }
@@ -158,13 +164,15 @@ impl OperandSource {
     }
 
     pub(crate) fn number(self) -> u8 {
+        const ELEMENTS: u8 = ELEMENTS_MAX as u8;
         match self {
             OperandSource::Constant => 0,
             OperandSource::Position => 1,
             OperandSource::Uid => 2,
             OperandSource::Gid => 3,
             OperandSource::Count(value) => 4 + of_value(value),
-            OperandSource::Element(value, index) => 6 + of_value(value) * ELEMENTS_MAX as u8 + index,
+            OperandSource::Element(value, index) => 6 + of_value(value) * ELEMENTS + index,
+            OperandSource::Masked(value, index) => 6 + (2 + of_value(value)) * ELEMENTS + index,
         }
     }
 }
@@ -235,18 +243,13 @@ impl Nodes {
                 for (operand, at, constant_at) in
                     [(left, node::LEFT, node::LEFT_CONSTANT), (right, node::RIGHT, node::RIGHT_CONSTANT)]
                 {
-                    self.operand(&mut record, *operand, at);
-                    let bits = match operand {
-                        Operand::Constant(integer) => constants[integer.slot.0],
-                        _ => 0,
-                    };
-                    record.put(constant_at, &bits.to_le_bytes());
+                    self.operand(&mut record, *operand, constants, at, constant_at);
                 }
                 record
             }
             Test::Member { operand, set: NumberSet { nonnegative, negative } } => {
                 let mut record = Record::new(TestKind::Search, holds, fails);
-                self.operand(&mut record, *operand, node::LEFT);
+                self.operand(&mut record, *operand, constants, node::LEFT, node::LEFT_CONSTANT);
                 for (at, sorted) in node::SORTED.into_iter().zip([nonnegative, negative]) {
                     let (offset, log2) = sorted.map_or((0, node::NO_NUMBERS), |Sorted { offset, log2 }| {
                         (constants[offset.0] as u32, constants[log2.0] as u32)
@@ -274,8 +277,20 @@ impl Nodes {
         }
     }
 
-    /// Encodes `operand` at this offset, and records its source.
-    fn operand(&mut self, record: &mut Record, operand: Operand, at: i16) {
+    /// Encodes `operand` and its constant at these offsets, and records its source.
+    fn operand(
+        &mut self,
+        record: &mut Record,
+        operand: Operand,
+        constants: &[u64],
+        at: i16,
+        constant_at: i16,
+    ) {
+        let bits = match operand {
+            Operand::Constant(Integer { slot, .. }) | Operand::Masked(_, slot) => constants[slot.0],
+            _ => 0,
+        };
+        record.put(constant_at, &bits.to_le_bytes());
         let source = OperandSource::of(operand);
         let (least, most) = operand.counts().map_or((0, 0), |counts| (counts.least, counts.most));
         let is_negative = matches!(operand, Operand::Constant(integer) if integer.is_negative);
