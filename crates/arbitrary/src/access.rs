@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use knobgate_policy::{
-    Access, Action, Condition, Integer, KnobPattern, Operand, Policy, Range, Rule, Task, Text, TextTest,
-    limits,
+    Access, Action, Condition, Elements, Integer, KnobPattern, Operand, Policy, Range, Rule, Task, Text,
+    TextTest, limits,
 };
 
 use crate::pattern::{knob_pattern, known_width, name_for};
@@ -66,7 +66,14 @@ impl Literals {
     fn operand(&mut self, operand: Operand) {
         match operand {
             Operand::Literal(integer) => self.integers.push(integer),
-            Operand::Element(_, index) => self.counts.push(usize::from(index) + 1),
+            Operand::Number(_, elements, mask) => {
+                match elements {
+                    Elements::Only => {}
+                    Elements::At(index) => self.counts.push(usize::from(index) + 1),
+                    Elements::Each => self.counts.push(2),
+                }
+                self.integers.extend(mask.and_then(|mask| Integer::new(mask.get().into())));
+            }
             _ => {}
         }
     }
@@ -84,7 +91,11 @@ impl Literals {
             }
             Condition::InSet(test) => {
                 self.operand(test.operand());
-                self.integers.extend(test.members());
+                test.members().iter().for_each(|range| self.range(range));
+            }
+            Condition::List(_, test) => {
+                self.counts.push(test.len());
+                test.ranges().iter().for_each(|range| self.range(range));
             }
             Condition::Text(_, test) => match test {
                 TextTest::Equals(text)

@@ -19,8 +19,8 @@ use proptest::sample::select;
 
 use knobgate_policy::{
     AccessKind, Action, Condition, Defaults, Errno, EventRate, Expected, Fallback, FallbackAction, Integer,
-    Kinds, Logging, Mode, Operand, Policy, Range, Relation, Rule, Test, TestStep, TextOperand, TextTest,
-    Value, ValueText, limits,
+    Kinds, ListTest, Logging, Mask, Mode, Operand, Policy, Range, Relation, Rule, Test, TestStep,
+    TextOperand, TextTest, Value, ValueText, limits,
 };
 
 /// A policy of a few rules, with tests.
@@ -152,12 +152,29 @@ fn value(new: bool) -> BoxedStrategy<Value> {
 fn operand(new: bool) -> BoxedStrategy<Operand> {
     let index = prop_oneof![4 => 0..3u8, 1 => 0..limits::ELEMENTS_MAX as u8];
     prop_oneof![
-        4 => value(new).prop_map(Operand::Only),
+        4 => value(new).prop_map(Operand::only),
         3 => (value(new), index).prop_map(|(value, index)| Operand::element(value, index).expect("an element")),
+        1 => value(new).prop_map(Operand::each),
         1 => value(new).prop_map(Operand::Count),
         1 => select(vec![Operand::Pos, Operand::Uid, Operand::Gid]),
     ]
+    .prop_flat_map(|operand| match operand {
+        Operand::Number(value, elements, _) => option::weighted(0.2, mask())
+            .prop_map(move |mask| Operand::Number(value, elements, mask))
+            .boxed(),
+        other => Just(other).boxed(),
+    })
     .boxed()
+}
+
+fn mask() -> BoxedStrategy<Mask> {
+    let bits = prop_oneof![
+        2 => 1..16u64,
+        2 => (0..64u32).prop_map(|bit| 1 << bit),
+        1 => 1..=u64::MAX,
+    ];
+    let mask = |bits: u64| Mask::new(Integer::new(bits.into()).expect("64 bits")).expect("a mask");
+    bits.prop_map(mask).boxed()
 }
 
 fn relation() -> BoxedStrategy<Relation> {
@@ -178,15 +195,49 @@ fn chain(new: bool) -> BoxedStrategy<Condition> {
     (term(), vec((relation(), term(), operand(new)), 1..=3))
         .prop_map(|(first, rest)| {
             let mut before = first;
+            let mut has_each = first.each_of().is_some();
             let mut links = Vec::new();
             for (relation, term, instead) in rest {
                 let literals = matches!((before, term), (Operand::Literal(_), Operand::Literal(_)));
                 before = if literals { instead } else { term };
+                // A chain has only one `each`.
+                before = match before.each_of() {
+                    Some(value) if has_each => Operand::only(value),
+                    each => {
+                        has_each |= each.is_some();
+                        before
+                    }
+                };
                 links.push((relation, before));
             }
             Condition::chain(first, links).expect("a chain")
         })
         .boxed()
+}
+
+/// A member of a set.
+fn member() -> BoxedStrategy<Range> {
+    let bounded = range().prop_filter("a range without ends", |range| *range != Range::ALL);
+    prop_oneof![1 => integer().prop_map(Range::only), 1 => bounded].boxed()
+}
+
+/// A test of lists, most often of a few numbers.
+fn list_test() -> BoxedStrategy<ListTest> {
+    let count = prop_oneof![4 => 1..=3usize, 1 => 1..=limits::ELEMENTS_MAX];
+    let integers = count.clone().prop_flat_map(|count| vec(integer(), count));
+    let ranges = count.prop_flat_map(|count| vec(prop_oneof![2 => range(), 1 => Just(Range::ALL)], count));
+    prop_oneof![
+        1 => integers.clone().prop_map(|numbers| ListTest::equals(numbers).expect("numbers")),
+        1 => integers.prop_map(|numbers| ListTest::differs(numbers).expect("numbers")),
+        2 => (ranges, integer()).prop_map(|(mut ranges, only)| {
+            // At least one has an end.
+            if ranges.iter().all(|range| *range == Range::ALL) {
+                ranges[0] = Range::only(only);
+            }
+            ListTest::is_in(ranges).expect("ranges")
+        }),
+    ]
+    .boxed()
 }
 
 fn comparison(new: bool) -> BoxedStrategy<Condition> {
@@ -206,12 +257,19 @@ fn comparison(new: bool) -> BoxedStrategy<Condition> {
     ];
     let bounded = range().prop_filter("a range without ends", |range| *range != Range::ALL);
     let in_range = |(operand, range)| Condition::in_range(operand, range).expect("a range");
-    let in_set = |(operand, set): (_, Vec<Integer>)| Condition::in_set(operand, set).expect("a set");
+    let in_set = |(operand, set): (_, Vec<Integer>)| {
+        let set: Vec<Range> = set.into_iter().map(Range::only).collect();
+        Condition::in_set(operand, set).expect("a set")
+    };
+    let in_set_of_ranges = |(operand, set): (_, Vec<Range>)| Condition::in_set(operand, set).expect("a set");
     prop_oneof![
         4 => chain(new),
         2 => (operand(new), bounded).prop_map(in_range),
         2 => (operand(new), vec(integer(), 1..5)).prop_map(in_set),
         1 => (operand(new), vec(integer(), 15..40)).prop_map(in_set),
+        1 => (operand(new), vec(member(), 1..5)).prop_map(in_set_of_ranges),
+        1 => (operand(new), vec(member(), 15..40)).prop_map(in_set_of_ranges),
+        2 => (value(new), list_test()).prop_map(|(value, test)| Condition::List(value, test)),
         3 => (text_operand, test).prop_map(|(operand, test)| Condition::Text(operand, test)),
     ]
     .boxed()

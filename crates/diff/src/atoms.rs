@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use knobgate_policy::{
-    Action, Condition, Integer, Operand, Range, Relation, Rule, TextOperand, TextTest, Value, Width,
+    Action, Condition, Elements, Integer, Operand, Range, Relation, Rule, TextOperand, TextTest, Value, Width,
 };
 
 use crate::region::Subject;
@@ -26,9 +26,11 @@ pub(crate) struct Atoms<'a> {
     replacements: BTreeSet<Vec<u8>>,
     /// A rule writes the current value again.
     pub(crate) ignores: bool,
-    /// A rule clamps several numbers, compares how many there are with another number, or looks at one of several where
-    /// a rule may write the current value.
+    /// A rule clamps several numbers, compares each of them or how many there are with another number, or looks at one of
+    /// several where a rule may write the current value.
     pub(crate) has_several_numbers: bool,
+    /// A rule looks at some bits of a number.
+    pub(crate) has_masks: bool,
 }
 
 /// Numbers that differ from those before them.
@@ -133,8 +135,14 @@ impl<'a> Atoms<'a> {
                 }
             }
             Condition::InRange(test) => self.cut(test.operand(), ends(&test.range())),
-            Condition::InSet(test) => {
-                self.cut(test.operand(), test.members().iter().copied().flat_map(around));
+            Condition::InSet(test) => self.cut(test.operand(), test.members().iter().flat_map(ends)),
+            Condition::List(value, test) => {
+                for (index, range) in (0..).zip(test.ranges()) {
+                    // There are no more ranges than a value has numbers.
+                    let Ok(operand) = Operand::element(*value, index) else { continue };
+                    self.cut(operand, ends(&range));
+                }
+                self.cut(Operand::Count(*value), []);
             }
             Condition::Text(operand, test) => {
                 let atoms = match operand {
@@ -206,21 +214,33 @@ impl<'a> Atoms<'a> {
             Operand::Pos => return self.pos.get_or_insert_default().extend(cuts),
             Operand::Uid => return self.uid.get_or_insert_default().extend(cuts),
             Operand::Gid => return self.gid.get_or_insert_default().extend(cuts),
-            Operand::Only(Value::New) | Operand::Element(Value::New, _) | Operand::Count(Value::New) => {
-                &mut self.new
-            }
-            Operand::Only(Value::Old) | Operand::Element(Value::Old, _) | Operand::Count(Value::Old) => {
-                &mut self.old
-            }
+            Operand::Number(Value::New, ..) | Operand::Count(Value::New) => &mut self.new,
+            Operand::Number(Value::Old, ..) | Operand::Count(Value::Old) => &mut self.old,
         };
         value(atoms);
-        match operand {
-            Operand::Count(_) => atoms.is_counted = true,
-            Operand::Element(_, index) => {
-                atoms.cuts.extend(cuts);
+        let Operand::Number(_, elements, mask) = operand else {
+            atoms.is_counted = true;
+            return;
+        };
+        match mask {
+            None => atoms.cuts.extend(cuts),
+            // A number with the lowest of the bits, one with the next, and so on.
+            Some(mask) => {
+                self.has_masks = true;
+                let bits = (0..u64::BITS).filter(|bit| mask.get() & (1 << bit) != 0);
+                atoms.cuts.extend(bits.flat_map(|bit| [1 << bit, 2 << bit]).chain([0]));
+            }
+        }
+        match elements {
+            Elements::Only => {}
+            Elements::At(index) => {
                 atoms.elements.insert(index.get());
             }
-            _ => atoms.cuts.extend(cuts),
+            Elements::Each => {
+                self.has_several_numbers = true;
+                atoms.elements.extend([0, 1]);
+                atoms.is_counted = true;
+            }
         }
     }
 }
@@ -232,12 +252,12 @@ fn subject(operand: Operand) -> Option<(Subject, Option<u8>)> {
         Value::Old => Subject::Old,
     };
     match operand {
-        Operand::Only(value) => Some((of_value(value), None)),
-        Operand::Element(value, index) => Some((of_value(value), Some(index.get()))),
+        Operand::Number(value, Elements::Only, None) => Some((of_value(value), None)),
+        Operand::Number(value, Elements::At(index), None) => Some((of_value(value), Some(index.get()))),
         Operand::Pos => Some((Subject::Pos, None)),
         Operand::Uid => Some((Subject::Uid, None)),
         Operand::Gid => Some((Subject::Gid, None)),
-        Operand::Literal(_) | Operand::Count(_) => None,
+        Operand::Number(..) | Operand::Literal(_) | Operand::Count(_) => None,
     }
 }
 

@@ -26,9 +26,11 @@ pub(crate) enum Bytes {
 /// Why a set of values does not stand for all values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// A rule clamps several numbers, or compares how many there are with another number; or a rule looks at one of
-    /// several, and `ignore` may write the current value.
+    /// A rule clamps several numbers, compares each of them, or compares how many there are with another number; or a rule
+    /// looks at one of several, and `ignore` may write the current value.
     SeveralNumbers,
+    /// A rule looks at some bits of a number.
+    Masks,
     /// Rules look at a value as a number, and also test its text with `matches`, `starts with` or `contains`; or `ignore`
     /// may write a text that is tested like that.
     TextAndNumbers,
@@ -41,7 +43,10 @@ pub enum Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::SeveralNumbers => "rules rewrite several numbers, or compare their count with a number",
+            Self::SeveralNumbers => {
+                "rules rewrite or compare each of several numbers, or compare their count with a number"
+            }
+            Self::Masks => "rules look at some bits of a number",
             Self::TextAndNumbers => "rules look at one value as a number and test its text",
             Self::TextsTooComplex => "the tests of a text have too many results together",
             Self::TooManyCases => "too many combinations of values would have to be tried",

@@ -118,6 +118,9 @@ impl Space {
         if atoms.has_several_numbers {
             reasons.push(Reason::SeveralNumbers);
         }
+        if atoms.has_masks {
+            reasons.push(Reason::Masks);
+        }
         let old = candidates::old_values(atoms, reasons);
         let new = if is_write {
             candidates::new_values(atoms, &old, reasons)

@@ -3,8 +3,8 @@
 use knobgate_arbitrary::{access, condition, knob_pattern, policy, rule};
 use knobgate_diff::{Change, Class, Diff, Part, Region, Subject, VerdictKind};
 use knobgate_policy::{
-    Access, AccessKind, Condition, DecidedBy, Decision, Kinds, Operand, Policy, Range, Rule, Value, evaluate,
-    holds,
+    Access, AccessKind, Condition, DecidedBy, Decision, Elements, Kinds, Operand, Policy, Range, Rule, Value,
+    evaluate, holds,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -61,13 +61,17 @@ fn simple() -> BoxedStrategy<(Policy, Policy)> {
 
 fn is_simple(rule: &Rule) -> bool {
     fn condition_is_simple(condition: &Condition) -> bool {
-        let operand = |operand: Operand| !matches!(operand, Operand::Element(..) | Operand::Count(_));
+        let operand = |operand: Operand| match operand {
+            Operand::Number(_, elements, mask) => elements == Elements::Only && mask.is_none(),
+            other => !matches!(other, Operand::Count(_)),
+        };
         match condition {
             Condition::All(parts) | Condition::Any(parts) => parts.iter().all(condition_is_simple),
             Condition::Not(negated) => condition_is_simple(negated),
             Condition::Chain(chain) => chain.operands().all(operand),
             Condition::InRange(test) => operand(test.operand()),
             Condition::InSet(test) => operand(test.operand()),
+            Condition::List(..) => false,
             Condition::Text(..) => true,
         }
     }
@@ -167,8 +171,8 @@ fn admits(region: &Region, access: &Access) -> bool {
         !is_number || parts.is_empty() || parts.iter().any(is_inside)
     };
     // The current value has no width. Neither has the new one of a knob whose name is known to be wide.
-    is_in(Operand::Only(Value::Old), region.of(Subject::Old))
-        && (access.kind() == AccessKind::Read || is_in(Operand::Only(Value::New), region.of(Subject::New)))
+    is_in(Operand::only(Value::Old), region.of(Subject::Old))
+        && (access.kind() == AccessKind::Read || is_in(Operand::only(Value::New), region.of(Subject::New)))
         && is_in(Operand::Uid, region.of(Subject::Uid))
         && is_in(Operand::Gid, region.of(Subject::Gid))
         && is_in(Operand::Pos, region.of(Subject::Pos))

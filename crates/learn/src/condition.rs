@@ -104,7 +104,7 @@ fn of_lists(
         }
         for (index, place) in places.iter().enumerate() {
             let operand = match parts.is_empty() {
-                true => Operand::Only(Value::New),
+                true => Operand::only(Value::New),
                 false => Operand::element(Value::New, index as i128)?,
             };
             parts.push(of_place(place, operand, names, slack, &mut notes)?);
@@ -154,7 +154,7 @@ fn of_place(
         return range(low, high);
     }
     if place.extent.is_none() && place.seen.len() <= SET_MAX {
-        return Condition::in_set(operand, place.seen.iter().copied().collect::<Vec<_>>());
+        return Condition::in_set(operand, place.seen.iter().copied().map(Range::only).collect::<Vec<_>>());
     }
     if place.extent.is_some() {
         notes.push(format!("{operand}: also admits numbers that were not seen"));

@@ -1,21 +1,22 @@
 //! The constructors of the model reject what the language does not have. What they accept can be printed and parsed again.
 
 use knobgate_policy::{
-    Access, Action, CheckOptions, Condition, ElementIndex, Errno, EventRate, Expected, Integer, Kinds,
-    KnobName, List, Logging, NotationErrorKind, Operand, Policy, PolicyError, PolicyFile, Range, Relation,
-    Rule, Source, Task, Test, TestStep, TextGlob, TextOperand, TextTest, Value, ValueText, WrongLength,
-    limits, parse, print,
+    Access, Action, CheckOptions, Condition, ElementIndex, Elements, Errno, EventRate, Expected, Integer,
+    Kinds, KnobName, List, ListTest, Logging, Mask, NotationErrorKind, Operand, Policy, PolicyError,
+    PolicyFile, Range, Relation, Rule, Source, Task, Test, TestStep, TextGlob, TextOperand, TextTest, Value,
+    ValueText, WrongLength, limits, parse, print,
 };
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-const NEW: Operand = Operand::Only(Value::New);
+const NEW: Operand = Operand::only(Value::New);
+const EACH: Operand = Operand::each(Value::New);
 const ONE: Operand = Operand::Literal(Integer::MAX);
 
 fn not_nested(times: usize) -> Condition {
-    let uid = Condition::in_set(Operand::Uid, [0.into()]).unwrap();
+    let uid = Condition::in_set(Operand::Uid, [Range::only(0.into())]).unwrap();
     (0..times).fold(uid, |inner, _| Condition::Not(Box::new(inner)))
 }
 
@@ -39,7 +40,7 @@ fn of_task(comm: &str) -> Access {
 #[test]
 fn constructors_reject_what_the_language_does_not_have() {
     let long = "x".repeat(limits::VALUE_MAX + 1);
-    let is_new = Condition::in_set(NEW, [1.into()]).unwrap();
+    let is_new = Condition::in_set(NEW, [Range::only(1.into())]).unwrap();
     let sysctl = |name| Access::read(KnobName::parse(name).unwrap());
     let text_too_long = PolicyError::TextTooLong { length: long.len() };
     let set = Expected::Set("1".into());
@@ -77,8 +78,23 @@ fn constructors_reject_what_the_language_does_not_have() {
             PolicyError::OnlyLiterals,
         ),
         ("no ends", Condition::in_range(NEW, Range::ALL).err(), PolicyError::EndlessRange),
-        ("a literal in a set", Condition::in_set(ONE, [1.into()]).err(), PolicyError::OnlyLiterals),
+        (
+            "a literal in a set",
+            Condition::in_set(ONE, [Range::only(1.into())]).err(),
+            PolicyError::OnlyLiterals,
+        ),
         ("no members", Condition::in_set(NEW, []).err(), PolicyError::EmptySet),
+        ("a member without ends", Condition::in_set(NEW, [Range::ALL]).err(), PolicyError::EndlessRange),
+        ("no numbers", ListTest::equals([]).err(), PolicyError::ListLength { found: 0 }),
+        ("nine numbers", ListTest::differs([0.into(); 9]).err(), PolicyError::ListLength { found: 9 }),
+        ("only dots", ListTest::is_in([Range::ALL; 2]).err(), PolicyError::EndlessRange),
+        (
+            "two of each",
+            Condition::chain(EACH, [(Relation::Less, ONE), (Relation::Less, EACH)]).err(),
+            PolicyError::EachTwice,
+        ),
+        ("no bits", Mask::new(0.into()).err(), PolicyError::BadMask { mask: 0.into() }),
+        ("a negative mask", Mask::new(Integer::MIN).err(), PolicyError::BadMask { mask: Integer::MIN }),
         ("no texts", TextTest::one_of([]).err(), PolicyError::EmptySet),
         ("the ninth", Operand::element(Value::New, 8).err(), PolicyError::NoElement { index: 8 }),
         ("one before", ElementIndex::new(-1).err(), PolicyError::NoElement { index: -1 }),
@@ -170,9 +186,12 @@ fn value() -> impl Strategy<Value = Value> {
 fn operand() -> impl Strategy<Value = Result<Operand, PolicyError>> {
     prop_oneof![
         integer().prop_map(|integer| Ok(Operand::Literal(integer))),
-        value().prop_map(|value| Ok(Operand::Only(value))),
+        value().prop_map(|value| Ok(Operand::only(value))),
         value().prop_map(|value| Ok(Operand::Count(value))),
         (value(), -1..12i128).prop_map(|(value, index)| Operand::element(value, index)),
+        value().prop_map(|value| Ok(Operand::each(value))),
+        (value(), integer())
+            .prop_map(|(value, mask)| { Ok(Operand::Number(value, Elements::Only, Some(Mask::new(mask)?))) }),
         select(vec![Operand::Pos, Operand::Uid, Operand::Gid]).prop_map(Ok),
     ]
 }
@@ -199,7 +218,17 @@ fn condition() -> impl Strategy<Value = Result<Condition, PolicyError>> {
             Condition::chain(first?, links.collect::<Result<Vec<_>, PolicyError>>()?)
         }),
         (operand(), ends()).prop_map(|(operand, range)| Condition::in_range(operand?, range?)),
-        (operand(), vec(integer(), 0..3)).prop_map(|(operand, members)| Condition::in_set(operand?, members)),
+        (operand(), vec(ends(), 0..3)).prop_map(|(operand, members)| {
+            Condition::in_set(operand?, members.into_iter().collect::<Result<Vec<_>, _>>()?)
+        }),
+        (value(), vec(integer(), 0..10), any::<bool>()).prop_map(|(value, numbers, equal)| {
+            let test = if equal { ListTest::equals(numbers) } else { ListTest::differs(numbers) };
+            Ok(Condition::List(value, test?))
+        }),
+        (value(), vec(ends(), 0..10)).prop_map(|(value, ranges)| {
+            let ranges: Vec<Range> = ranges.into_iter().collect::<Result<_, _>>()?;
+            Ok(Condition::List(value, ListTest::is_in(ranges)?))
+        }),
         (subject, text_test()).prop_map(|(subject, test)| Ok(Condition::Text(subject, test?))),
     ];
     leaf.prop_recursive(3, 8, 3, |inner| {

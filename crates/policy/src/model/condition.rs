@@ -138,10 +138,7 @@ impl Condition {
     ///
     /// # Errors
     /// As for [`InSet::new`].
-    pub fn in_set(
-        operand: Operand,
-        members: impl IntoIterator<Item = impl Into<Range>>,
-    ) -> Result<Self, PolicyError> {
+    pub fn in_set(operand: Operand, members: impl Into<Vec<Range>>) -> Result<Self, PolicyError> {
         InSet::new(operand, members).map(Self::InSet)
     }
 
@@ -243,14 +240,11 @@ impl InSet {
     ///
     /// # Errors
     /// A literal operand, no members, or a member without ends.
-    pub fn new(
-        operand: Operand,
-        members: impl IntoIterator<Item = impl Into<Range>>,
-    ) -> Result<Self, PolicyError> {
+    pub fn new(operand: Operand, members: impl Into<Vec<Range>>) -> Result<Self, PolicyError> {
         if operand.is_literal() {
             return Err(PolicyError::OnlyLiterals);
         }
-        let members: Vec<Range> = members.into_iter().map(Into::into).collect();
+        let members = members.into();
         if members.contains(&Range::ALL) {
             return Err(PolicyError::EndlessRange);
         }

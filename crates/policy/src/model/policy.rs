@@ -12,7 +12,7 @@ use crate::{AccessKind, Errno, KnobPattern, limits};
 /// let new = Operand::only(Value::New);
 /// let policy = Policy::new("web-tier")?.with_rules([
 ///     Rule::new(Action::Allow, Kinds::Write, ["net.ipv4.conf.*.rp_filter"])?
-///         .with_condition(Condition::in_set(new, [Integer::from(1), 2.into()])?)?,
+///         .with_condition(Condition::in_set(new, [Range::only(1.into()), Range::only(2.into())])?)?,
 ///     Rule::new(Action::clamp([Range::new(Some(128.into()), None)?])?, Kinds::Write, ["net.core.somaxconn"])?
 ///         .with_log(Logging::Never),
 /// ]);

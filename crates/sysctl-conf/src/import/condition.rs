@@ -3,8 +3,8 @@
 use knobgate_glob::{Budget, Partition};
 use knobgate_policy::limits::VALUE_MAX;
 use knobgate_policy::{
-    Condition, Integer, KnobPattern, Normalisation, Operand, PolicyError, Relation, TextOperand, TextTest,
-    Value, ValueText, Width, parse_numbers,
+    Condition, Integer, KnobPattern, ListTest, Normalisation, Operand, PolicyError, Relation, TextOperand,
+    TextTest, Value, ValueText, Width, parse_numbers,
 };
 
 /// How a value is compared. A condition on one of these can be evaluated for every value that is compared as an earlier
@@ -33,7 +33,11 @@ pub(crate) fn equals(pattern: &KnobPattern, value: &str) -> Result<(Shape, Condi
             let test = TextTest::Equals(ValueText::new(value)?);
             Ok((Shape::Text, Condition::Text(TextOperand::Value(Value::New), test)))
         }
-        Some([number]) => Ok((Shape::Number, is(Operand::Only(Value::New), *number)?)),
+        Some([number]) => Ok((Shape::Number, is(Operand::only(Value::New), *number)?)),
+        // Another count of numbers is denied all the same.
+        Some(numbers) if pattern.literal().is_some() => {
+            Ok((Shape::Number, Condition::List(Value::New, ListTest::equals(numbers)?)))
+        }
         Some(numbers) => {
             let mut parts = vec![is(Operand::Count(Value::New), (numbers.len() as u32).into())?];
             for (index, number) in numbers.iter().enumerate() {
@@ -99,8 +103,9 @@ mod tests {
             ("kernel.sysrq", "0x10", "new == 16"),
             ("kernel.sysrq", "020", "new == 16"),
             ("kernel.sched_rt_runtime_us", "-1", "new == -1"),
+            ("net.ipv4.tcp_rmem", "4096\t131072  6291456", "new == [4096, 131072, 6291456]"),
             (
-                "net.ipv4.tcp_rmem",
+                "net.ipv4.tcp_?mem",
                 "4096\t131072  6291456",
                 "count(new) == 3 and new[0] == 4096 and new[1] == 131072 and new[2] == 6291456",
             ),

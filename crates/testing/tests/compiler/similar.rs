@@ -1,6 +1,6 @@
 //! Rules that differ only in their integers, so that their programs share code.
 
-use knobgate_policy::{Action, Condition, Integer, Operand, Range, Rule};
+use knobgate_policy::{Action, Condition, Integer, ListTest, Operand, Range, Rule};
 
 /// `rule` with other integers: each is moved away from zero.
 pub(crate) fn with_other_integers(rule: &Rule, by: u32) -> Rule {
@@ -29,8 +29,21 @@ fn in_condition(condition: &Condition, by: u32) -> Condition {
         }
         Condition::InRange(test) => Condition::in_range(test.operand(), in_range(test.range(), by)),
         Condition::InSet(test) => {
-            let members: Vec<Integer> = test.members().iter().map(|integer| moved(*integer, by)).collect();
+            let members: Vec<Range> = test.members().iter().map(|member| in_member(*member, by)).collect();
             Condition::in_set(test.operand(), members)
+        }
+        Condition::List(value, test) => {
+            let integers = |integers: &[Integer]| -> Vec<_> {
+                integers.iter().map(|integer| moved(*integer, by)).collect()
+            };
+            let test = match test {
+                ListTest::Equals(numbers) => ListTest::equals(integers(numbers)),
+                ListTest::Differs(numbers) => ListTest::differs(integers(numbers)),
+                ListTest::In(ranges) => {
+                    ListTest::is_in(ranges.iter().map(|range| in_member(*range, by)).collect::<Vec<_>>())
+                }
+            };
+            test.map(|test| Condition::List(*value, test))
         }
         Condition::Text(..) => Ok(condition.clone()),
     };
@@ -42,6 +55,10 @@ fn in_operand(operand: Operand, by: u32) -> Operand {
         Operand::Literal(integer) => Operand::Literal(moved(integer, by)),
         operand => operand,
     }
+}
+
+fn in_member(range: Range, by: u32) -> Range {
+    range.only_member().map_or_else(|| in_range(range, by), |only| Range::only(moved(only, by)))
 }
 
 fn in_range(range: Range, by: u32) -> Range {

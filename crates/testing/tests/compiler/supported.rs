@@ -22,6 +22,10 @@ fn without_comm(condition: &mut Condition) {
         Condition::All(all) | Condition::Any(all) => all.iter_mut().for_each(without_comm),
         Condition::Not(negated) => without_comm(negated),
         Condition::Text(operand @ TextOperand::Comm, _) => *operand = TextOperand::Value(Value::Old),
-        Condition::Text(..) | Condition::Chain(_) | Condition::InRange(_) | Condition::InSet(_) => {}
+        Condition::Text(..)
+        | Condition::Chain(_)
+        | Condition::InRange(_)
+        | Condition::InSet(_)
+        | Condition::List(..) => {}
     }
 }

@@ -109,6 +109,7 @@ fn collect(condition: &Condition, facts: &mut Vec<Fact>) {
         Condition::Chain(chain) => facts.extend(chain.operands().filter_map(fact)),
         Condition::InRange(test) => facts.extend(fact(test.operand())),
         Condition::InSet(test) => facts.extend(fact(test.operand())),
+        Condition::List(value, _) => facts.push(fact_of(*value)),
         Condition::Text(TextOperand::Value(value), _) => facts.push(fact_of(*value)),
         Condition::Text(TextOperand::Comm, _) => facts.push(Fact::Comm),
     }
@@ -117,7 +118,7 @@ fn collect(condition: &Condition, facts: &mut Vec<Fact>) {
 fn fact(operand: Operand) -> Option<Fact> {
     Some(match operand {
         Operand::Literal(_) => return None,
-        Operand::Only(value) | Operand::Element(value, _) | Operand::Count(value) => fact_of(value),
+        Operand::Number(value, ..) | Operand::Count(value) => fact_of(value),
         Operand::Pos => Fact::Pos,
         Operand::Uid => Fact::Uid,
         Operand::Gid => Fact::Gid,
