@@ -133,8 +133,8 @@ fn output(shape: Shape) -> u32 {
 #[cfg(test)]
 mod tests {
     use knobgate_policy::{
-        Access, Action, Condition, DecidedBy, EvalError, Kinds, KnobName, KnobPattern, Operand, Policy, Rule,
-        TextOperand, TextTest, Value, ValueText, evaluate,
+        Access, Action, Condition, DecidedBy, EvalError, Kinds, KnobName, KnobPattern, Operand, Policy,
+        Range, Rule, TextOperand, TextTest, Value, ValueText, evaluate,
     };
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -152,7 +152,8 @@ mod tests {
             evaluate(&policy, &Access::write(KnobName::parse("a.b").unwrap(), value)).by
         };
         for count in 0..=ELEMENTS_MAX as u32 {
-            let is_count = Condition::in_set(Operand::Count(Value::New), [count.into()]).unwrap();
+            let is_count =
+                Condition::in_set(Operand::Count(Value::New), [Range::only(count.into())]).unwrap();
             match decide(is_count) {
                 DecidedBy::Rule(_) => return Some(count),
                 // Found by the program when it parses them.

@@ -379,7 +379,7 @@ impl Checker {
                 "only a whole value is compared with a list",
             );
             let values = self.scheme.names(|field| matches!(field, Field::Value(_)));
-            self.report(error.also(subject.span, "this is one number").help(match listed(values, "and") {
+            self.report(error.also(subject.span, "this is none").help(match listed(values, "and") {
                 values if values.is_empty() => "there are no lists here".to_owned(),
                 values => format!("the values are {values}"),
             }));

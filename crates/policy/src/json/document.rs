@@ -1,7 +1,11 @@
 //! The shape of a policy in JSON. The doc comments are the descriptions in the published schema.
 
+use std::fmt;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::selector::SelectorDocument;
 use crate::limits;
@@ -279,13 +283,42 @@ pub(super) struct InSetDocument {
 }
 
 /// A member of a set: an integer, or a range of them.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected an integer or {\"low\": N, \"high\": N}")]
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub(super) enum MemberDocument {
     /// One.
     Integer(IntegerDocument),
     /// All in this range; at least one end is given, except in a list.
     Range(RangeDocument),
+}
+
+/// What serde derives for an untagged enum takes no integer of 128 bits.
+impl<'de> Deserialize<'de> for MemberDocument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MemberVisitor)
+    }
+}
+
+struct MemberVisitor;
+
+impl<'de> Visitor<'de> for MemberVisitor {
+    type Value = MemberDocument;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an integer of 64 bits or {\"low\": N, \"high\": N}")
+    }
+
+    fn visit_i64<E>(self, integer: i64) -> Result<MemberDocument, E> {
+        Ok(MemberDocument::Integer(IntegerDocument(integer.into())))
+    }
+
+    fn visit_u64<E>(self, integer: u64) -> Result<MemberDocument, E> {
+        Ok(MemberDocument::Integer(IntegerDocument(integer.into())))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MemberDocument, A::Error> {
+        RangeDocument::deserialize(MapAccessDeserializer::new(map)).map(MemberDocument::Range)
+    }
 }
 
 /// A test of all numbers of a value.
@@ -342,8 +375,7 @@ pub(super) enum OperandDocument {
 pub(super) struct MaskedDocument {
     /// The number: "new", "old", an element, or each number of a value.
     pub(super) operand: Box<OperandDocument>,
-    /// The bits that count.
-    #[schemars(range(min = 1, max = u64::MAX))]
+    /// The bits that count; at least one.
     pub(super) mask: IntegerDocument,
 }
 

@@ -207,6 +207,10 @@ impl Parser<'_> {
             let help = "texts are compared with globs: `matches \"web-*\"`";
             return self.unexpected("a comparison", Some(help));
         }
+        if self.peek_punct(Punct::Ampersand) {
+            let help = "one literal mask follows a number of a value: `new & 0x6 == 0`";
+            return self.unexpected("a comparison", Some(help));
+        }
         let subject = self.slice(operand.span);
         let help = match operand.node {
             Term::TextField(_) | Term::Name(_) | Term::Label(_) => {
@@ -419,6 +423,9 @@ impl Parser<'_> {
                 (word, Some(Field::Word(_) | Field::Knob)) => return Err(self.misplaced_field(word)),
                 (word, None) => return Err(self.unknown_operand(word)),
             },
+            TokenKind::Punct(Punct::BracketOpen) => {
+                return Err(self.unexpected(expected, Some("a list is on the right: `new == [1, 2]`")));
+            }
             _ => {
                 let help = self.scheme.operands();
                 return Err(self.unexpected(expected, Some(&help)));

@@ -160,7 +160,8 @@ impl<'a> Parser<'a> {
         let joint = ahead.token();
         let joins = match joint.kind {
             TokenKind::Punct(Punct::Comma | Punct::DoubleAnd | Punct::DoubleOr | Punct::Slash) => true,
-            TokenKind::Stray(c) => matches!(c, '|' | '&' | '+' | '-'),
+            TokenKind::Punct(Punct::Ampersand) => true,
+            TokenKind::Stray(c) => matches!(c, '|' | '+' | '-'),
             TokenKind::Word => matches!(self.slice(joint.span), "and" | "or"),
             _ => false,
         };

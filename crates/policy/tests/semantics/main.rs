@@ -1,5 +1,6 @@
 //! The meaning of policies, one statement per test.
 
+mod numbers;
 mod widths;
 
 use knobgate_policy::{

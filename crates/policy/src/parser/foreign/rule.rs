@@ -122,7 +122,8 @@ impl Parser<'_> {
         let joins = matches!(next.kind, TokenKind::Word) && matches!(word, "and" | "or")
             || matches!(
                 next.kind,
-                TokenKind::Stray('|' | '&' | '+') | TokenKind::Punct(Punct::DoubleAnd | Punct::DoubleOr)
+                TokenKind::Stray('|' | '+')
+                    | TokenKind::Punct(Punct::Ampersand | Punct::DoubleAnd | Punct::DoubleOr)
             );
         if joins && Self::looks_like_name(following) {
             let message = format!("`{word}` between two patterns");
