@@ -39,9 +39,10 @@ struct Block {
     text: String,
 }
 
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
 fn document(path: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The policies in a document.
@@ -132,6 +133,23 @@ fn the_policies_in_the_documents_parse_and_their_tests_pass() {
         assert!(with(page) > 0, "{page} has no policy");
     }
     assert!(blocks.len() > 50, "{} policies", blocks.len());
+}
+
+#[test]
+fn the_examples_parse_and_their_tests_pass() {
+    for (directory, least) in [("examples", 4), ("examples/sysctl.d", 6)] {
+        let files = fs::read_dir(Path::new(ROOT).join(directory)).unwrap().map(|entry| entry.unwrap().path());
+        let policies: Vec<_> =
+            files.filter(|path| path.extension().is_some_and(|end| end == "knob")).collect();
+        assert!(policies.len() >= least, "{policies:?}");
+        for path in policies {
+            let text = fs::read_to_string(&path).unwrap();
+            let parsed = parse(Source::new(path.display().to_string(), text), &CheckOptions::default());
+            let file = parsed.unwrap_or_else(|error| panic!("{error:#?}"));
+            assert!(file.warnings().is_empty(), "{}: {:#?}", path.display(), file.warnings());
+            assert_eq!(failures(file.policy()), [""; 0], "{}", path.display());
+        }
+    }
 }
 
 #[test]

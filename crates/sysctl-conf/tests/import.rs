@@ -50,7 +50,7 @@ allow write vm.swappiness if new == 10
 # The network
 # (all of it)
 allow write net.core.somaxconn if new == 4096  # -: an error is ignored
-allow write net.ipv4.tcp_rmem if count(new) == 3 and new[0] == 4096 and new[1] == 131072 and new[2] == 6291456
+allow write net.ipv4.tcp_rmem if new == [4096, 131072, 6291456]
 allow write kernel.core_pattern if new == \"core\"
 # The end"
     );

@@ -19,6 +19,7 @@ mod agent_upgrades;
 mod agent_watches;
 mod attachments;
 mod bpf_tokens;
+mod configuration_files;
 mod containers;
 mod departures;
 mod drifting;
@@ -140,6 +141,7 @@ fn main() -> ExitCode {
         .and(agent_root::on_the_whole_machine())
         .and(agent_upgrades::with_agents())
         .and(agent_watches::with_agents())
+        .and(configuration_files::with_tools())
         .and(containers::with_runc())
         .and(engine_changes::with_engines())
         .and(engine_documents::with_engines())
