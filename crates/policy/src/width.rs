@@ -101,6 +101,8 @@ pub enum Normalisation {
     },
     /// 0 is stored as 0, every other number as 1.
     Booleans,
+    /// Lowered to what is possible, as this text describes.
+    AtMost(&'static str),
     /// In another way, described by this text.
     Own(&'static str),
     /// Parsed as hexadecimal: a mask or a list of CPUs.

@@ -15,6 +15,8 @@ struct Bound {
     literal: Integer,
     span: Span,
     lets_pass: LetsPass,
+    /// It is in a list of numbers in ascending order, none of them negative.
+    is_ascending: bool,
 }
 
 /// Which numbers a bound lets pass.
@@ -205,7 +207,11 @@ fn collect(condition: &Spanned<ConditionSyntax>, negated: bool, bounds: &mut Vec
         }
         ConditionSyntax::List(subject, verb, members) if is_new(subject) => {
             let negated = negated != (*verb == ListVerb::Differs);
+            let first = bounds.len();
             members.node.iter().for_each(|member| of_member(member, negated, bounds));
+            if is_ascending(&members.node) {
+                bounds[first..].iter_mut().for_each(|bound| bound.is_ascending = true);
+            }
         }
         ConditionSyntax::InRange(..)
         | ConditionSyntax::InSet(..)
@@ -214,6 +220,17 @@ fn collect(condition: &Spanned<ConditionSyntax>, negated: bool, bounds: &mut Vec
         | ConditionSyntax::Word { .. }
         | ConditionSyntax::Knob { .. } => {}
     }
+}
+
+/// Whether a list has only integers, in ascending order and none of them negative.
+fn is_ascending(members: &[Spanned<Member>]) -> bool {
+    let integers = members.iter().map(|member| match member.node {
+        Member::Integer(integer) => Some(integer),
+        Member::Range(_) | Member::Text(_) => None,
+    });
+    let integers: Option<Vec<Integer>> = integers.collect();
+    integers
+        .is_some_and(|integers| integers.is_sorted() && !integers.iter().any(|integer| integer.is_negative()))
 }
 
 fn of_member(member: &Spanned<Member>, negated: bool, bounds: &mut Vec<Bound>) {
@@ -237,7 +254,7 @@ fn of_range(range: &RangeSyntax, span: Span, negated: bool, bounds: &mut Vec<Bou
 
 fn push(literal: Integer, span: Span, lets_pass: LetsPass, negated: bool, bounds: &mut Vec<Bound>) {
     let lets_pass = if negated { lets_pass.negated() } else { lets_pass };
-    bounds.push(Bound { literal, span, lets_pass });
+    bounds.push(Bound { literal, span, lets_pass, is_ascending: false });
 }
 
 fn is_new(term: &Spanned<Term>) -> bool {
@@ -321,6 +338,14 @@ fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
             format!("{} is a text for this knob, and not a number", bound.literal),
             "compare it as a text, and list what is allowed".to_owned(),
         )),
+        Normalisation::AtMost(how) => least.filter(|_| most.is_none()).map(|least| {
+            (
+                format!("this knob can store less than {least}: {how}"),
+                "a lower bound on what is written says nothing certain about what it holds".to_owned(),
+            )
+        }),
+        // Handlers of lists have their own ways with negative numbers and with the order.
+        Normalisation::Own(_) if bound.is_ascending => None,
         Normalisation::Own(how) => (bound.lets_pass != LetsPass::Others).then(|| {
             (
                 format!("this knob can store another number: {how}"),

@@ -164,7 +164,7 @@ pub(super) const NORMALISATIONS: &[(Normalisation, &[&str])] = &[
     (Normalisation::Own("it stores 0 for every negative number"), &["vm.lowmem_reserve_ratio"]),
     // mm/hugetlb.c
     (
-        Normalisation::Own("it stores how many pages could be allocated"),
+        Normalisation::AtMost("it stores how many pages could be allocated"),
         &["vm.nr_hugepages", "vm.nr_hugepages_mempolicy"],
     ),
 ];
