@@ -37,6 +37,8 @@ struct Literals {
     texts: Vec<Text>,
     /// The element counts that clamps and conditions ask for.
     counts: Vec<usize>,
+    /// A condition takes a value as a set of numbers.
+    has_ranges: bool,
 }
 
 impl Literals {
@@ -97,6 +99,10 @@ impl Literals {
                 self.counts.push(test.len());
                 test.ranges().iter().for_each(|range| self.range(range));
             }
+            Condition::Ranges(test) => {
+                test.members().iter().for_each(|range| self.range(range));
+                self.has_ranges = true;
+            }
             Condition::Text(_, test) => match test {
                 TextTest::Equals(text)
                 | TextTest::Differs(text)
@@ -149,7 +155,9 @@ fn task(literals: Literals) -> BoxedStrategy<Task> {
 /// The bytes of a value.
 fn value(literals: Literals) -> BoxedStrategy<Vec<u8>> {
     let texts = text_bytes(literals.texts.clone());
+    let of_ranges = if literals.has_ranges { 6 } else { 1 };
     prop_oneof![
+        of_ranges => ranges(literals.clone()),
         6 => numbers(literals),
         3 => texts,
         1 => vec(any::<u8>(), 0..8),
@@ -230,6 +238,31 @@ fn numbers(literals: Literals) -> BoxedStrategy<Vec<u8>> {
         .prop_flat_map(move |(count, start, separator, ending)| {
             vec(number.clone(), count)
                 .prop_map(move |numbers| format!("{start}{}{ending}", numbers.join(separator)).into_bytes())
+        })
+        .boxed()
+}
+
+/// Numbers and ranges with commas between them, next to the literals, in odd notations.
+fn ranges(literals: Literals) -> BoxedStrategy<Vec<u8>> {
+    let near = match literals.integers {
+        integers if integers.is_empty() => (0..70_000i128).boxed(),
+        integers => prop_oneof![
+            4 => (select(integers), -1..=1i128).prop_map(|(integer, off)| (integer.get() + off).abs()),
+            1 => 0..70_000i128,
+        ]
+        .boxed(),
+    };
+    let notation = prop_oneof![6 => Just(7u8), 1 => 0..7u8];
+    let number = (near, notation).prop_map(|(number, notation)| written(number, notation)).boxed();
+    let entry = prop_oneof![
+        3 => number.clone(),
+        3 => (number.clone(), number).prop_map(|(low, high)| format!("{low}-{high}")),
+    ];
+    let separator = prop_oneof![9 => Just(","), 1 => select(vec![",,", " ", "-", "\n", ", ", ""])];
+    let after = prop_oneof![4 => Just(""), 1 => Just(","), 1 => Just("-")];
+    (vec(entry, 0..5), separator, after, ending())
+        .prop_map(|(entries, separator, after, ending)| {
+            format!("{}{after}{ending}", entries.join(separator)).into_bytes()
         })
         .boxed()
 }

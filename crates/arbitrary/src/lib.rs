@@ -215,6 +215,16 @@ fn chain(new: bool) -> BoxedStrategy<Condition> {
         .boxed()
 }
 
+/// A range of ports.
+fn port_range() -> BoxedStrategy<Range> {
+    let port = || prop_oneof![1 => 0..=70u32, 2 => 0..=65_535u32];
+    (port(), port())
+        .prop_map(|(one, other)| {
+            Range::new(Some(one.min(other).into()), Some(one.max(other).into())).expect("a range")
+        })
+        .boxed()
+}
+
 /// A member of a set.
 fn member() -> BoxedStrategy<Range> {
     let bounded = range().prop_filter("a range without ends", |range| *range != Range::ALL);
@@ -261,6 +271,7 @@ fn comparison(new: bool) -> BoxedStrategy<Condition> {
         let set: Vec<Range> = set.into_iter().map(Range::only).collect();
         Condition::in_set(operand, set).expect("a set")
     };
+    let in_ranges = |(value, set): (_, Vec<Range>)| Condition::in_ranges(value, set).expect("ranges");
     let in_set_of_ranges = |(operand, set): (_, Vec<Range>)| Condition::in_set(operand, set).expect("a set");
     prop_oneof![
         4 => chain(new),
@@ -270,6 +281,8 @@ fn comparison(new: bool) -> BoxedStrategy<Condition> {
         1 => (operand(new), vec(member(), 1..5)).prop_map(in_set_of_ranges),
         1 => (operand(new), vec(member(), 15..40)).prop_map(in_set_of_ranges),
         2 => (value(new), list_test()).prop_map(|(value, test)| Condition::List(value, test)),
+        2 => (value(new), vec(port_range(), 1..4)).prop_map(in_ranges),
+        1 => (value(new), vec(member(), 1..4)).prop_map(in_ranges),
         3 => (text_operand, test).prop_map(|(operand, test)| Condition::Text(operand, test)),
     ]
     .boxed()

@@ -15,10 +15,10 @@ mod rule;
 mod step;
 
 pub(crate) use action::{Action, Bound};
-pub(crate) use constant::{Bytes, Constant, Integer, Slot, TableContents};
+pub(crate) use constant::{Bytes, Constant, Integer, Slot, TableContents, TextAutomaton};
 pub(crate) use graph::{
-    CountRange, Established, Extent, Graph, Next, Node, Number, NumberSet, Operand, Sorted, Subject, Test,
-    TextTest,
+    Automaton, CountRange, Established, Extent, Graph, Next, Node, Number, NumberSet, Operand, Sorted,
+    Subject, Test, TextTest,
 };
 pub(crate) use plan::{ByLastComponent, ByName, NamedStep, OtherComponents, OtherNames, Plan};
 pub(crate) use rule::{FetchSet, Reports, Rule};

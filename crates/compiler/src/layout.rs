@@ -7,6 +7,7 @@ mod inlining;
 mod nodes;
 mod perfect_hash;
 mod placed_plan;
+pub(crate) mod ranges;
 pub(crate) mod shape;
 mod tables;
 
@@ -26,7 +27,7 @@ use knobgate_bpf::Features;
 use knobgate_glob::{Budget, text_dfa};
 
 use crate::error::{CompileError, TEXT_STEPS_MAX};
-use crate::ir::{Constant, FetchSet, Ir, StepId};
+use crate::ir::{Constant, FetchSet, Ir, StepId, TextAutomaton};
 use blocks::Blocks;
 
 /// The place of everything.
@@ -148,8 +149,12 @@ fn log2_placed(words: &[u64]) -> u32 {
 fn place_texts(ir: &Ir, tables: &mut Tables) -> Result<Vec<PlacedDfa>, CompileError> {
     let mut budget = Budget::steps(TEXT_STEPS_MAX);
     let mut placed = Vec::new();
-    for (index, (pieces, end)) in ir.tables.texts.iter().enumerate() {
-        let dfa = text_dfa(pieces, *end, &mut budget).map_err(|_| {
+    for (index, automaton) in ir.tables.texts.iter().enumerate() {
+        let dfa = match automaton {
+            TextAutomaton::Glob(pieces, end) => text_dfa(pieces, *end, &mut budget),
+            TextAutomaton::Ranges(members) => ranges::dfa(members),
+        };
+        let dfa = dfa.map_err(|_| {
             let matches = |constants: &[Constant]| constants.contains(&Constant::ClassesAt(index));
             let rules = ir.rules.iter().filter(|(_, rule)| matches(&rule.graph_constants));
             CompileError::TextTooComplex { rule: rules.map(|(id, _)| id.rule).min().unwrap_or(0) }

@@ -31,6 +31,8 @@ pub(crate) struct Atoms<'a> {
     pub(crate) has_several_numbers: bool,
     /// A rule looks at some bits of a number.
     pub(crate) has_masks: bool,
+    /// A rule takes a value as a set of numbers.
+    pub(crate) has_ranges: bool,
 }
 
 /// Numbers that differ from those before them.
@@ -143,6 +145,13 @@ impl<'a> Atoms<'a> {
                     self.cut(operand, ends(&range));
                 }
                 self.cut(Operand::Count(*value), []);
+            }
+            Condition::Ranges(test) => {
+                self.has_ranges = true;
+                match test.value() {
+                    Value::New => self.new.is_used = true,
+                    Value::Old => self.old.is_used = true,
+                }
             }
             Condition::Text(operand, test) => {
                 let atoms = match operand {

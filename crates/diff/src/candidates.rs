@@ -31,6 +31,8 @@ pub enum Reason {
     SeveralNumbers,
     /// A rule looks at some bits of a number.
     Masks,
+    /// A rule takes a value as a set of numbers.
+    Ranges,
     /// Rules look at a value as a number, and also test its text with `matches`, `starts with` or `contains`; or `ignore`
     /// may write a text that is tested like that.
     TextAndNumbers,
@@ -47,6 +49,7 @@ impl std::fmt::Display for Reason {
                 "rules rewrite or compare each of several numbers, or compare their count with a number"
             }
             Self::Masks => "rules look at some bits of a number",
+            Self::Ranges => "rules take a value as a set of numbers",
             Self::TextAndNumbers => "rules look at one value as a number and test its text",
             Self::TextsTooComplex => "the tests of a text have too many results together",
             Self::TooManyCases => "too many combinations of values would have to be tried",

@@ -121,6 +121,9 @@ impl Space {
         if atoms.has_masks {
             reasons.push(Reason::Masks);
         }
+        if atoms.has_ranges {
+            reasons.push(Reason::Ranges);
+        }
         let old = candidates::old_values(atoms, reasons);
         let new = if is_write {
             candidates::new_values(atoms, &old, reasons)

@@ -71,7 +71,7 @@ fn is_simple(rule: &Rule) -> bool {
             Condition::Chain(chain) => chain.operands().all(operand),
             Condition::InRange(test) => operand(test.operand()),
             Condition::InSet(test) => operand(test.operand()),
-            Condition::List(..) => false,
+            Condition::List(..) | Condition::Ranges(_) => false,
             Condition::Text(..) => true,
         }
     }

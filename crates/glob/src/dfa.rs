@@ -23,21 +23,21 @@ impl Dfa {
     ///
     /// # Errors
     /// There are too many states.
-    pub fn explore<S: Copy + Eq + Hash>(
+    pub fn explore<S: Clone + Eq + Hash>(
         ranges: impl IntoIterator<Item = (u8, u8)>,
         start: S,
         step: impl Fn(S, u8) -> S,
         output: impl Fn(S) -> u32,
     ) -> Result<Self, TooLarge> {
         let alphabet = Alphabet::separating(ranges);
-        let mut numbers = HashMap::from([(start, 0u32)]);
+        let mut numbers = HashMap::from([(start.clone(), 0u32)]);
         let mut states = vec![start];
         let mut next = Vec::new();
         let mut explored = 0;
-        while let Some(&state) = states.get(explored) {
+        while let Some(state) = states.get(explored).cloned() {
             for &byte in alphabet.representatives() {
-                let target = step(state, byte);
-                let number = *numbers.entry(target).or_insert_with(|| {
+                let target = step(state.clone(), byte);
+                let number = *numbers.entry(target.clone()).or_insert_with(|| {
                     states.push(target);
                     (states.len() - 1) as u32
                 });

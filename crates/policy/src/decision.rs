@@ -72,6 +72,9 @@ pub enum EvalError {
     /// The value is not a list of numbers that every handler parses the same way.
     #[error("the {0} value is not a number or a list of numbers")]
     NotNumbers(Value),
+    /// The value is not a set of numbers as `net.ipv4.ip_local_reserved_ports` takes it.
+    #[error("the {0} value is not a set of numbers and ranges, such as \"8080,9000-9100\"")]
+    NotRanges(Value),
     /// A number is beyond 64 bits.
     #[error("a number of the {0} value is beyond 64 bits")]
     Overflow(Value),

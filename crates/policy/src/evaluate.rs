@@ -1,10 +1,10 @@
 //! What a policy means: the specification that compiled programs are tested against.
 
-use crate::value::{Numbers, contains, numbers, text};
+use crate::value::{Numbers, SetEntry, contains, numbers, ranges, text};
 use crate::{
     Access, AccessKind, Action, Condition, DecidedBy, Decision, Elements, Errno, EvalError, FallbackAction,
-    Integer, KnobPattern, ListTest, Operand, Policy, Relation, Rule, TextOperand, TextTest, Value, Verdict,
-    limits,
+    Integer, KnobPattern, ListTest, Operand, Policy, Range, Relation, Rule, TextOperand, TextTest, Value,
+    Verdict, limits,
 };
 
 /// Whether a rule applies to an access.
@@ -176,6 +176,13 @@ pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<
             let (found, expected) = (numbers.len(), test.len());
             test.holds(&numbers).ok_or(EvalError::Count { value: *value, found, expected })
         }
+        Condition::Ranges(test) => {
+            let bytes = match test.value() {
+                Value::New => new(access)?,
+                Value::Old => old(access)?,
+            };
+            Ok(is_in_ranges(test.members(), &ranges(bytes, test.value())?))
+        }
         Condition::Text(operand, test) => {
             let subject = match operand {
                 TextOperand::Value(Value::New) => text(new(access)?, Value::New)?,
@@ -286,6 +293,14 @@ impl Relation {
             Relation::Greater => left > right,
         }
     }
+}
+
+/// Whether there are `entries`, and both ends of each are in the same part of what `members` have together.
+pub(crate) fn is_in_ranges(members: &[Range], entries: &[SetEntry]) -> bool {
+    let parts = Range::merged(members);
+    let is_in = |part: &Range, end: Option<Integer>| end.is_some_and(|end| part.contains(end));
+    let is_inside = |(low, high): &SetEntry| parts.iter().any(|part| is_in(part, *low) && is_in(part, *high));
+    !entries.is_empty() && entries.iter().all(is_inside)
 }
 
 impl ListTest {

@@ -209,7 +209,7 @@ impl Layout<'_> {
             (_, TokenKind::Punct(Comma | ParenClose | BracketClose | BraceClose)) => true,
             (TokenKind::Punct(ParenOpen | BracketOpen | BraceOpen), _) => true,
             (TokenKind::Word, TokenKind::Punct(ParenOpen)) => {
-                matches!(word, "deny" | "count" | "each" | "log" | "label")
+                matches!(word, "deny" | "count" | "each" | "ranges" | "log" | "label")
             }
             (TokenKind::Word, TokenKind::Punct(BracketOpen)) => matches!(word, "new" | "old"),
             (_, TokenKind::Punct(Slash)) | (TokenKind::Punct(Slash), _) => true,

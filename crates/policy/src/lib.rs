@@ -96,8 +96,8 @@ pub use knobgate_errno::Errno;
 pub use knobgate_glob::{Piece, Scope};
 pub use model::{
     Action, Chain, Condition, Defaults, ElementIndex, Elements, EventRate, Expected, Fallback,
-    FallbackAction, InRange, InSet, Kinds, List, ListTest, Logging, Mask, Mode, Operand, Policy, PolicyError,
-    Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value, ValueText, WrongLength,
+    FallbackAction, InRange, InRanges, InSet, Kinds, List, ListTest, Logging, Mask, Mode, Operand, Policy,
+    PolicyError, Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value, ValueText, WrongLength,
 };
 pub use mount_point::NotASysctl;
 pub use name::KnobName;

@@ -12,7 +12,7 @@ mod rule;
 mod test;
 mod value_text;
 
-pub use condition::{Chain, Condition, InRange, InSet, ListTest, Relation, TextOperand, TextTest};
+pub use condition::{Chain, Condition, InRange, InRanges, InSet, ListTest, Relation, TextOperand, TextTest};
 pub use error::PolicyError;
 pub use list::{List, WrongLength};
 pub use logging::{EventRate, Logging};

@@ -203,6 +203,7 @@ impl Unknown<'_> {
             Condition::InRange(test) => self.of_operands(condition, &[test.operand()]),
             Condition::InSet(test) => self.of_operands(condition, &[test.operand()]),
             Condition::List(value, _) => self.of_operands(condition, &[Operand::Count(*value)]),
+            Condition::Ranges(test) => self.of_operands(condition, &[Operand::Count(test.value())]),
             Condition::Text(operand, _) => {
                 let (input, error) = match operand {
                     TextOperand::Value(Value::New) => (Input::New, Some(EvalError::NoNew)),

@@ -179,6 +179,17 @@ impl Display for Condition {
                 list(f, &test.ranges().iter().map(Member).collect::<Vec<_>>())?;
                 f.write_str("]")
             }
+            Condition::Ranges(test) => {
+                write!(f, "ranges({}) in ", keyword(test.value()))?;
+                match test.members() {
+                    [range] if range.only_member().is_none() => range.fmt(f),
+                    members => {
+                        f.write_str("{")?;
+                        list(f, &members.iter().map(Member).collect::<Vec<_>>())?;
+                        f.write_str("}")
+                    }
+                }
+            }
             Condition::Text(operand, test) => write!(f, "{operand} {test}"),
         }
     }

@@ -190,7 +190,7 @@ impl Scheme {
         self.fields
             .iter()
             .map(|(name, _)| *name)
-            .chain(["count", "each"].into_iter().filter(move |_| has_values))
+            .chain(["count", "each", "ranges"].into_iter().filter(move |_| has_values))
     }
 
     /// What `word` of another language is called here.

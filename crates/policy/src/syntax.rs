@@ -99,6 +99,8 @@ pub(crate) enum Term {
     Value(ValueField),
     Element(ValueField, Spanned<Integer>),
     Each(ValueField),
+    /// A value as a set of numbers.
+    Ranges(ValueField),
     /// Numbers of a value, and the bits of them that count.
     Masked(Box<Term>, Spanned<Integer>),
     Count(ValueField),
@@ -119,9 +121,11 @@ impl Term {
     /// The value that it looks at.
     pub(crate) fn value(&self) -> Option<ValueField> {
         match self {
-            Term::Value(value) | Term::Element(value, _) | Term::Each(value) | Term::Count(value) => {
-                Some(*value)
-            }
+            Term::Value(value)
+            | Term::Element(value, _)
+            | Term::Each(value)
+            | Term::Ranges(value)
+            | Term::Count(value) => Some(*value),
             Term::Masked(term, _) => term.value(),
             _ => None,
         }

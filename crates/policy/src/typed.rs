@@ -18,6 +18,7 @@ pub(crate) enum Typed {
     InRange(Number, Range),
     InSet(Number, Vec<Range>),
     List(ValueField, ListTest),
+    Ranges(ValueField, Vec<Range>),
     Text(Subject, Predicate),
     /// The field is one of the words, or none of them if `negated`.
     Word {
@@ -85,6 +86,7 @@ impl Typed {
             Self::InRange(number, range) => Condition::in_range(number.operand()?, range).ok(),
             Self::InSet(number, members) => Condition::in_set(number.operand()?, members).ok(),
             Self::List(value, test) => Some(Condition::List(of_rule(value)?, test)),
+            Self::Ranges(value, members) => Condition::in_ranges(of_rule(value)?, members).ok(),
             Self::Text(subject, predicate) => {
                 let operand = match subject {
                     Subject::Value(value) => TextOperand::Value(of_rule(value)?),
@@ -116,7 +118,8 @@ impl Typed {
             | Self::Chain(..)
             | Self::InRange(..)
             | Self::InSet(..)
-            | Self::List(..) => None,
+            | Self::List(..)
+            | Self::Ranges(..) => None,
         }
     }
 }

@@ -74,6 +74,36 @@ pub(crate) fn numbers(bytes: &[u8], which: Value) -> Result<Numbers, EvalError> 
     Ok(numbers)
 }
 
+/// A number or a range of a set: both ends, or `None` for one beyond 64 bits.
+pub(crate) type SetEntry = (Option<Integer>, Option<Integer>);
+
+/// The numbers and ranges of a value as `proc_do_large_bitmap` (kernel/sysctl.c) parses it: separated by commas, of which one may come
+/// last. The notations of a number are those in [`numbers`], without a sign. A reversed range, which the handler rejects, is one, too.
+///
+/// After a newline or a NUL, the handler goes on to the next number. There is none in these values.
+pub(crate) fn ranges(bytes: &[u8], which: Value) -> Result<Vec<SetEntry>, EvalError> {
+    let text = text(bytes, which)?;
+    if bytes.contains(&0) {
+        return Err(EvalError::NotRanges(which));
+    }
+    let end = |token: &[u8]| {
+        let (base, digits) = base_and_digits(token);
+        let digits = digits.iter().map(|&digit| char::from(digit).to_digit(base));
+        let is_number = token.first().is_some_and(u8::is_ascii_digit) && digits.len() > 0;
+        let digits = digits.collect::<Option<Vec<u32>>>().filter(|_| is_number);
+        let digits = digits.ok_or(EvalError::NotRanges(which))?;
+        let append =
+            |number: i128, digit: u32| number.saturating_mul(base.into()).saturating_add(digit.into());
+        Ok(Integer::new(digits.into_iter().fold(0, append)))
+    };
+    let entry = |entry: &[u8]| match entry.iter().position(|&byte| byte == b'-') {
+        Some(dash) => Ok((end(&entry[..dash])?, end(&entry[dash + 1..])?)),
+        None => end(entry).map(|only| (only, only)),
+    };
+    let entries = text.strip_suffix(b",").unwrap_or(text).split(|&byte| byte == b',');
+    if text.is_empty() { Ok(Vec::new()) } else { entries.map(entry).collect() }
+}
+
 /// The numbers of one value. They need no memory of their own, since filters look at millions of values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Numbers {

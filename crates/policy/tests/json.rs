@@ -79,6 +79,8 @@ fn errors_name_the_path() {
         condition(r#"{"list": {"of": "uid", "test": {"differs": [1]}}}"#),
         condition(r#"{"chain": {"first": {"masked": {"operand": "uid", "mask": 0}}, "links": [{"relation": "<", "operand": {"each": "new"}}]}}"#),
         condition(r#"{"chain": {"first": {"each": "new"}, "links": [{"relation": "<", "operand": {"each": "new"}}]}}"#),
+        condition(r#"{"ranges": {"of": "new", "members": []}}"#),
+        condition(r#"{"ranges": {"of": "new", "members": [{}]}}"#),
         condition(r#"{"all": []}"#),
         condition(r#"{"all": [{"not": {"in_set": {"operand": "new", "members": []}}}, {"chain": {"first": "uid", "links": []}}]}"#),
         condition(r#"{"any": [{"text": {"operand": "new", "test": {"equals": "a\u0000"}}}, {"text": {"operand": "comm", "test": {"matches": "[a"}}}]}"#),

@@ -8,8 +8,8 @@ use knobgate_policy::{
 
 use super::constants::Constants;
 use crate::ir::{
-    Bytes, Constant, FetchSet, Graph, Next, Node, Number, NumberSet, Operand, Sorted, Subject, TableContents,
-    Test, TextTest,
+    Automaton, Bytes, Constant, FetchSet, Graph, Next, Node, Number, NumberSet, Operand, Sorted, Subject,
+    TableContents, Test, TextAutomaton, TextTest,
 };
 
 /// Larger sets of integers are searched in a table.
@@ -111,6 +111,13 @@ impl Builder<'_> {
                     builder.fetch.add(*value);
                     builder.range(number, *range, if last { holds } else { next }, fails);
                 });
+            }
+            Condition::Ranges(test) => {
+                let value = test.value();
+                self.fetch.add(value);
+                let automaton = TextAutomaton::Ranges(Range::merged(test.members()));
+                let automaton = self.automaton(automaton);
+                self.node(Test::Ranges { value, automaton }, holds, fails);
             }
             Condition::Text(operand, test) => self.text(*operand, test, holds, fails),
         }
@@ -298,8 +305,12 @@ impl Builder<'_> {
     }
 
     fn matches(&mut self, pieces: Vec<Piece>, end: TextEnd) -> TextTest {
-        let index = self.tables.texts.insert_full((pieces, end)).0;
-        TextTest::Matches {
+        TextTest::Matches(self.automaton(TextAutomaton::Glob(pieces, end)))
+    }
+
+    fn automaton(&mut self, automaton: TextAutomaton) -> Automaton {
+        let index = self.tables.texts.insert_full(automaton).0;
+        Automaton {
             classes: self.constants.slot(Constant::ClassesAt(index)),
             start: self.constants.slot(Constant::StartState(index)),
         }
@@ -319,21 +330,13 @@ struct Cut {
 
 /// Where the numbers in these ranges begin and end, in ascending order.
 fn cuts(ranges: &[Range]) -> Vec<Cut> {
-    let (least, most) = (policy::Integer::MIN.get(), policy::Integer::MAX.get());
-    let end = |end: Option<policy::Integer>, otherwise| end.map_or(otherwise, policy::Integer::get);
-    let mut ends: Vec<(i128, i128)> =
-        ranges.iter().map(|range| (end(range.low(), least), end(range.high(), most))).collect();
-    ends.sort_unstable();
-    let mut merged: Vec<(i128, i128)> = Vec::new();
-    for (low, high) in ends {
-        match merged.last_mut() {
-            Some((_, last)) if low <= *last + 1 => *last = high.max(*last),
-            _ => merged.push((low, high)),
-        }
-    }
     let cut = |at, is_inside| policy::Integer::new(at).map(|at| Cut { at, is_inside });
-    // No integer follows the greatest one.
-    merged.into_iter().flat_map(|(low, high)| [cut(low, true), cut(high + 1, false)]).flatten().collect()
+    let ends = |range: Range| {
+        let low = range.low().unwrap_or(policy::Integer::MIN).get();
+        // No integer follows the greatest one.
+        [cut(low, true), range.high().and_then(|high| cut(high.get() + 1, false))]
+    };
+    Range::merged(ranges).into_iter().flat_map(ends).flatten().collect()
 }
 
 fn literal(text: &ValueText) -> Option<Piece> {

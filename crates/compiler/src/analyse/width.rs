@@ -25,7 +25,8 @@ fn compares_new_numbers(condition: &Condition) -> bool {
         Condition::InRange(test) => is_new(test.operand()),
         Condition::InSet(test) => is_new(test.operand()),
         Condition::List(value, _) => *value == Value::New,
-        Condition::Text(..) => false,
+        // Handlers of sets of numbers reject what does not fit.
+        Condition::Ranges(_) | Condition::Text(..) => false,
     }
 }
 

@@ -11,11 +11,11 @@ use super::compare::{self, Branch, NextLabel};
 use super::rule_code::{RuleCode, RuleConstants};
 use super::subject;
 use crate::ir::{
-    Bytes, CountRange, Established, Extent, Graph, Next, NumberSet, Operand, Slot, Sorted, Subject, Test,
-    TextTest,
+    Automaton, Bytes, CountRange, Established, Extent, Graph, Next, NumberSet, Operand, Sorted, Subject,
+    Test, TextTest,
 };
 use crate::layout::frame::{self, Numbers};
-use crate::layout::shape;
+use crate::layout::{ranges, shape};
 
 /// Emits `graph`. Falls through if it holds, else goes to `fails`.
 pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, graph: &Graph, fails: Label) {
@@ -61,15 +61,15 @@ fn emit_test(
             compare::emit(code, rule.constants, (*left, *relation, *right), branch);
         }
         Test::Member { operand, set } => emit_member(code, rule.constants, *operand, *set, branch),
+        Test::Ranges { value, automaton } => {
+            require_text(code, rule, Subject::Value(*value), established);
+            emit_automaton(code, rule, Subject::Value(*value), *automaton);
+            let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+            code.asm.jump_if(Cond::Eq, R0, ranges::NOT_RANGES as i32, otherwise);
+            branch.jump_if(code, R0, Relation::Equal, ranges::INSIDE as i32);
+        }
         Test::Text { subject, test } => {
-            match *subject {
-                Subject::Value(value) if established.has_text(value) => {}
-                Subject::Value(value) => {
-                    subject::require_text(code, (R10, R1), value, &mut rule.cannot_evaluate);
-                }
-                Subject::Comm if established.comm => {}
-                Subject::Comm => subject::fetch_comm(code, R10, &mut rule.cannot_evaluate),
-            }
+            require_text(code, rule, *subject, established);
             match test {
                 TextTest::Equals(text) => {
                     emit_bytes(code, rule.constants, *subject, *text, Extent::Whole, branch);
@@ -77,11 +77,24 @@ fn emit_test(
                 TextTest::StartsWith(text) => {
                     emit_bytes(code, rule.constants, *subject, *text, Extent::Start, branch);
                 }
-                TextTest::Matches { classes, start } => {
-                    emit_match(code, rule, *subject, (*classes, *start), branch);
+                TextTest::Matches(automaton) => {
+                    emit_automaton(code, rule, *subject, *automaton);
+                    branch.jump_if(code, R0, Relation::NotEqual, 0);
                 }
             }
         }
+    }
+}
+
+/// Makes sure that there is a text.
+fn require_text(code: &mut Code<'_>, rule: &mut RuleCode<'_>, subject: Subject, established: Established) {
+    match subject {
+        Subject::Value(value) if established.has_text(value) => {}
+        Subject::Value(value) => {
+            subject::require_text(code, (R10, R1), value, &mut rule.cannot_evaluate);
+        }
+        Subject::Comm if established.comm => {}
+        Subject::Comm => subject::fetch_comm(code, R10, &mut rule.cannot_evaluate),
     }
 }
 
@@ -199,19 +212,17 @@ fn emit_bytes(
     }
 }
 
-/// Matches the text of `subject` with a DFA.
-fn emit_match(
+/// Runs a DFA over the text of `subject`. Its output is in R0.
+fn emit_automaton(
     code: &mut Code<'_>,
     rule: &mut RuleCode<'_>,
     subject: Subject,
-    (classes, start): (Slot, Slot),
-    branch: Branch,
+    Automaton { classes, start }: Automaton,
 ) {
     subject::load_text(code, R10, subject, &mut rule.cannot_evaluate);
     rule.constants.load(code, R3, classes);
     rule.constants.load(code, R4, start);
     code.subprograms.call_run_dfa(&mut code.asm, frame::subject_bytes(subject));
-    branch.jump_if(code, R0, Relation::NotEqual, 0);
 }
 
 const _: () = assert!(ELEMENTS_MAX < shape::UNAVAILABLE as usize);

@@ -19,7 +19,7 @@ use super::dispatch::BlockEntrances;
 use super::{context, subject};
 use crate::ir::{FetchSet, Ir, Number, StepId, Subject};
 use crate::layout::frame::{self, Numbers};
-use crate::layout::{Layout, OperandSource, TestKind, end, node, operand, ordering, row};
+use crate::layout::{Layout, OperandSource, TestKind, end, node, operand, ordering, ranges, row};
 use crate::rule_hits::Counted;
 
 /// The functions that make tests, one for each combination of fetched values.
@@ -144,7 +144,18 @@ impl Tester<'_> {
                 TestKind::Compare => self.compare(code, &sources, ends),
                 TestKind::Search => self.search(code, &sources, ends),
                 TestKind::Bytes(at) => self.bytes(code, at, ends),
-                TestKind::Match(at) => self.match_text(code, at, ends),
+                TestKind::Match(at) => {
+                    self.run_automaton(code, at);
+                    code.asm.jump_if(Cond::Ne, R0, 0, ends.holds);
+                    code.asm.jump(ends.fails);
+                }
+                TestKind::Ranges(value) => {
+                    self.run_automaton(code, Subject::Value(value));
+                    let cannot_evaluate = self.cannot_evaluate.get(&mut code.asm);
+                    code.asm.jump_if(Cond::Eq, R0, ranges::NOT_RANGES as i32, cannot_evaluate);
+                    code.asm.jump_if(Cond::Eq, R0, ranges::INSIDE as i32, ends.holds);
+                    code.asm.jump(ends.fails);
+                }
             }
         }
 
@@ -311,13 +322,12 @@ impl Tester<'_> {
         code.asm.jump(ends.fails);
     }
 
-    fn match_text(&mut self, code: &mut Code<'_>, subject: Subject, ends: Ends) {
+    /// Runs the DFA of the record over the text of `subject`. Its output is in R0.
+    fn run_automaton(&mut self, code: &mut Code<'_>, subject: Subject) {
         self.require_text(code, subject);
         subject::load_text(code, R6, subject, &mut self.cannot_evaluate);
         code.asm.load(Size::U32, R3, R7, node::CLASSES);
         code.asm.load(Size::U32, R4, R7, node::START);
         code.subprograms.call_run_dfa(&mut code.asm, frame::subject_bytes(subject));
-        code.asm.jump_if(Cond::Ne, R0, 0, ends.holds);
-        code.asm.jump(ends.fails);
     }
 }

@@ -2,6 +2,7 @@
 
 use indexmap::IndexSet;
 use knobgate_glob::{Piece, TextEnd};
+use knobgate_policy::Range;
 
 /// 8 bytes in which a rule may differ from rules with the same structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +38,20 @@ pub(crate) struct Bytes {
     pub(crate) first: Slot,
 }
 
+/// What an automaton finds out about a text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum TextAutomaton {
+    /// Whether it matches, up to this end.
+    Glob(Vec<Piece>, TextEnd),
+    /// Whether it is a set of numbers, and inside these ranges, which are merged.
+    Ranges(Vec<Range>),
+}
+
 /// What constants refer to. Equal entries are kept once.
 #[derive(Debug, Default)]
 pub(crate) struct TableContents {
     /// Words in ascending order, at least one.
     pub(crate) sorted: IndexSet<Vec<u64>>,
-    /// Patterns for texts.
-    pub(crate) texts: IndexSet<(Vec<Piece>, TextEnd)>,
+    /// Automata for texts.
+    pub(crate) texts: IndexSet<TextAutomaton>,
 }

@@ -41,6 +41,8 @@ pub(crate) enum Test {
     Compare { left: Operand, relation: Relation, right: Operand },
     /// Looks for a number among many.
     Member { operand: Operand, set: NumberSet },
+    /// Whether a value is a set of numbers inside ranges, as the output of [this automaton](crate::layout::ranges) says.
+    Ranges { value: Value, automaton: Automaton },
     /// Looks at a text.
     Text { subject: Subject, test: TextTest },
 }
@@ -107,11 +109,15 @@ impl Subject {
 pub(crate) enum TextTest {
     Equals(Bytes),
     StartsWith(Bytes),
-    /// The output of a DFA is 1: where its byte classes are, and the state in which it starts.
-    Matches {
-        classes: Slot,
-        start: Slot,
-    },
+    /// The output of the automaton is not 0.
+    Matches(Automaton),
+}
+
+/// A DFA: where its byte classes are, and the state in which it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Automaton {
+    pub(crate) classes: Slot,
+    pub(crate) start: Slot,
 }
 
 /// How much of a text is compared.
@@ -168,7 +174,7 @@ impl Test {
         let operands = match self {
             Test::Compare { left, right, .. } => [Some(*left), Some(*right)],
             Test::Member { operand, .. } => [Some(*operand), None],
-            Test::Text { .. } => [None, None],
+            Test::Ranges { .. } | Test::Text { .. } => [None, None],
         };
         operands.into_iter().flatten()
     }
@@ -231,8 +237,10 @@ impl Established {
 
     fn add(&mut self, test: &Test) {
         test.operands().for_each(|operand| self.add_operand(operand));
-        if let Test::Text { subject, .. } = test {
-            self.add_subject(*subject);
+        match test {
+            Test::Text { subject, .. } => self.add_subject(*subject),
+            Test::Ranges { value, .. } => self.add_subject(Subject::Value(*value)),
+            Test::Compare { .. } | Test::Member { .. } => {}
         }
     }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use knobgate_policy::AccessKind;
 
 use super::{
-    Action, Bound, Constant, Ir, NamedStep, Next, Number, NumberSet, Operand, OtherComponents, OtherNames,
-    Plan, Rule, Slot, Sorted, Step, StepId, Subject, TableContents, Test, TextTest,
+    Action, Automaton, Bound, Constant, Ir, NamedStep, Next, Number, NumberSet, Operand, OtherComponents,
+    OtherNames, Plan, Rule, Slot, Sorted, Step, StepId, Subject, TableContents, Test, TextTest,
 };
 
 impl fmt::Display for Ir {
@@ -131,6 +131,9 @@ impl ConstantPrinter<'_> {
                 };
                 format!("{} in a table of {}", self.operand(*operand), count(nonnegative) + count(negative))
             }
+            Test::Ranges { value, automaton } => {
+                format!("ranges({value:?}) in {}", self.automaton(*automaton)).to_lowercase()
+            }
             Test::Text { subject, test } => {
                 let subject = match subject {
                     Subject::Value(value) => format!("text of {value:?}").to_lowercase(),
@@ -143,12 +146,18 @@ impl ConstantPrinter<'_> {
                     TextTest::StartsWith(bytes) => {
                         format!("{subject} starts with \"{}\"", self.bytes(bytes.first, bytes.len))
                     }
-                    TextTest::Matches { classes, .. } => match self.constants[classes.0] {
-                        Constant::ClassesAt(index) => format!("{subject} matches text DFA {index}"),
-                        _ => subject,
-                    },
+                    TextTest::Matches(automaton) => {
+                        format!("{subject} matches {}", self.automaton(*automaton))
+                    }
                 }
             }
+        }
+    }
+
+    fn automaton(&self, automaton: Automaton) -> String {
+        match self.constants[automaton.classes.0] {
+            Constant::ClassesAt(index) => format!("text DFA {index}"),
+            _ => String::new(),
         }
     }
 

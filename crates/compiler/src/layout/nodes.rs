@@ -13,7 +13,8 @@ use knobgate_policy::{Relation, Value};
 use super::frame;
 use super::tables::Tables;
 use crate::ir::{
-    Bytes, Extent, Graph, Integer, Next, Number, NumberSet, Operand, Sorted, Subject, Test, TextTest,
+    Automaton, Bytes, Extent, Graph, Integer, Next, Number, NumberSet, Operand, Sorted, Subject, Test,
+    TextTest,
 };
 
 /// Successors that are not records: how the condition ends.
@@ -97,6 +98,8 @@ pub(crate) enum TestKind {
     Bytes(Subject),
     /// Runs a DFA over a text.
     Match(Subject),
+    /// Runs the DFA of a set of ranges over a text.
+    Ranges(Value),
 }
 
 /// The source of an operand.
@@ -116,7 +119,9 @@ impl TestKind {
     /// The value whose text it looks at, if it looks at one.
     pub(crate) fn value(self) -> Option<Value> {
         match self {
-            TestKind::Bytes(Subject::Value(value)) | TestKind::Match(Subject::Value(value)) => Some(value),
+            TestKind::Bytes(Subject::Value(value))
+            | TestKind::Match(Subject::Value(value))
+            | TestKind::Ranges(value) => Some(value),
             TestKind::Compare
             | TestKind::Search
             | TestKind::Bytes(Subject::Comm)
@@ -134,6 +139,7 @@ impl TestKind {
             TestKind::Bytes(subject) => 1 + of_subject(subject),
             TestKind::Match(subject) => 4 + of_subject(subject),
             TestKind::Search => 7,
+            TestKind::Ranges(value) => 8 + of_value(value),
         }
     }
 }
@@ -259,6 +265,9 @@ impl Nodes {
                 }
                 record
             }
+            Test::Ranges { value, automaton } => {
+                automaton_record(TestKind::Ranges(*value), *automaton, constants, [holds, fails])
+            }
             Test::Text { subject, test } => match test {
                 TextTest::Equals(text) => {
                     bytes_record(*subject, *text, Extent::Whole, constants, [holds, fails])
@@ -266,12 +275,8 @@ impl Nodes {
                 TextTest::StartsWith(text) => {
                     bytes_record(*subject, *text, Extent::Start, constants, [holds, fails])
                 }
-                TextTest::Matches { classes, start } => {
-                    let mut record = Record::new(TestKind::Match(*subject), holds, fails);
-                    for (at, slot) in [(node::CLASSES, classes), (node::START, start)] {
-                        record.put(at, &(constants[slot.0] as u32).to_le_bytes());
-                    }
-                    record
+                TextTest::Matches(automaton) => {
+                    automaton_record(TestKind::Match(*subject), *automaton, constants, [holds, fails])
                 }
             },
         }
@@ -300,6 +305,20 @@ impl Nodes {
         record.put(at + operand::NEGATIVE, &[is_negative.into()]);
         self.sources.insert(source.number(), source);
     }
+}
+
+/// Runs a DFA.
+fn automaton_record(
+    test: TestKind,
+    automaton: Automaton,
+    constants: &[u64],
+    [holds, fails]: [u32; 2],
+) -> Record {
+    let mut record = Record::new(test, holds, fails);
+    for (at, slot) in [(node::CLASSES, automaton.classes), (node::START, automaton.start)] {
+        record.put(at, &(constants[slot.0] as u32).to_le_bytes());
+    }
+    record
 }
 
 /// Compares this extent of a text with `text`.

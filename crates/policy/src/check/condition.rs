@@ -83,6 +83,10 @@ impl Checker {
             ConditionSyntax::Chain(first, links) => self.chain(first, links),
             ConditionSyntax::InRange(subject, range) => {
                 let checked = self.range(range);
+                if let Term::Ranges(value) = subject.node {
+                    let member = [Spanned::new(checked?, range.span)];
+                    return self.ranges_in(value, &member);
+                }
                 let number = self.number(subject);
                 let (number, checked) = (number?, checked?);
                 if subject.node.is_literal() {
@@ -328,6 +332,12 @@ impl Checker {
         }
         if !texts {
             let ranges = self.ranges(members);
+            if let Term::Ranges(value) = subject.node {
+                let spans = members.node.iter().map(|member| member.span);
+                let members: Vec<_> =
+                    ranges?.into_iter().zip(spans).map(|(range, span)| Spanned::new(range, span)).collect();
+                return self.ranges_in(value, &members);
+            }
             let number = self.number(subject)?;
             if subject.node.is_literal() {
                 self.report_literals(subject.span);
@@ -363,6 +373,15 @@ impl Checker {
             })
             .collect();
         ranges.into_iter().collect()
+    }
+
+    /// `ranges(new) in …`, with at least one member.
+    fn ranges_in(&mut self, value: ValueField, members: &[Spanned<Range>]) -> Option<Typed> {
+        if let Some(endless) = members.iter().find(|member| member.node == Range::ALL) {
+            self.report(Diagnostic::invalid(&PolicyError::EndlessRange, endless.span));
+            return None;
+        }
+        Some(Typed::Ranges(value, members.iter().map(|member| member.node).collect()))
     }
 
     /// `new == [1, 2]`, `new != [1, 2]` or `new in [1..4, ..]`
@@ -442,6 +461,15 @@ impl Checker {
                     (Number::Of(value, elements, _), mask) => Number::Of(value, elements, Some(mask)),
                     (other, _) => other,
                 }
+            }
+            Term::Ranges(_) => {
+                let error = Diagnostic::error(
+                    "set-as-number",
+                    term.span,
+                    "expected a number, found a set of numbers",
+                );
+                self.report(error.help("a set is tested with `in`, such as `ranges(new) in 30000..32767`"));
+                return None;
             }
             Term::Text(_) | Term::TextField(_) | Term::Name(_) | Term::Label(_) => {
                 let error =

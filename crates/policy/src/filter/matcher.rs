@@ -3,6 +3,7 @@
 use knobgate_glob::{Budget, Dfa, Partition, Piece, TextEnd, text_dfa};
 
 use super::{Fields, ValueField};
+use crate::evaluate::is_in_ranges;
 use crate::scheme::{Word, WordField};
 use crate::selector::PathGlob;
 use crate::typed::{Number, Predicate, Subject, Typed};
@@ -22,6 +23,7 @@ pub(super) enum Matcher {
     InRange(Number, Range),
     InSet(Number, Vec<Range>),
     List(ValueField, ListTest),
+    Ranges(ValueField, Vec<Range>),
     Text(Subject, TextTest),
     Word { field: WordField, words: Vec<Word>, negated: bool },
     Knob { names: Names, negated: bool },
@@ -65,6 +67,7 @@ impl Matcher {
             Typed::InRange(number, range) => Self::InRange(number, range),
             Typed::InSet(number, members) => Self::InSet(number, members),
             Typed::List(value, test) => Self::List(value, test),
+            Typed::Ranges(value, members) => Self::Ranges(value, members),
             Typed::Text(subject, predicate) => Self::Text(subject, TextTest::new(predicate)),
             Typed::Word { field, words, negated } => Self::Word { field, words, negated },
             Typed::Knob { patterns, negated } => Self::Knob { names: Names::new(patterns), negated },
@@ -116,6 +119,10 @@ impl Matcher {
             Self::List(value, test) => {
                 let numbers = numbers(*value, event)?;
                 test.holds(&numbers)
+            }
+            Self::Ranges(field, members) => {
+                let ranges = value::ranges(bytes(*field, event)?, which(*field)).ok()?;
+                Some(is_in_ranges(members, &ranges))
             }
             Self::Text(Subject::Value(field), test) => {
                 Some(test.holds(value::text(bytes(*field, event)?, which(*field)).ok()?))

@@ -213,6 +213,8 @@ pub(super) enum ConditionDocument {
     InSet(InSetDocument),
     /// All numbers of a value pass the test, which has as many.
     List(ListConditionDocument),
+    /// The value, as a set of numbers and ranges, is not empty and inside these.
+    Ranges(RangesConditionDocument),
     /// The text passes the test.
     Text(TextConditionDocument),
 }
@@ -329,6 +331,17 @@ pub(super) struct ListConditionDocument {
     pub(super) of: ValueDocument,
     /// The test. It cannot be evaluated for a value with fewer or more numbers.
     pub(super) test: ListTestDocument,
+}
+
+/// A test of a value as a set of numbers, such as "8080,9000-9100".
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RangesConditionDocument {
+    /// Of which value.
+    pub(super) of: ValueDocument,
+    /// The set in which it is.
+    #[schemars(length(min = 1))]
+    pub(super) members: Vec<MemberDocument>,
 }
 
 /// A predicate on all numbers of a value.

@@ -216,6 +216,10 @@ impl DocumentReader {
                 let test = reader.at("test", |reader| reader.list_test(&list.test))?;
                 Some(Condition::List(value(list.of), test))
             }),
+            ConditionDocument::Ranges(ranges) => self.at("ranges", |reader| {
+                let members = reader.each("members", &ranges.members, Self::member)?;
+                reader.valid(Condition::in_ranges(value(ranges.of), members))
+            }),
             ConditionDocument::Text(test) => self.at("text", |reader| reader.text_condition(test)),
         }
     }

@@ -1,5 +1,6 @@
 //! From policies to documents.
 
+use super::document::RangesConditionDocument;
 use super::document::{
     ActionDocument, ChainDocument, ConditionDocument, DefaultsDocument, ElementDocument, EventRateDocument,
     ExpectedDocument, FallbackActionDocument, FallbackDocument, HexDocument, InRangeDocument, InSetDocument,
@@ -130,6 +131,10 @@ fn condition(part: &Condition) -> ConditionDocument {
             };
             ConditionDocument::List(ListConditionDocument { of: value(*of), test })
         }
+        Condition::Ranges(test) => ConditionDocument::Ranges(RangesConditionDocument {
+            of: value(test.value()),
+            members: test.members().iter().map(member).collect(),
+        }),
         Condition::Text(subject, test) => {
             let operand = match subject {
                 TextOperand::Value(Value::New) => TextOperandDocument::New,

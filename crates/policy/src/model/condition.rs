@@ -21,6 +21,8 @@ pub enum Condition {
     InSet(InSet),
     /// `new == [1, 2]`: a predicate on all numbers of a value.
     List(Value, ListTest),
+    /// `ranges(new) in …`: a value as a set of numbers.
+    Ranges(InRanges),
     /// A predicate on text.
     Text(TextOperand, TextTest),
 }
@@ -44,6 +46,13 @@ pub struct InRange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InSet {
     operand: Operand,
+    members: List<Range, 1>,
+}
+
+/// `ranges(new) in {1, 4..8}`: every number and every range of a value is in one of the members, each of which has an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InRanges {
+    value: Value,
     members: List<Range, 1>,
 }
 
@@ -142,6 +151,14 @@ impl Condition {
         InSet::new(operand, members).map(Self::InSet)
     }
 
+    /// `ranges(value) in {1, 4..8}`
+    ///
+    /// # Errors
+    /// As for [`InRanges::new`].
+    pub fn in_ranges(value: Value, members: impl Into<Vec<Range>>) -> Result<Self, PolicyError> {
+        InRanges::new(value, members).map(Self::Ranges)
+    }
+
     /// Whether an operand is the new value or a part of it.
     pub(crate) fn looks_at_new(&self) -> bool {
         let is_new = |operand: Operand| operand.value() == Some(Value::New);
@@ -152,6 +169,7 @@ impl Condition {
             Self::InRange(test) => is_new(test.operand),
             Self::InSet(test) => is_new(test.operand),
             Self::List(value, _) => *value == Value::New,
+            Self::Ranges(test) => test.value == Value::New,
             Self::Text(operand, _) => *operand == TextOperand::Value(Value::New),
         }
     }
@@ -163,7 +181,12 @@ impl Condition {
                 1 + parts.iter().map(Self::depth).max().unwrap_or_default()
             }
             Self::Not(negated) => 1 + negated.depth(),
-            Self::Chain(_) | Self::InRange(_) | Self::InSet(_) | Self::List(..) | Self::Text(..) => 0,
+            Self::Chain(_)
+            | Self::InRange(_)
+            | Self::InSet(_)
+            | Self::List(..)
+            | Self::Ranges(_)
+            | Self::Text(..) => 0,
         }
     }
 }
@@ -257,6 +280,30 @@ impl InSet {
     }
 
     /// The members of the set, as they were given; at least one.
+    pub fn members(&self) -> &[Range] {
+        &self.members
+    }
+}
+
+impl InRanges {
+    /// `ranges(value) in …`
+    ///
+    /// # Errors
+    /// No members, or a member without ends.
+    pub fn new(value: Value, members: impl Into<Vec<Range>>) -> Result<Self, PolicyError> {
+        let members = members.into();
+        if members.contains(&Range::ALL) {
+            return Err(PolicyError::EndlessRange);
+        }
+        Ok(Self { value, members: List::new(members).map_err(|_| PolicyError::EmptySet)? })
+    }
+
+    /// What is tested.
+    pub fn value(&self) -> Value {
+        self.value
+    }
+
+    /// The members, as they were given; at least one.
     pub fn members(&self) -> &[Range] {
         &self.members
     }

@@ -4,7 +4,7 @@ use super::PolicyError;
 use crate::Integer;
 
 /// An interval of integers, both ends included; never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Range {
     low: Option<Integer>,
     high: Option<Integer>,
@@ -43,6 +43,26 @@ impl Range {
     /// The highest member; absent, there is no upper bound.
     pub fn high(&self) -> Option<Integer> {
         self.high
+    }
+
+    /// What is in one of `ranges`, in ascending order: between two of these there is at least one integer that is in none.
+    pub fn merged(ranges: &[Self]) -> Vec<Self> {
+        let low = |range: &Self| range.low.unwrap_or(Integer::MIN).get();
+        let high = |range: &Self| range.high.unwrap_or(Integer::MAX).get();
+        let mut sorted = ranges.to_vec();
+        sorted.sort_by_key(low);
+        let mut merged: Vec<Self> = Vec::new();
+        for range in sorted {
+            match merged.last_mut() {
+                Some(last) if low(&range) <= high(last) + 1 => {
+                    if high(&range) > high(last) {
+                        last.high = range.high;
+                    }
+                }
+                _ => merged.push(range),
+            }
+        }
+        merged
     }
 
     /// Whether `integer` lies inside.

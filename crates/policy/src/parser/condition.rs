@@ -411,7 +411,9 @@ impl Parser<'_> {
             TokenKind::Integer(integer) => Term::Integer(integer),
             TokenKind::Text(text) => Term::Text(text),
             TokenKind::Word => match (self.slice(span), self.scheme.field(self.slice(span))) {
-                (word @ ("count" | "each"), _) if self.scheme.is_operand(word) => return self.call(),
+                (word @ ("count" | "each" | "ranges"), _) if self.scheme.is_operand(word) => {
+                    return self.call();
+                }
                 (_, Some(Field::Label)) => return self.label(),
                 (_, Some(Field::Name(field))) => Term::Name(field),
                 (_, Some(Field::Value(value))) => {
@@ -485,7 +487,7 @@ impl Parser<'_> {
         Ok(Spanned::new(Term::Masked(Box::new(operand.node), mask), span))
     }
 
-    /// `count(new)` or `each(new)`
+    /// `count(new)`, `each(new)` or `ranges(new)`
     fn call(&mut self) -> Parse<Spanned<Term>> {
         let start = self.next().span;
         let function = self.slice(start);
@@ -507,6 +509,7 @@ impl Parser<'_> {
         let span = Span::new(start.start, self.end);
         match function {
             "count" => Ok(Spanned::new(Term::Count(value), span)),
+            "ranges" => Ok(Spanned::new(Term::Ranges(value), span)),
             _ => self.masked(Spanned::new(Term::Each(value), span)),
         }
     }

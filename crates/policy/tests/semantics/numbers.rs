@@ -152,3 +152,44 @@ fn a_mask_keeps_some_bits() {
         table(new, "", &[("new != 1 and new & 0x1f0 == 0", Ok(expected))]);
     }
 }
+
+#[test]
+fn a_set_of_numbers_is_inside_ranges() {
+    let not_ranges = Err(EvalError::NotRanges(Value::New));
+    for (new, expected) in [
+        ("30000", Ok(true)),
+        ("30000-32767,8080\n", Ok(true)),
+        ("8080,", Ok(true)),
+        ("0x7530,076543\n", Ok(true)),
+        ("29999", Ok(false)),
+        ("30000-32768", Ok(false)),
+        // Both ends are inside, and what is between them is not.
+        ("8080-30000", Ok(false)),
+        ("99999999999999999999999999", Ok(false)),
+        ("\n", Ok(false)),
+        ("8080 ", not_ranges),
+        ("8080,,8080", not_ranges),
+        (",8080", not_ranges),
+        ("8080-", not_ranges),
+        ("-8080", not_ranges),
+        ("08080", not_ranges),
+        ("+8080", not_ranges),
+        ("8080\0", not_ranges),
+        ("8080\n8080", Err(EvalError::GoesOn(Value::New))),
+    ] {
+        table(new, "", &[("ranges(new) in {8080, 30000..32767}", expected)]);
+    }
+    table(
+        "5-7,9",
+        "1-3\n",
+        &[
+            ("ranges(new) in 5..9", Ok(true)),
+            // What adjoins is one range.
+            ("ranges(new) in {5..6, 7..9}", Ok(true)),
+            ("ranges(new) in {5..6, 8..9}", Ok(false)),
+            ("not ranges(new) in 5..8", Ok(true)),
+            ("ranges(new) in 1..", Ok(true)),
+            ("ranges(old) in ..3", Ok(true)),
+        ],
+    );
+}

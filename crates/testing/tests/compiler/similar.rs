@@ -45,6 +45,10 @@ fn in_condition(condition: &Condition, by: u32) -> Condition {
             };
             test.map(|test| Condition::List(*value, test))
         }
+        Condition::Ranges(test) => {
+            let members: Vec<Range> = test.members().iter().map(|member| in_member(*member, by)).collect();
+            Condition::in_ranges(test.value(), members)
+        }
         Condition::Text(..) => Ok(condition.clone()),
     };
     moved.expect("a condition")

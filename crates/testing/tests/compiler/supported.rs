@@ -26,6 +26,7 @@ fn without_comm(condition: &mut Condition) {
         | Condition::Chain(_)
         | Condition::InRange(_)
         | Condition::InSet(_)
-        | Condition::List(..) => {}
+        | Condition::List(..)
+        | Condition::Ranges(_) => {}
     }
 }

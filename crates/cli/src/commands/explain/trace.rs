@@ -110,6 +110,7 @@ fn collect(condition: &Condition, facts: &mut Vec<Fact>) {
         Condition::InRange(test) => facts.extend(fact(test.operand())),
         Condition::InSet(test) => facts.extend(fact(test.operand())),
         Condition::List(value, _) => facts.push(fact_of(*value)),
+        Condition::Ranges(test) => facts.push(fact_of(test.value())),
         Condition::Text(TextOperand::Value(value), _) => facts.push(fact_of(*value)),
         Condition::Text(TextOperand::Comm, _) => facts.push(Fact::Comm),
     }
