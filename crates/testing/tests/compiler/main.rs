@@ -8,6 +8,7 @@ mod knobs;
 mod large;
 mod normalised;
 mod recording_knob;
+mod reserved_ports;
 mod similar;
 mod sizes;
 mod stored;
@@ -25,6 +26,7 @@ use knobgate_testing::{PRIVATE_KNOBS, Suite, Test, TestNamespaces};
 const ISOLATED: &[Test] = &[
     ("the_kernel_and_the_model_decide_as_evaluate_does", agreement::random_policies),
     ("what_is_stored_satisfies_the_rule", stored::stored_values),
+    ("a_set_of_numbers_is_stored_as_it_was_judged", reserved_ports::reserved_ports),
 ];
 
 /// Programs send these.

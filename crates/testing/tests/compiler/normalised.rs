@@ -131,6 +131,7 @@ fn is_listed(knob: &Knob, before: &[i128], written: &[i128], after: &[i128]) -> 
         Some(Normalisation::Booleans) => each(&|_, written, after| after == i128::from(written != 0)),
         // What is read is no number either.
         Some(Normalisation::CpuMask) => true,
+        Some(Normalisation::AtMost(_)) => each(&|_, written, after| (0..=written).contains(&after)),
         Some(Normalisation::Own(how)) => match literal.to_string().as_str() {
             "kernel.tainted" => each(&|before, written, after| {
                 let added = after & !before;
