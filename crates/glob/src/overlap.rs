@@ -56,7 +56,7 @@ pub fn common_name(
                 waiting.push_front(next);
             }
         }
-        for (class, &byte) in bytes.iter().enumerate() {
+        for &(class, byte) in &bytes {
             for next in one.after(class) {
                 for next in another.after(class).map(|other| (next, other)) {
                     budget.spend(1)?;
@@ -72,21 +72,22 @@ pub fn common_name(
     Ok(None)
 }
 
-/// A byte of each class: a letter if there is one, or else one that can be printed.
-fn shown_bytes(alphabet: &Alphabet) -> Vec<u8> {
+/// Each class with one of its bytes: a letter if there is one, or else one that can be printed. Letters come first.
+fn shown_bytes(alphabet: &Alphabet) -> Vec<(usize, u8)> {
     let rank = |byte: u8| match byte {
         b'a'..=b'z' => 0,
         b'0'..=b'9' => 1,
         b'!'..=b'~' => 2,
         _ => 3,
     };
-    let mut bytes = alphabet.representatives().to_vec();
+    let mut bytes: Vec<(usize, u8)> = alphabet.representatives().iter().copied().enumerate().collect();
     for byte in 0..=u8::MAX {
-        let shown = &mut bytes[usize::from(alphabet.class(byte))];
+        let (_, shown) = &mut bytes[usize::from(alphabet.class(byte))];
         if rank(byte) < rank(*shown) {
             *shown = byte;
         }
     }
+    bytes.sort_by_key(|(_, byte)| rank(*byte));
     bytes
 }
 
