@@ -1,13 +1,15 @@
 //! Patterns and names, looked up in the [catalogue](knobgate_catalogue) of knobs.
 
+mod cover;
 mod other_names;
 mod similar;
+mod starting_policy;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use knobgate_catalogue::{Knob, all, find};
+use knobgate_catalogue::{Knob, all, find, kernels};
 use knobgate_glob::{Budget, Piece, TooLarge, common_name};
 
 use crate::KnobPattern;
@@ -15,6 +17,7 @@ use crate::notation;
 
 pub(crate) use other_names::{OtherName, other_names};
 pub use similar::did_you_mean;
+pub use starting_policy::{host_knobs_preset, starting_policy};
 
 /// What a single look-up may take at most.
 const STEPS_MAX: usize = 1 << 22;
@@ -38,6 +41,13 @@ const MATCH_COST: usize = 16;
 pub fn matching(pattern: &KnobPattern) -> Option<Vec<&'static Knob>> {
     let found = matches(pattern, &mut Budget::steps(STEPS_MAX)).ok()?;
     Some(found.into_iter().map(|found| found.knob).collect())
+}
+
+/// The kernels of the catalogue: `Linux 5.10 to 7.3`.
+pub(crate) fn catalogued() -> String {
+    let (first, last) = (kernels().first(), kernels().last());
+    let series = first.zip(last).map(|(first, last)| (first.series(), last.series()));
+    series.map_or_else(String::new, |(first, last)| format!("Linux {first} to {last}"))
 }
 
 /// An entry that has a name in common with a pattern.

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use knobgate_catalogue::kernels;
 use knobgate_glob::{Budget, Piece, TooLarge};
 
 use super::dotted;
@@ -63,17 +62,10 @@ fn unknown(
             .help(format!("`*` stays inside one component: `{pattern}*` matches all below"))
             .suggest(Span::new(span.end, span.end), "*"),
         None => warning.label(match knobs {
-            [] => format!("{} has none", catalogued()),
-            _ => format!("{} has none, nor has this machine", catalogued()),
+            [] => format!("{} has none", catalogue::catalogued()),
+            _ => format!("{} has none, nor has this machine", catalogue::catalogued()),
         }),
     }
-}
-
-/// The kernels of the catalogue: `Linux 5.10 to 7.3`.
-fn catalogued() -> String {
-    let (first, last) = (kernels().first(), kernels().last());
-    let series = first.zip(last).map(|(first, last)| (first.series(), last.series()));
-    series.map_or_else(String::new, |(first, last)| format!("Linux {first} to {last}"))
 }
 
 /// The catalogue, and other names.
