@@ -67,17 +67,15 @@ impl KnobPattern {
 
     /// The same with dots inside a name in place of these separators, which are counted from 0 outside of alternatives.
     pub(crate) fn with_dots(&self, separators: &Range<usize>) -> Self {
-        let mut count = 0;
         let mut pieces = self.pieces.clone();
         let literals = pieces.iter_mut().filter_map(|piece| match piece {
             Piece::Literal(bytes) => Some(bytes),
             _ => None,
         });
-        for byte in literals.flatten().filter(|byte| **byte == b'/') {
-            if separators.contains(&count) {
+        for (index, byte) in literals.flatten().filter(|byte| **byte == b'/').enumerate() {
+            if separators.contains(&index) {
                 *byte = b'.';
             }
-            count += 1;
         }
         Self { pieces }
     }

@@ -2,7 +2,6 @@
 
 mod document;
 mod entry;
-mod facts;
 mod full;
 mod machine;
 mod selection;

@@ -2,8 +2,6 @@
 
 use knobgate_catalogue::{Kind, Knob, OneWay, Scope, Variant};
 
-use super::entry::dotted;
-
 /// What a knob takes, in short: `int 0..1`, `3 int`, `text`.
 pub(crate) fn value(variant: &Variant) -> String {
     let kind = variant.kind();
@@ -28,6 +26,14 @@ fn narrower(kind: Kind, (low, high): (i128, i128)) -> Option<String> {
     (!low.is_empty() || !high.is_empty()).then(|| format!("{low}..{high}"))
 }
 
+/// What the knob is, in one line: `int 0..1, one for each network namespace: what it does`.
+pub(crate) fn line(knob: &Knob) -> String {
+    let newest = knob.newest();
+    let scope = scope(newest.scope());
+    let whose = scope.split_once(": ").map_or(scope.as_str(), |(_, whose)| whose);
+    format!("{}, {whose}: {}", value(newest), knob.summary())
+}
+
 /// Whose it is.
 pub(crate) fn scope(scope: Scope) -> String {
     match scope {
@@ -39,7 +45,7 @@ pub(crate) fn scope(scope: Scope) -> String {
 }
 
 /// What to know before writing it, in short.
-pub(super) fn marks(knob: &Knob) -> Vec<String> {
+pub(crate) fn marks(knob: &Knob) -> Vec<String> {
     let mut marks = Vec::new();
     if knob.acts() {
         marks.push("acts".to_owned());
@@ -51,13 +57,13 @@ pub(super) fn marks(knob: &Knob) -> Vec<String> {
         marks.push("secret".to_owned());
     }
     if let Some(other) = knob.alias_of() {
-        marks.push(format!("same as {}", dotted(other)));
+        marks.push(format!("same as {}", other.replace('/', ".")));
     }
     marks
 }
 
 /// The same in sentences.
-pub(super) fn effects(knob: &Knob) -> Vec<&'static str> {
+pub(crate) fn effects(knob: &Knob) -> Vec<&'static str> {
     let mut effects = Vec::new();
     if knob.acts() {
         effects.push("a write makes the kernel do something, and no value is kept");
@@ -76,7 +82,7 @@ pub(super) fn effects(knob: &Knob) -> Vec<&'static str> {
 }
 
 /// `up`, `down` or `final`.
-pub(super) fn one_way_name(way: OneWay) -> &'static str {
+pub(crate) fn one_way_name(way: OneWay) -> &'static str {
     match way {
         OneWay::Up => "up",
         OneWay::Down => "down",
