@@ -50,3 +50,18 @@ fetch_kernel() {
     echo "$name: no kernel from $from on and below $below can be fetched" >&2
     return 1
 }
+
+# Debian's static busybox for ARCH, as $cache/busybox-ARCH.
+fetch_busybox() {
+    local arch=$1 work
+    [ ! -e "$cache/busybox-$arch" ] || return 0
+    private_apt "$arch"
+    work=$(mktemp -d "$cache/.busybox.XXXXXX")
+    (
+        cd "$work"
+        apt-get -qq download busybox-static >log 2>&1 || { cat log >&2; exit 1; }
+        dpkg -x ./*.deb tree
+    )
+    mv "$(find "$work/tree" -type f -path '*/bin/busybox')" "$cache/busybox-$arch"
+    rm -rf "$work"
+}

@@ -91,6 +91,7 @@ pub enum OneWay {
     Up,
     /// A write can lower it, or clear bits, and not undo that: `kernel/kexec_load_limit_panic`.
     Down,
-    /// It goes both ways until one certain value is written, which is final: 3 for `kernel/yama/ptrace_scope`.
+    /// It can be changed until a certain value is written, which is final: 3 for `kernel/yama/ptrace_scope`. For
+    /// `net/vsock/child_ns_mode`, the first write is.
     Final,
 }

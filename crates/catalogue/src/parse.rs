@@ -58,14 +58,12 @@ impl Catalogue {
         for (line, [pattern, facts, summary]) in rows("knobs.tsv", knobs)? {
             let error = |what| Error { file: "knobs.tsv", line, what: format!("{pattern}: {what}") };
             check_pattern(pattern).map_err(error)?;
-            let described = described(facts, summary).map_err(error)?;
+            let (described, mode) = described(facts, summary).map_err(error)?;
+            let mut variants = variants.remove(pattern).unwrap_or_default();
+            variants.iter_mut().for_each(|variant| variant.mode = mode.unwrap_or(variant.mode));
             catalogue.index.insert(pattern, catalogue.knobs.len());
             lines.push(line);
-            catalogue.knobs.push(Knob {
-                pattern,
-                variants: variants.remove(pattern).unwrap_or_default(),
-                ..described
-            });
+            catalogue.knobs.push(Knob { pattern, variants, ..described });
         }
         let mut nowhere: Vec<_> = variants.into_keys().collect();
         nowhere.sort_unstable();
@@ -117,7 +115,8 @@ fn rows<const COLUMNS: usize>(
 
 fn handlers(text: &'static str) -> Result<HashMap<&'static str, Handler>, Error> {
     let mut handlers = HashMap::new();
-    for (line, [name, kind]) in rows("handlers.tsv", text)? {
+    // The other columns are for `.ci/knobs`: bounds and scope.
+    for (line, [name, kind, _, _]) in rows("handlers.tsv", text)? {
         let error = |what| Error { file: "handlers.tsv", line, what };
         let found = Kind::ALL.into_iter().find(|known| known.name() == kind);
         let kind = found.ok_or_else(|| error(format!("there is no kind {kind:?}")))?;
@@ -138,7 +137,6 @@ fn variant(
     handlers: &'static HashMap<&'static str, Handler>,
 ) -> Result<Variant, String> {
     let invalid = |what: &str, text: &str| format!("{text:?} is not a valid {what}");
-    let mode_bits = u16::from_str_radix(mode, 8).ok();
     let optional = |text: &str| (text != "-").then(|| text.parse()).transpose();
     let bound = |text: &str| (text != "-").then(|| text.parse()).transpose();
     let [least, greatest] = bounds;
@@ -147,14 +145,25 @@ fn variant(
         (Ok(Some(least)), Ok(Some(greatest))) if least <= greatest => Some((least, greatest)),
         _ => return Err(invalid("pair of bounds", &format!("{least} {greatest}"))),
     };
+    let handler = handlers.get(handler).ok_or_else(|| format!("handlers.tsv does not have {handler}"))?;
+    let length = optional(length).map_err(|_| invalid("length", length))?;
     Ok(Variant {
         kernels: Kernels::parse(kernels).ok_or_else(|| invalid("set of kernels", kernels))?,
         scope: Scope::from_name(scope).ok_or_else(|| invalid("scope", scope))?,
-        mode: mode_bits.and_then(Mode::new).ok_or_else(|| invalid("mode", mode))?,
-        handler: handlers.get(handler).ok_or_else(|| format!("handlers.tsv does not have {handler}"))?,
-        length: optional(length).map_err(|_| invalid("length", length))?,
+        mode: mode_of(mode).ok_or_else(|| invalid("mode", mode))?,
+        handler: handler.name,
+        kind: match handler.kind {
+            // Some handlers took an int once, and a single byte on newer kernels.
+            Kind::Int if length == Some(1) => Kind::U8,
+            kind => kind,
+        },
+        length,
         bounds,
     })
+}
+
+fn mode_of(text: &str) -> Option<Mode> {
+    u16::from_str_radix(text, 8).ok().and_then(Mode::new)
 }
 
 /// Adds a variant to those of its knob, newest first.
@@ -168,8 +177,9 @@ fn add(variants: &mut Vec<Variant>, new: Variant) -> Result<(), String> {
     Ok(())
 }
 
-/// An entry with what `knobs.tsv` says, and nothing else.
-fn described(facts: &'static str, summary: &'static str) -> Result<Knob, String> {
+/// An entry with what `knobs.tsv` says, and nothing else; and a mode, if the one in the table is not the whole truth.
+fn described(facts: &'static str, summary: &'static str) -> Result<(Knob, Option<Mode>), String> {
+    let mut mode = None;
     let mut knob = Knob {
         pattern: "",
         variants: Vec::new(),
@@ -190,6 +200,7 @@ fn described(facts: &'static str, summary: &'static str) -> Result<Knob, String>
             ("up", "") => knob.one_way = Some(OneWay::Up),
             ("down", "") => knob.one_way = Some(OneWay::Down),
             ("final", "") => knob.one_way = Some(OneWay::Final),
+            ("mode", bits) => mode = Some(mode_of(bits).ok_or_else(invalid)?),
             ("same", other) => knob.alias_of = Some(other),
             ("reaches", other) => knob.reaches.push(other),
             ("width", name) => {
@@ -200,7 +211,7 @@ fn described(facts: &'static str, summary: &'static str) -> Result<Knob, String>
             _ => return Err(invalid()),
         }
     }
-    Ok(knob)
+    Ok((knob, mode))
 }
 
 fn check_pattern(pattern: &str) -> Result<(), String> {

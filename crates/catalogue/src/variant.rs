@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Kernels, Kind, handler::Handler};
+use crate::{Kernels, Kind};
 
 /// What the tables of some kernels say about a knob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,8 @@ pub struct Variant {
     pub(crate) kernels: Kernels,
     pub(crate) scope: Scope,
     pub(crate) mode: Mode,
-    pub(crate) handler: &'static Handler,
+    pub(crate) handler: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) length: Option<u32>,
     pub(crate) bounds: Option<(i128, i128)>,
 }
@@ -33,12 +34,12 @@ impl Variant {
 
     /// The kernel's function that parses and prints the value.
     pub fn handler(&self) -> &'static str {
-        self.handler.name
+        self.handler
     }
 
     /// What the handler takes.
     pub fn kind(&self) -> Kind {
-        self.handler.kind
+        self.kind
     }
 
     /// How many bytes the value has in the kernel's memory, for a text with the NUL at its end. `None` where it varies.
