@@ -5,10 +5,10 @@
 //! bound would then hold for the number that is written, but not for the one that is stored. So a rule evaluates a new
 //! number only if it is inside the [`Width`] of the knob.
 
-mod known;
-
 use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use knobgate_catalogue::{Knob, Stores, Width as StoredWidth};
 
 use crate::{Integer, KnobPattern, Policy, Range, limits};
 
@@ -68,7 +68,7 @@ impl Width {
         self.range().contains(number)
     }
 
-    /// The known width of the knob `name` (in canonical form); `None` if it is not in the list.
+    /// The known width of the knob `name` (in canonical form); `None` if the catalogue has none.
     pub fn known(name: &[u8]) -> Option<Self> {
         KNOWN.literals.get(name).copied().or_else(|| {
             KNOWN.globs.iter().find(|(pattern, _)| pattern.matches(name)).map(|(_, width)| *width)
@@ -133,11 +133,31 @@ impl Normalisation {
 }
 
 static NORMALISATIONS: LazyLock<Vec<(KnobPattern, Normalisation)>> = LazyLock::new(|| {
-    let patterns = known::NORMALISATIONS
-        .iter()
-        .flat_map(|&(how, patterns)| patterns.iter().map(move |&text| (text, how)));
-    patterns.map(|(text, how)| (KnobPattern::parse(text).expect("a constant"), how)).collect()
+    known(|knob| {
+        Some(match knob.stores()? {
+            Stores::Milliseconds => Normalisation::Milliseconds,
+            Stores::UserTicks => Normalisation::UserTicks,
+            Stores::PowersOfTwo { least } => Normalisation::PowersOfTwo { least },
+            Stores::Booleans => Normalisation::Booleans,
+            Stores::Own(how) => Normalisation::Own(how),
+            Stores::CpuMask => Normalisation::CpuMask,
+            Stores::Text => Normalisation::Text,
+            Stores::WordSet => Normalisation::WordSet,
+        })
+    })
 });
+
+/// What the catalogue has about knobs, by their pattern.
+fn known<T>(of: impl Fn(&'static Knob) -> Option<T>) -> Vec<(KnobPattern, T)> {
+    knobgate_catalogue::all().iter().filter_map(|knob| Some((pattern_of(knob), of(knob)?))).collect()
+}
+
+/// The names that an entry of the catalogue is about. A placeholder stands for any one component.
+fn pattern_of(knob: &Knob) -> KnobPattern {
+    let components = knob.pattern().split('/').map(|part| if part.starts_with('<') { "*" } else { part });
+    KnobPattern::parse(components.collect::<Vec<_>>().join("/"))
+        .expect("names of the catalogue have nothing special")
+}
 
 /// A number with this many decimal digits is inside every width.
 pub const SHORT_DIGITS: u32 = 8;
@@ -160,11 +180,14 @@ impl Policy {
     }
 }
 
-/// The list, parsed.
 static ALL: LazyLock<Vec<(KnobPattern, Width)>> = LazyLock::new(|| {
-    let patterns =
-        known::WIDTHS.iter().flat_map(|&(width, patterns)| patterns.iter().map(move |&text| (text, width)));
-    patterns.map(|(text, width)| (KnobPattern::parse(text).expect("a constant"), width)).collect()
+    known(|knob| match knob.width() {
+        StoredWidth::Bits32 => None,
+        StoredWidth::Unsigned31 => Some(Width::Unsigned31),
+        StoredWidth::Unsigned32 => Some(Width::Unsigned32),
+        StoredWidth::Unsigned64 => Some(Width::Unsigned64),
+        StoredWidth::UserHz => Some(Width::UserHz),
+    })
 });
 
 static KNOWN: LazyLock<KnownWidths> = LazyLock::new(|| {
@@ -175,7 +198,7 @@ static KNOWN: LazyLock<KnownWidths> = LazyLock::new(|| {
     KnownWidths { literals, globs: globs.into_iter().map(|(pattern, width)| (pattern, *width)).collect() }
 });
 
-/// The list, for lookups by name.
+/// [`ALL`], for lookups by name.
 struct KnownWidths {
     literals: HashMap<&'static [u8], Width>,
     globs: Vec<(&'static KnobPattern, Width)>,
@@ -187,6 +210,7 @@ mod tests {
 
     #[test]
     fn every_knob_is_listed_once() {
+        assert!(Width::all_known().len() > 50);
         for (at, (pattern, _)) in Width::all_known().iter().enumerate() {
             for (other, _) in &Width::all_known()[..at] {
                 assert_ne!(pattern, other);
