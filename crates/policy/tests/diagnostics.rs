@@ -558,7 +558,7 @@ fn rules_that_never_do_what_they_say() {
         "deny write dev.tty.ldisc_autoload if new == 5",
         "clamp write dev.tty.ldisc_autoload to 1..5",
         "set write dev.tty.ldisc_autoload to \"1\"",
-        "allow write net.ipv4.tcp_sack if new in {256, -1}",
+        "allow write kernel.numa_balancing if new == 4",
         "allow write dev.tty.* if new == 1",
         "allow write {dev.tty.ldisc_autoload,vm.panic_on_oom} if new == 2",
         "allow write dev.tty.ldisc_autoload if old == 7",

@@ -351,7 +351,7 @@ const FILES: &[(&str, &str)] = &[
     ("polcy x\nallow read **\n", "policy x\nallow read **\n"),
     ("policy web tier\nallow read **\n", "policy web-tier\nallow read **\n"),
     ("policy x\nallow write kernel.panik\n", "policy x\nallow write kernel.panic\n"),
-    ("policy x\nallow write net.*\n", "policy x\nallow write net.**\n"),
+    ("policy x\nallow write dev.*\n", "policy x\nallow write dev.**\n"),
     // From the catalogue.
     ("policy x\nallow write vm.drop_cachs\n", "policy x\nallow write vm.drop_caches\n"),
     (

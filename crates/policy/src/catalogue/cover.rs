@@ -135,9 +135,10 @@ impl Tree {
     fn family(&self, name: &str, cover: Cover) -> Option<String> {
         let ends = name.char_indices().filter(|(_, char)| matches!(char, '_' | '-')).map(|(at, _)| at + 1);
         ends.map(|end| &name[..end]).find_map(|prefix| {
-            let mut matched = self.children.iter().filter(|(component, _)| component.starts_with(prefix));
-            let is_family = matched.clone().count() > 1
-                && matched.all(|(_, child)| child.children.is_empty() && child.is_all(cover));
+            // The name of a directory is not that of a knob.
+            let knobs = self.children.iter().filter(|(_, child)| child.children.is_empty());
+            let mut matched = knobs.filter(|(component, _)| component.starts_with(prefix));
+            let is_family = matched.clone().count() > 1 && matched.all(|(_, child)| child.is_all(cover));
             is_family.then(|| format!("{prefix}*"))
         })
     }
@@ -237,6 +238,14 @@ mod tests {
         let [host, namespace] = &blocks(&knobs)[0][..] else { panic!() };
         assert_eq!(host.1, "k.{a_*,b_1,c_x_*,d_1}");
         assert_eq!(namespace.1, "k.{b_2,c_y}");
+    }
+
+    #[test]
+    fn a_directory_does_not_break_up_a_family() {
+        assert_eq!(
+            blocks(&["-k/z", "k/a_1", "k/a_2", "k/a_dir/x!", "k/a_dir/y"])[0],
+            [(Host, "k.a_*, k.a_dir.y".to_owned()), (Namespace, "k.a_dir.x".to_owned())]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Policies made from the scopes of knobs: what the whole machine has one of is denied, and what a namespace has its own of is allowed.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use knobgate_catalogue::{Knob, Scope, all};
 
@@ -19,7 +20,7 @@ const COLUMNS: usize = 100;
 ///
 /// let knobs = matching(&KnobPattern::parse("kernel.{core_pattern,hostname}")?).unwrap_or_default();
 /// let text = starting_policy(&knobs);
-/// assert!(text.contains("\ndeny  write kernel.core_pattern\nallow write kernel.hostname\n"), "{text}");
+/// assert!(text.contains("\ndeny write kernel.core_pattern\nallow write kernel.hostname\n"), "{text}");
 /// assert!(parse(Source::new("start.knob", text), &CheckOptions::default()).unwrap().warnings().is_empty());
 /// # Ok::<(), knobgate_policy::NotationError>(())
 /// ```
@@ -88,16 +89,31 @@ fn tree(knobs: &[&'static Knob]) -> Tree {
     let writable =
         all().iter().filter(|knob| knob.variants().iter().any(|variant| variant.mode().is_writable()));
     Tree::new(writable.map(|knob| {
-        let is_host = knob.variants().iter().any(|variant| variant.scope() == Scope::Host);
-        let cover = if is_host { Cover::Host } else { Cover::Namespace };
+        let cover = if is_host(knob) { Cover::Host } else { Cover::Namespace };
         (knob.pattern(), cover, wanted.contains(knob.pattern()))
     }))
+}
+
+/// Whether the machine has one of it, on any kernel, or of a knob that is the same in the machine's own namespace: a container that
+/// shares the user namespace of the machine sets `fs.inotify.max_user_watches` by `user.max_inotify_watches`.
+fn is_host(knob: &Knob) -> bool {
+    static HOST: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        let is_host = |knob: &&Knob| knob.variants().iter().any(|variant| variant.scope() == Scope::Host);
+        let mut host: HashSet<&str> = all().iter().filter(is_host).map(Knob::pattern).collect();
+        for (knob, other) in all().iter().filter_map(|knob| Some((knob.pattern(), knob.alias_of()?))) {
+            if host.contains(knob) || host.contains(other) {
+                host.extend([knob, other]);
+            }
+        }
+        host
+    });
+    HOST.contains(knob.pattern())
 }
 
 /// A rule in lines that are not too long.
 fn rule(cover: Cover, patterns: &[String]) -> String {
     let mut text = match cover {
-        Cover::Host => "deny  write".to_owned(),
+        Cover::Host => "deny write".to_owned(),
         Cover::Namespace => "allow write".to_owned(),
     };
     let mut column = text.len();
@@ -139,7 +155,7 @@ mod tests {
         file
     }
 
-    /// A name of each knob that can be written, and whether the machine has one of it on some kernel.
+    /// A name of each knob that can be written, and whether it is the machine's.
     fn names() -> impl Iterator<Item = (KnobName, bool)> {
         let writable =
             all().iter().filter(|knob| knob.variants().iter().any(|variant| variant.mode().is_writable()));
@@ -148,8 +164,7 @@ mod tests {
                 if component.starts_with('<') { "x.0".to_owned() } else { component.to_owned() }
             };
             let name = knob.pattern().split('/').map(component).collect::<Vec<_>>().join("/");
-            let is_host = knob.variants().iter().any(|variant| variant.scope() == Scope::Host);
-            (KnobName::from_path(name).unwrap(), is_host)
+            (KnobName::from_path(name).unwrap(), is_host(knob))
         })
     }
 
@@ -163,6 +178,21 @@ mod tests {
         let file = policy(starting_policy(&all));
         for (name, is_host) in names() {
             assert_eq!(is_denied(&file, &name), is_host, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_knob_is_the_machines_if_another_name_of_it_is() {
+        let of = |name: &str| is_host(knobgate_catalogue::find(name.as_bytes()).unwrap());
+        for name in
+            ["vm/swappiness", "kernel/pid_max", "fs/inotify/max_user_watches", "user/max_inotify_watches"]
+        {
+            assert!(of(name), "{name}");
+        }
+        for name in
+            ["net/ipv4/ip_forward", "net/ipv4/conf/eth0/rp_filter", "user/max_user_namespaces", "kernel/sem"]
+        {
+            assert!(!of(name), "{name}");
         }
     }
 

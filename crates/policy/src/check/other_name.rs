@@ -10,9 +10,8 @@ use crate::{
     Policy, Rule, Span, Verdict, applies, evaluate, possible,
 };
 
-/// Values to try, besides the bounds of the handler.
-const VALUES: [&str; 12] =
-    ["0", "1", "2", "3", "-1", "10", "100", "1000", "10000", "100000", "1000000", "4294967295"];
+/// Numbers to try, if the handler takes them, and its bounds.
+const VALUES: [i128; 12] = [0, 1, 2, 3, -1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 1 << 30];
 
 /// The places of a policy's parts.
 pub(super) struct Spans<'a> {
@@ -86,9 +85,10 @@ impl Search<'_> {
         name: &KnobName,
         other: &OtherName,
     ) -> Option<(String, DecidedBy)> {
-        let of_handler = knob.newest().bounds().into_iter().flat_map(|(low, high)| [low, high]);
-        let values = VALUES.iter().map(|value| (*value).to_owned());
-        values.chain(of_handler.map(|bound| bound.to_string())).find_map(|value| {
+        let bounds = knob.newest().bounds();
+        let taken = |value: &i128| bounds.is_none_or(|(low, high)| (low..=high).contains(value));
+        let of_handler = bounds.into_iter().flat_map(|(low, high)| [low, high]);
+        VALUES.into_iter().filter(taken).chain(of_handler).map(|value| value.to_string()).find_map(|value| {
             let access = |name: &KnobName| Access {
                 old: Some(b"1\n".to_vec()),
                 ..Access::write(name.clone(), value.as_str())
