@@ -52,7 +52,9 @@ impl Namespace {
     /// ```
     pub fn of(knob: &KnobName) -> Option<Self> {
         if let Some(knob) = knobgate_catalogue::find(knob.as_bytes()) {
-            return Self::of_scope(knob.newest().scope());
+            // What nobody can write, such as `kernel.ostype`, is the same in all UTS namespaces.
+            let has_own = |namespace: &Self| *namespace != Self::Uts || knob.newest().mode().is_writable();
+            return Self::of_scope(knob.newest().scope()).filter(has_own);
         }
         let found = PATTERNS.iter().find(|(_, pattern)| pattern.matches(knob.as_bytes()));
         found.map(|(namespace, _)| *namespace)
