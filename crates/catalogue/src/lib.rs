@@ -28,12 +28,18 @@
 //! | file | has | is written by |
 //! | --- | --- | --- |
 //! | `data/kernels.tsv` | the kernels that were asked | `.ci/knobs` |
-//! | `data/tables.tsv` | what the tables of these kernels say, a line for each knob and [`Variant`] | `.ci/knobs` |
+//! | `data/tables.tsv` | what the tables of these kernels say: a line for each knob and [`Variant`] | `.ci/knobs` |
 //! | `data/handlers.tsv` | what each handler parses | hand |
 //! | `data/knobs.tsv` | what no table says: effects, secrets, and one line about each knob | hand |
 //!
-//! In `tables.tsv`, a variant without kernels is written by hand, too. It is about a knob that none of the collected kernels
-//! has, because they were built without it; the facts are from the kernel's sources.
+//! The kernels are Debian's for amd64. A variant without kernels is written by hand: it is about a knob that none of them has,
+//! because they were built without it, and its facts are from the kernel's sources.
+//!
+//! A few bounds depend on the machine, and are those of a small virtual one: those of `vm/mmap_rnd_bits`, the greatest number of
+//! `kernel/hung_task_timeout_secs`, and the least ones of buffers of sockets. Where a bound is the value of another knob, there
+//! is [none](Variant::bounds).
+//!
+//! No knob belongs to a mount namespace: `fs/binfmt_misc`, which does, is a file system of its own.
 #![forbid(unsafe_code)]
 
 mod handler;

@@ -115,8 +115,8 @@ fn rows<const COLUMNS: usize>(
 
 fn handlers(text: &'static str) -> Result<HashMap<&'static str, Handler>, Error> {
     let mut handlers = HashMap::new();
-    // The other columns are for `.ci/knobs`: bounds and scope.
-    for (line, [name, kind, _, _]) in rows("handlers.tsv", text)? {
+    // The other columns are for `.ci/knobs`.
+    for (line, [name, kind, _, _, _]) in rows("handlers.tsv", text)? {
         let error = |what| Error { file: "handlers.tsv", line, what };
         let found = Kind::ALL.into_iter().find(|known| known.name() == kind);
         let kind = found.ok_or_else(|| error(format!("there is no kind {kind:?}")))?;

@@ -53,7 +53,7 @@ use matcher::{Matched, Matcher};
 use trie::{Prefix, Trie};
 
 /// Larger products are skipped.
-const STATES_MAX: usize = 4_000;
+const STATES_MAX: usize = 8_000;
 
 /// A name about which the two sides disagree.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("agent", &[]),
     ("backend", &["kernel"]),
     ("bpf", &[]),
+    ("catalogue", &[]),
     ("compiler", &[]),
     ("diff", &["json"]),
     ("drift", &["json"]),

@@ -5,8 +5,8 @@
 //! accesses, in that cgroup: once in the namespaces of the machine, and once in a new one of each type.
 //!
 //! A line for each knob, with tabs between: name, mode, handler, length, address of the value, the eight bytes that the pointers
-//! to bounds lead to (in hexadecimal; `-` without a pointer, `=` if it is the value of another knob), types of namespaces that have
-//! another value in a new one, and types in a new one of which the knob is missing. `.ci/knobs` makes the catalogue of it.
+//! to bounds lead to (in hexadecimal; `-` without a pointer, `=` if it is the value of another knob), and the types of
+//! namespaces of which a new one has another value. `.ci/knobs` makes the catalogue of it.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -88,13 +88,13 @@ fn collect() -> Result<(), Box<dyn Error>> {
     let values: HashSet<u64> = runs[0].values().map(|knob| knob.data).collect();
     let mut out = io::stdout().lock();
     for (name, knob) in &runs[0] {
-        let those = |wanted: &dyn Fn(Option<&Entry>) -> bool| {
-            let names = NAMESPACES.iter().zip(&runs).skip(1).filter(|(_, run)| wanted(run.get(name)));
-            let names: Vec<_> = names.map(|((namespace, _), _)| *namespace).collect();
-            if names.is_empty() { "-".to_owned() } else { names.join(",") }
-        };
-        let own = those(&|other| other.is_some_and(|other| knob.is_another_than(other)));
-        let missing = those(&|other| other.is_none());
+        let others = NAMESPACES
+            .iter()
+            .zip(&runs)
+            .skip(1)
+            .filter(|(_, run)| run.get(name).is_some_and(|other| knob.is_another_than(other)));
+        let own: Vec<_> = others.map(|((namespace, _), _)| *namespace).collect();
+        let own = if own.is_empty() { "-".to_owned() } else { own.join(",") };
         let Entry { mode, length, data, least, greatest, .. } = knob;
         let handler = symbols.get(&knob.handler).map_or("?", String::as_str);
         let bound = |bound: &Option<(u64, u64)>| match *bound {
@@ -103,10 +103,7 @@ fn collect() -> Result<(), Box<dyn Error>> {
             Some((_, bytes)) => format!("{bytes:016x}"),
         };
         let (least, greatest) = (bound(least), bound(greatest));
-        writeln!(
-            out,
-            "{name}\t{mode:04o}\t{handler}\t{length}\t{data:x}\t{least}\t{greatest}\t{own}\t{missing}"
-        )?;
+        writeln!(out, "{name}\t{mode:04o}\t{handler}\t{length}\t{data:x}\t{least}\t{greatest}\t{own}")?;
     }
     Ok(())
 }
