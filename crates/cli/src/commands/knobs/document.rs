@@ -1,6 +1,6 @@
 //! The list as JSON. The doc comments are the descriptions in the published schema.
 
-use knobgate_catalogue::{Kernels, Knob, Variant, kernels};
+use knobgate_catalogue::{Kernel, Kernels, Knob, Variant, kernels};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -101,7 +101,7 @@ impl KnobsDocument {
     pub(super) fn of(entries: &[Entry], machine: &ThisMachine) -> Self {
         Self {
             kernel: machine.release().map(str::to_owned),
-            catalogue: kernels().iter().map(|kernel| kernel.series()).collect(),
+            catalogue: kernels().iter().map(Kernel::series).collect(),
             knobs: entries.iter().map(KnobDocument::of).collect(),
         }
     }
@@ -161,7 +161,7 @@ impl HereDocument {
 }
 
 fn series(kernels: Kernels) -> Vec<&'static str> {
-    kernels.iter().map(|kernel| kernel.series()).collect()
+    kernels.iter().map(Kernel::series).collect()
 }
 
 #[cfg(test)]

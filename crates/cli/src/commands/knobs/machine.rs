@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use knobgate_catalogue::{Kernels, Knob, Mode, Variant, kernels};
+use knobgate_catalogue::{Kernel, Kernels, Knob, Mode, Variant, kernels};
 use knobgate_kernel::knob_names_below;
 use knobgate_policy::KnobName;
 
@@ -56,7 +56,7 @@ impl ThisMachine {
             let rest = of_release.strip_prefix(series);
             rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
         };
-        kernels().iter().map(|kernel| kernel.series()).find(|series| is_of(series))
+        kernels().iter().map(Kernel::series).find(|series| is_of(series))
     }
 
     /// Whether a kernel like the machine's is one of these.
