@@ -83,6 +83,10 @@ impl Tree {
 
     /// Rules for the wanted knobs at and below `path`.
     fn block(&self, path: &str) -> Vec<Patterns> {
+        if !self.is_wanted() && self.has_only_directories() {
+            let below = |(component, child): (&&str, &Self)| child.block(&format!("{path}.{component}"));
+            return self.children.iter().flat_map(below).collect();
+        }
         let exact = |cover| (cover, self.patterns(path, cover));
         let (host, namespace) = (exact(Cover::Host), exact(Cover::Namespace));
         let everything = || vec![format!("{path}.**")];
@@ -141,6 +145,16 @@ impl Tree {
             let is_family = matched.clone().count() > 1 && matched.all(|(_, child)| child.is_all(cover));
             is_family.then(|| format!("{prefix}*"))
         })
+    }
+
+    /// Whether all wanted knobs are in directories whose names have no placeholder, so that rules about one do not match those of another.
+    fn has_only_directories(&self) -> bool {
+        let mut children = self.children.iter();
+        self.knob.is_none()
+            && children.all(|(component, child)| {
+                let is_wanted = child.has_any(Cover::Host) || child.has_any(Cover::Namespace);
+                !component.starts_with('<') && !(is_wanted && child.children.is_empty())
+            })
     }
 
     fn for_each(&self, found: &mut impl FnMut((&'static str, Cover, bool))) {
@@ -229,6 +243,19 @@ mod tests {
         assert_eq!(
             blocks(&["n/mem", "n/a!", "n/b/long/x!", "n/b/y"]),
             [vec![(Host, "n.mem, n.b.y".to_owned()), (Namespace, "n.**".to_owned())]]
+        );
+    }
+
+    #[test]
+    fn a_directory_that_is_wanted_as_a_whole_has_a_glob() {
+        assert_eq!(
+            blocks(&["-n/mem", "-n/a/x!", "n/b/long_name!", "n/b/longer_name!", "n/b/y"]),
+            [vec![(Host, "n.b.y".to_owned()), (Namespace, "n.b.**".to_owned())]]
+        );
+        // A glob for all interfaces would match this one.
+        assert_eq!(
+            blocks(&["-n/mem", "n/<i>/x!", "n/<i>/y!", "n/default/x"])[0],
+            [(Host, "n.default.**".to_owned()), (Namespace, "n.*.**".to_owned())]
         );
     }
 
