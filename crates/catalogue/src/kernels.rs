@@ -41,11 +41,6 @@ pub(crate) fn all() -> &'static [Kernel] {
 pub struct Kernels(u32);
 
 impl Kernels {
-    /// All of them.
-    pub fn every() -> Self {
-        Self((1 << all().len()) - 1)
-    }
-
     /// Whether the set has the kernel of this series.
     pub fn contains(self, series: &str) -> bool {
         self.iter().any(|kernel| kernel.series == series)

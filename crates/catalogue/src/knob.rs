@@ -43,7 +43,7 @@ impl Knob {
         &self.variants[0]
     }
 
-    /// Whether a write makes the kernel do something once, instead of keeping a value: `vm/drop_caches`.
+    /// Whether each write makes the kernel do something at once, even if it changes no value: `vm/drop_caches`.
     pub fn acts(&self) -> bool {
         self.acts
     }

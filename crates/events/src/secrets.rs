@@ -24,3 +24,15 @@ pub fn is_secret(knob: &[u8]) -> bool {
     LAST_COMPONENTS.iter().any(|secret| secret.as_bytes() == last)
         || BELOW.iter().any(|above| knob.starts_with(above.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_has_the_same_secrets() {
+        for knob in knobgate_catalogue::all() {
+            assert_eq!(is_secret(knob.pattern().as_bytes()), knob.is_secret(), "{}", knob.pattern());
+        }
+    }
+}
