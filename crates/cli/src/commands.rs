@@ -12,6 +12,7 @@ mod drift;
 mod explain;
 mod fmt;
 mod import;
+mod knobs;
 mod learn;
 mod lint;
 mod list;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Test(test::Test),
     Import(import::Import),
     Presets(presets::Presets),
+    Knobs(knobs::Knobs),
     Lint(lint::Lint),
     Drift(drift::Drift),
     Compile(compile::Compile),
@@ -95,6 +97,7 @@ impl Command {
             Self::Test(test) => test.run(output),
             Self::Import(import) => import.run(output),
             Self::Presets(presets) => presets.run(output),
+            Self::Knobs(knobs) => knobs.run(output),
             Self::Lint(lint) => lint.run(output),
             Self::Drift(drift) => drift.run(output),
             Self::Compile(compile) => compile.run(output),

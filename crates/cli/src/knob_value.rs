@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
+use knobgate_kernel::PROC_SYS;
 use knobgate_policy::KnobName;
 
 /// The value of a knob of this machine.
@@ -25,14 +26,19 @@ pub(crate) enum KnobValue {
 impl KnobValue {
     /// Reads the knob.
     pub(crate) fn read(knob: &KnobName) -> Self {
+        Self::read_below(Path::new(PROC_SYS), knob)
+    }
+
+    /// Reads the knob in this directory, which is like `/proc/sys`.
+    pub(crate) fn read_below(directory: &Path, knob: &KnobName) -> Self {
         let name = Path::new(OsStr::from_bytes(knob.as_bytes()));
-        match read(name) {
+        match read(directory, name) {
             Ok(bytes) => Self::Value(bytes),
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
                     Self::NoSuchKnob
                 }
-                io::ErrorKind::PermissionDenied if is_write_only(name) => Self::WriteOnly,
+                io::ErrorKind::PermissionDenied if is_write_only(directory, name) => Self::WriteOnly,
                 _ => Self::Unreadable(error),
             },
         }
@@ -40,13 +46,13 @@ impl KnobValue {
 }
 
 /// Whether the mode of the knob lets nobody read it. This applies to root too (`test_perm` in fs/proc/proc_sysctl.c).
-fn is_write_only(name: &Path) -> bool {
+fn is_write_only(directory: &Path, name: &Path) -> bool {
     const READ: u32 = 0o444;
-    fs::metadata(Path::new("/proc/sys").join(name)).is_ok_and(|knob| knob.mode() & READ == 0)
+    fs::metadata(directory.join(name)).is_ok_and(|knob| knob.mode() & READ == 0)
 }
 
-fn read(name: &Path) -> io::Result<Vec<u8>> {
-    // A name with `..` could leave /proc/sys.
+fn read(directory: &Path, name: &Path) -> io::Result<Vec<u8>> {
+    // A name with `..` could leave the directory.
     if !name.components().all(|component| matches!(component, Component::Normal(_))) {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -54,7 +60,7 @@ fn read(name: &Path) -> io::Result<Vec<u8>> {
     // `read_to_end` would start with 32 bytes, and a second read returns nothing for a list of numbers.
     const PAGE_SIZE: usize = 4096;
     let mut bytes = vec![0; PAGE_SIZE];
-    let length = File::open(Path::new("/proc/sys").join(name))?.read(&mut bytes)?;
+    let length = File::open(directory.join(name))?.read(&mut bytes)?;
     bytes.truncate(length);
     Ok(bytes)
 }

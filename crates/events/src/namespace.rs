@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::LazyLock;
 
+use knobgate_catalogue::Scope;
 use knobgate_policy::{KnobName, KnobPattern};
 
 use crate::event::Namespaces;
@@ -22,7 +23,7 @@ pub enum Namespace {
     Pid,
 }
 
-/// Where these knobs are registered: `net/sysctl_net.c`, `kernel/utsname_sysctl.c`, `ipc/ipc_sysctl.c`, `ipc/mq_sysctl.c`,
+/// Where knobs that the catalogue lacks are registered: `net/sysctl_net.c`, `kernel/utsname_sysctl.c`, `ipc/ipc_sysctl.c`, `ipc/mq_sysctl.c`,
 /// `kernel/ucount.c`, `kernel/pid_namespace.c`, `kernel/pid_sysctl.h`.
 const KNOBS: [(Namespace, &str); 5] = [
     (Namespace::Net, "net.**"),
@@ -38,8 +39,8 @@ static PATTERNS: LazyLock<Vec<(Namespace, KnobPattern)>> = LazyLock::new(|| {
 });
 
 impl Namespace {
-    /// The kind of namespaces that have their own of this knob; `None` if there is one for the whole machine, as far as is known.
-    /// Before Linux 6.14, there was one `kernel.pid_max` for the whole machine.
+    /// The kind of namespaces that have their own of this knob; `None` if there is one for the whole machine, as far as is known. The
+    /// [catalogue](knobgate_catalogue) knows most; of others, the directory tells. Before Linux 6.14, there was one `kernel.pid_max` for the whole machine.
     ///
     /// ```
     /// use knobgate_events::Namespace;
@@ -50,8 +51,25 @@ impl Namespace {
     /// # Ok::<(), knobgate_policy::NotationError>(())
     /// ```
     pub fn of(knob: &KnobName) -> Option<Self> {
+        if let Some(knob) = knobgate_catalogue::find(knob.as_bytes()) {
+            // What nobody can write, such as `kernel.ostype`, is the same in all UTS namespaces.
+            let has_own = |namespace: &Self| *namespace != Self::Uts || knob.newest().mode().is_writable();
+            return Self::of_scope(knob.newest().scope()).filter(has_own);
+        }
         let found = PATTERNS.iter().find(|(_, pattern)| pattern.matches(knob.as_bytes()));
         found.map(|(namespace, _)| *namespace)
+    }
+
+    /// The namespaces with this scope; `None` for the whole machine.
+    fn of_scope(scope: Scope) -> Option<Self> {
+        match scope {
+            Scope::Network => Some(Self::Net),
+            Scope::Uts => Some(Self::Uts),
+            Scope::Ipc => Some(Self::Ipc),
+            Scope::User => Some(Self::User),
+            Scope::Pid => Some(Self::Pid),
+            _ => None,
+        }
     }
 }
 

@@ -35,7 +35,11 @@ impl Budget {
         self.states
     }
 
-    pub(crate) fn spend(&mut self, steps: usize) -> Result<(), TooLarge> {
+    /// Takes so many steps from it.
+    ///
+    /// # Errors
+    /// None are left.
+    pub fn spend(&mut self, steps: usize) -> Result<(), TooLarge> {
         self.steps = self.steps.saturating_sub(steps);
         if self.steps == 0 { Err(TooLarge) } else { Ok(()) }
     }

@@ -40,6 +40,13 @@ impl State {
     pub(crate) fn matters(&self) -> bool {
         !(self.ends.is_empty() && self.by_class.is_empty() && self.by_classes.is_empty())
     }
+
+    /// The next states after one byte of `class`.
+    pub(crate) fn after(&self, class: usize) -> impl Iterator<Item = u32> {
+        let by_class = self.by_class.iter().filter(move |(only, _)| usize::from(*only) == class);
+        let by_classes = self.by_classes.iter().filter(move |(classes, _)| classes.contains(class));
+        by_class.map(|(_, next)| *next).chain(by_classes.map(|(_, next)| *next))
+    }
 }
 
 impl Classes {

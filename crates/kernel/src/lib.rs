@@ -167,7 +167,9 @@ pub use link_origin::{LinkOrigin, LinkSource};
 pub use load::{LoadedProgram, create_map, load, load_with_maps};
 pub use load_error::LoadError;
 pub use load_options::LoadOptions;
-pub use machine::{Machine, MachineAttachments, PROC_SYS, SurveyError, kernel_version, knob_names};
+pub use machine::{
+    Machine, MachineAttachments, PROC_SYS, SurveyError, kernel_version, knob_names, knob_names_below,
+};
 pub use machine_lock::MachineLock;
 pub use map::{Map, MapEntry, MapInfo, possible_cpus};
 pub use mountinfo::{Mount, mounts_of};

@@ -108,13 +108,22 @@ fn chosen(text: &str) -> Option<&str> {
 ///
 /// `/proc/sys` itself cannot be listed.
 pub fn knob_names() -> io::Result<Vec<String>> {
+    knob_names_below(Path::new(PROC_SYS))
+}
+
+/// The same for another directory like `/proc/sys`: that of a process in other namespaces, `/proc/PID/root/proc/sys`.
+///
+/// # Errors
+///
+/// The directory itself cannot be listed.
+pub fn knob_names_below(directory: &Path) -> io::Result<Vec<String>> {
     const DEPTH: usize = 16;
     const NAMES_MAX: usize = 100_000;
-    let device = rustix::fs::stat(PROC_SYS)?.st_dev;
+    let device = rustix::fs::stat(directory)?.st_dev;
     let mut names = Vec::new();
-    let mut pending = vec![(PathBuf::from(PROC_SYS), 0)];
-    'walk: while let Some((directory, depth)) = pending.pop() {
-        let entries = match fs::read_dir(&directory) {
+    let mut pending = vec![(directory.to_owned(), 0)];
+    'walk: while let Some((listed, depth)) = pending.pop() {
+        let entries = match fs::read_dir(&listed) {
             Ok(entries) => entries,
             Err(error) if depth == 0 => return Err(error),
             // Removed, like those of a removed interface, or not permitted.
@@ -128,7 +137,7 @@ pub fn knob_names() -> io::Result<Vec<String>> {
                     pending.push((path, depth + 1));
                 }
             } else if kind.is_file()
-                && let Some(name) = path.strip_prefix(PROC_SYS).ok().and_then(Path::to_str)
+                && let Some(name) = path.strip_prefix(directory).ok().and_then(Path::to_str)
             {
                 names.push(name.to_owned());
                 if names.len() == NAMES_MAX {

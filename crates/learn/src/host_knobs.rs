@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use knobgate_catalogue::Scope;
 use knobgate_events::Namespace;
 use knobgate_policy::{KnobName, KnobPattern};
 
@@ -81,7 +82,7 @@ const WARNINGS: [(&str, &str); 8] = [
     ("kernel.pid_max", "before Linux 6.14, no namespace has its own: it is the whole machine's"),
 ];
 
-/// What matches this, and is of no [`Namespace`], acts on the whole machine.
+/// What matches this, and is neither in the catalogue nor of a [`Namespace`], acts on the whole machine.
 const OF_MACHINE: &str = "{abi,crypto,debug,dev,fs,kernel,vm}.**";
 const NOT_NAMESPACED: &str = "no namespace has its own: it is the whole machine's";
 
@@ -114,10 +115,16 @@ pub(crate) fn reach(name: &KnobName) -> Reach {
     match (find(escapes), find(warnings)) {
         (Some(why), _) => Reach::Escape(why),
         (None, Some(why)) => Reach::Machine(why),
-        (None, None) if of_machine.matches(name.as_bytes()) && Namespace::of(name).is_none() => {
-            Reach::Machine(NOT_NAMESPACED)
-        }
+        (None, None) if is_of_machine(name, of_machine) => Reach::Machine(NOT_NAMESPACED),
         (None, None) => Reach::Workload,
+    }
+}
+
+/// Whether there is one of this knob for the whole machine.
+fn is_of_machine(name: &KnobName, unless_known: &KnobPattern) -> bool {
+    match knobgate_catalogue::find(name.as_bytes()) {
+        Some(knob) => knob.newest().scope() == Scope::Host,
+        None => unless_known.matches(name.as_bytes()) && Namespace::of(name).is_none(),
     }
 }
 
@@ -143,6 +150,10 @@ mod tests {
             ("fs.file-max", "machine"),
             ("kernel.yama.ptrace_scope", "machine"),
             ("net.core.bpf_jit_harden", "machine"),
+            // Below net, but the machine has one.
+            ("net.ipv4.tcp_mem", "machine"),
+            ("net.vendor.limit", "workload"),
+            ("kernel.vendor_limit", "machine"),
             ("fs.mqueue.msg_max", "workload"),
             ("kernel.shmmax", "workload"),
             ("kernel.domainname", "workload"),

@@ -2,13 +2,18 @@
 
 mod comm;
 mod condition;
+mod dotted;
 mod engine;
+mod ineffective;
 mod known;
+mod other_name;
 mod reach;
 mod selector;
 mod width;
 
 use std::collections::HashMap;
+
+use knobgate_glob::Budget;
 
 use self::engine::Places;
 use crate::include::{self, IncludeLoader};
@@ -25,11 +30,16 @@ use crate::{
 /// At most this many warnings are kept.
 const WARNINGS_MAX: usize = 1000;
 
+/// How many steps looking up the patterns of a policy in the catalogue may take, in total. After that, patterns are taken to be known,
+/// and there are no warnings about what their knobs do.
+const CATALOGUE_STEPS_MAX: usize = 1 << 22;
+
 /// Options of the checker.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct CheckOptions<'a> {
-    /// The knobs that exist. A pattern that matches none of them gets a warning.
+    /// The knobs of the machine that the policy is for. A pattern that matches none of them, and none of the
+    /// [catalogue](crate::catalogue), gets a warning. An empty list leaves only the catalogue, and `None` means no such warnings.
     pub knobs: Option<&'a [KnobName]>,
     /// Reads what the policy includes. Without it, a policy can include presets only.
     pub includes: Option<&'a dyn IncludeLoader>,
@@ -120,12 +130,15 @@ pub(crate) struct Checker {
     errors: usize,
     /// What `width 64` declares.
     width_64: Vec<KnobPattern>,
+    /// What is left for looking up patterns in the catalogue.
+    catalogue: Budget,
 }
 
 impl Checker {
     /// Conditions can look at what is in `scheme`.
     pub(crate) fn new(scheme: &'static Scheme) -> Self {
-        Self { scheme, diagnostics: Vec::new(), errors: 0, width_64: Vec::new() }
+        let catalogue = Budget::steps(CATALOGUE_STEPS_MAX);
+        Self { scheme, diagnostics: Vec::new(), errors: 0, width_64: Vec::new(), catalogue }
     }
 
     fn file(&mut self, parsed: Parsed, source: &Source, options: &CheckOptions<'_>) -> Option<PolicyFile> {
@@ -155,9 +168,9 @@ impl Checker {
         }
         self.diagnostics.extend(reach::unreachable_rules(&rules, &rule_spans));
         self.diagnostics.extend(comm::chosen_names(&rules, &comm_spans, &defaults));
-        if let Some(knobs) = options.knobs {
-            self.diagnostics.extend(known::unknown_knobs(&rules, &pattern_spans, knobs));
-        }
+        let unknown =
+            known::unknown_knobs(&rules, &pattern_spans, options.knobs, source, &mut self.catalogue);
+        self.diagnostics.extend(unknown);
         let (tests, test_spans) = self.tests(parsed.tests);
         let (apply_if, apply_if_spans) = self.selectors(&parsed.apply_if);
         // If the header or another part is missing, an error has been reported.
@@ -171,6 +184,8 @@ impl Checker {
             .with_tests(tests)
             .with_apply_if(apply_if)
             .with_width_64(std::mem::take(&mut self.width_64));
+        let spans = other_name::Spans { patterns: &pattern_spans, rules: &rule_spans, default_write };
+        self.other_names(&policy, &spans);
         let (apply_if, rules) = (&apply_if_spans[..], &rule_spans[..]);
         let places = Places { source, header, default_write, apply_if, rules };
         self.denied_engines(&policy, &places);
@@ -229,6 +244,7 @@ impl Checker {
         let new = syntax.condition.as_ref().and_then(condition::first_new);
         self.kinds(&syntax, new);
         self.numbers_of_new(&syntax);
+        self.ineffective(&syntax);
         for pattern in &syntax.patterns {
             self.quotes(pattern);
             self.valid(pattern.node.check_is_sysctl(), pattern.span);

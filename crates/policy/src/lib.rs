@@ -42,11 +42,13 @@
 //! | policies of several texts | [`IncludeLoader`]; `include/expand.rs` makes one text of them; [`presets`] |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
 //! | `apply if`: which containers a policy applies to | [`selector`] |
+//! | what a knob is, for warnings | [`catalogue`], `check/` |
 //! | conditions on events | [`filter`], over the same grammar: `scheme.rs` has the fields of both |
 //! | JSON | `parse_json`, `print_json`, `json_schema`, with the feature `json` |
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod catalogue;
 mod check;
 mod decision;
 mod diagnostic;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use crate::limits::{LAST_COMPONENT_MAX, LAST_COMPONENTS_MAX};
@@ -62,6 +63,21 @@ impl KnobPattern {
             [Piece::Literal(name)] => Some(name),
             _ => None,
         }
+    }
+
+    /// The same with dots inside a name in place of these separators, which are counted from 0 outside of alternatives.
+    pub(crate) fn with_dots(&self, separators: &Range<usize>) -> Self {
+        let mut pieces = self.pieces.clone();
+        let literals = pieces.iter_mut().filter_map(|piece| match piece {
+            Piece::Literal(bytes) => Some(bytes),
+            _ => None,
+        });
+        for (index, byte) in literals.flatten().filter(|byte| **byte == b'/').enumerate() {
+            if separators.contains(&index) {
+                *byte = b'.';
+            }
+        }
+        Self { pieces }
     }
 
     /// The last components of the names that it matches, if they are literals within [`LAST_COMPONENTS_MAX`] and

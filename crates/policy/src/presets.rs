@@ -41,6 +41,12 @@ static PRESETS: &[Preset] = &[
         text: include_str!("../presets/docker-runtime@1.knob"),
     },
     Preset {
+        name: "host-knobs",
+        version: 1,
+        summary: "deny writes of the knobs that the whole machine has one of",
+        text: include_str!("../presets/host-knobs@1.knob"),
+    },
+    Preset {
         name: "kubernetes-safe",
         version: 1,
         summary: "allow writes of the knobs that the kubelet lets pods set",

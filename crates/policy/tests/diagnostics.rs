@@ -470,6 +470,43 @@ fn unknown_knobs() {
 }
 
 #[test]
+fn knobs_that_this_machine_lacks() {
+    let here: Vec<KnobName> = vec![KnobName::parse("kernel.vendor_limit").unwrap()];
+    let mut table = String::new();
+    for rule in [
+        // Of the catalogue, or of the machine.
+        "deny write kernel.core_pattern, kernel.vendor_limit, kernel.vendor*",
+        "deny write net.ipv4.conf.lxc*.rp_filter, net.ipv4.conf.eth0/100.rp_filter, net/ipv4/conf/eth0.100/rp_filter",
+        "deny write net.ipv4.conf.**, **.rp_filter, {net,vm}.{a,*}.conf.*.*",
+        // Of neither.
+        "deny write kernel.vendor_limt, kernel.core_patern, net.ipv4.conf.web0.rp_fliter",
+        "deny write kernel.banana, kernel.banana*, kernel",
+        // A name with a dot.
+        "deny write net.ipv4.conf.eth0.100.rp_filter",
+        "deny write net/ipv4/conf/eth0/100/rp_filter",
+        "deny write net.ipv4.conf.*.*.rp_filter",
+        "deny write net.ipv4.conf.eth0.{100,200}.rp_filter",
+        "deny write net.ipv4.conf.eth0.1.2.3.4.rp_filter",
+    ] {
+        let text = format!("policy x\n{rule}\n");
+        let mut last = None;
+        for (machine, options) in [
+            ("on a machine with kernel.vendor_limit", CheckOptions::default().knobs(&here)),
+            ("on any machine", CheckOptions::default().knobs(&[])),
+            ("without names", CheckOptions::default()),
+        ] {
+            let rendering = rendered_with(&text, &options);
+            if last.as_ref() != Some(&rendering) {
+                let shown = if rendering.is_empty() { "nothing\n" } else { &rendering };
+                writeln!(table, "{machine}: {rule}\n{shown}").unwrap();
+            }
+            last = Some(rendering);
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
 fn numbers_that_a_knob_stores_as_other_numbers() {
     insta::assert_snapshot!(table(&[
         "allow write net.ipv4.icmp_ratelimit if new >= 4294967296",
@@ -514,6 +551,82 @@ fn numbers_that_a_knob_stores_as_other_numbers() {
         "width vendor.limit",
         "width 64 vendor.limit if new == 1",
         "width 64 \"vendor.limit\"",
+    ]));
+}
+
+#[test]
+fn rules_that_never_do_what_they_say() {
+    insta::assert_snapshot!(table(&[
+        // Knobs that nobody can write. A denial does no harm, and other knobs of a glob may be written.
+        "allow write kernel.ostype",
+        "set write kernel.ostype to \"x\"",
+        "clamp write vm.panic_on_oom, fs.file-nr to 0..1",
+        "allow write kernel.osty*, fs.{file-nr,no_such}",
+        "deny write kernel.ostype",
+        "allow read write kernel.ostype",
+        "allow write kernel.os*, kernel.**",
+        // Knobs that nobody can read.
+        "allow read vm.drop_caches",
+        "deny read vm.drop_caches",
+        "allow read vm.**",
+        "allow write vm.drop_caches if old == 0 or new == 1",
+        "deny write vm.panic_on_oom, vm.compact_memory if count(old) == 1",
+        "deny write vm.* if old == 1",
+        "allow read write vm.drop_caches if old == 1",
+        // Knobs that act.
+        "ignore write vm.drop_caches",
+        "ignore write vm.{drop_caches,compact_memory}, vm.panic_on_oom",
+        "ignore write vm.*",
+        "deny write vm.drop_caches",
+        // Numbers that the kernel does not store.
+        "allow write dev.tty.ldisc_autoload if new in 5..9",
+        "allow write dev.tty.ldisc_autoload if new in {0, 2}",
+        "allow write dev.tty.ldisc_autoload if uid == 0 or 2 <= new",
+        "allow write dev.tty.ldisc_autoload if new < 0",
+        "deny write dev.tty.ldisc_autoload if new != 5",
+        "deny write dev.tty.ldisc_autoload if new <= 5",
+        "clamp write dev.tty.ldisc_autoload to 2..3",
+        "set write dev.tty.ldisc_autoload to \"2\"",
+        "allow write kernel.modules_disabled if new == 0",
+        "allow write vm.panic_on_oom, dev.tty.ldisc_autoload if new == 2",
+        // These are wider, or right on some kernel, or about other values.
+        "allow write dev.tty.ldisc_autoload if new in 0..9",
+        "deny write dev.tty.ldisc_autoload if new > 5",
+        "deny write dev.tty.ldisc_autoload if new == 5",
+        "clamp write dev.tty.ldisc_autoload to 1..5",
+        "set write dev.tty.ldisc_autoload to \"1\"",
+        "allow write kernel.numa_balancing if new == 4",
+        "allow write dev.tty.* if new == 1",
+        "allow write {dev.tty.ldisc_autoload,vm.panic_on_oom} if new == 2",
+        "allow write dev.tty.ldisc_autoload if old == 7",
+        "allow write dev.tty.ldisc_autoload if new == \"7\"",
+    ]));
+}
+
+#[test]
+fn rules_that_another_name_gets_around() {
+    insta::assert_snapshot!(table(&[
+        "default write allow\ndeny write net.ipv4.ip_forward",
+        "default write allow\ndeny write net.ipv4.conf.all.forwarding",
+        "deny write net.ipv4.ip_forward\nallow write net.ipv4.**",
+        "allow write net.ipv4.conf.*.forwarding\ndeny write net.ipv4.ip_forward",
+        "allow write net.ipv4.ip_forward if new == 0\nallow write net.ipv4.conf.all.*",
+        "clamp write net.ipv4.{ip_forward,tcp_sack} to 0..0\ndefault write allow",
+        "deny write net.ipv4.conf.eth0.forwarding\nallow write net.**",
+        "deny write net.ipv4.conf.lxc*.forwarding\nallow write net.**",
+        "deny write vm.dirty_bytes\nallow write vm.**",
+        // The other name is restricted, too.
+        "default write allow\ndeny write net.ipv4.ip_forward, net.ipv4.conf.all.forwarding",
+        "deny write net.ipv4.ip_forward",
+        "allow write net.ipv4.ip_forward",
+        "allow write net.ipv4.ip_forward if new == 0\nallow write net.ipv4.conf.all.forwarding if new == 0",
+        "deny write net.ipv4.conf.*.forwarding, net.ipv4.ip_forward\nallow write net.**",
+        "clamp write vm.dirty_bytes to 4096..1_000_000\nclamp write vm.dirty_ratio to 5..40",
+        // It is an exception from a rule about everything.
+        "allow write net.ipv4.conf.all.forwarding\ndeny write net.ipv4.**\ndefault write allow",
+        // The name itself may be written.
+        "allow write net.ipv4.ip_forward if new == 0\nallow write net.**",
+        "deny read net.ipv4.ip_forward\nallow write net.**",
     ]));
 }
 

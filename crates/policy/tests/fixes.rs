@@ -355,7 +355,39 @@ const FILES: &[(&str, &str)] = &[
     ("polcy x\nallow read **\n", "policy x\nallow read **\n"),
     ("policy web tier\nallow read **\n", "policy web-tier\nallow read **\n"),
     ("policy x\nallow write kernel.panik\n", "policy x\nallow write kernel.panic\n"),
-    ("policy x\nallow write net.*\n", "policy x\nallow write net.**\n"),
+    ("policy x\nallow write dev.*\n", "policy x\nallow write dev.**\n"),
+    // From the catalogue.
+    ("policy x\nallow write vm.drop_cachs\n", "policy x\nallow write vm.drop_caches\n"),
+    (
+        "policy x\nallow write net.ipv4.conf.web0.rp_fliter\n",
+        "policy x\nallow write net.ipv4.conf.web0.rp_filter\n",
+    ),
+    // Another name of the same knob.
+    (
+        "policy x\ndeny write net.ipv4.ip_forward, vm.a\nallow write net.**\n",
+        "policy x\ndeny write net.ipv4.ip_forward, net.ipv4.conf.all.forwarding, vm.a\nallow write net.**\n",
+    ),
+    // Interfaces with dots in their names.
+    (
+        "policy x\nallow write net.ipv4.conf.eth0.100.rp_filter\n",
+        "policy x\nallow write net.ipv4.conf.eth0/100.rp_filter\n",
+    ),
+    (
+        "policy x\nallow write net/ipv4/conf/eth0/100/rp_filter, vm/a\n",
+        "policy x\nallow write net/ipv4/conf/eth0.100/rp_filter, vm/a\n",
+    ),
+    (
+        "policy x\nallow write net.ipv6.conf.eth0.100.200.disable_ipv6 if new == 1\n",
+        "policy x\nallow write net.ipv6.conf.eth0/100/200.disable_ipv6 if new == 1\n",
+    ),
+    (
+        "policy x\nallow write net.ipv4.conf.eth0.*.rp_filter\n",
+        "policy x\nallow write net.ipv4.conf.eth0/*.rp_filter\n",
+    ),
+    (
+        "policy x\nallow write net.ipv{4,6}.conf.*.[0-9]*.{forwarding,mtu}\n",
+        "policy x\nallow write net.ipv{4,6}.conf.*/[0-9]*.{forwarding,mtu}\n",
+    ),
     (
         "policy x\ndeny write kernel.panic,  # one\n  kernel.ostype with EACCES\n",
         "policy x\ndeny(EACCES) write kernel.panic,  # one\n  kernel.ostype\n",

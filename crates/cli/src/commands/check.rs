@@ -16,8 +16,8 @@ use findings::Findings;
 
 /// Check policies, and report all errors and warnings
 ///
-/// Prints the errors and warnings of every file, then a summary. Patterns that match no knob of this machine get a
-/// warning, and so do unreachable rules. Files whose names end in `.json` are policies in JSON.
+/// Prints the errors and warnings of every file, then a summary. Patterns that match no knob get a warning: neither one of this
+/// machine nor one that `knobgate knobs` lists. So do rules that never do what they say. Files whose names end in `.json` are policies in JSON.
 ///
 /// Privileges: none.
 ///
@@ -27,7 +27,7 @@ pub(crate) struct Check {
     /// Policy files; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The policies are for other machines: do not compare their patterns with the knobs of this one
+    /// The policies are for other machines: warn of knobs that only this machine is known to have
     #[arg(long)]
     any_machine: bool,
     /// The format of the errors and warnings
@@ -59,9 +59,8 @@ struct Tally {
 
 impl Check {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let knobs = if self.any_machine { None } else { knobs_of_this_machine() };
-        let mut options = CheckOptions::default();
-        options.knobs = knobs.as_deref();
+        let knobs = if self.any_machine { Vec::new() } else { knobs_of_this_machine() };
+        let options = CheckOptions::default().knobs(&knobs);
         let mut tally = Tally::default();
         let format = if self.json { Format::Json } else { self.format };
         let mut findings = Findings::default();
@@ -137,8 +136,8 @@ fn check(path: &Path, options: &CheckOptions<'_>) -> Result<Checked, Failure> {
     Ok(checked)
 }
 
-/// The names below `/proc/sys`, where there is one.
-fn knobs_of_this_machine() -> Option<Vec<KnobName>> {
-    let names = knobgate_kernel::knob_names().ok()?;
-    Some(names.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect())
+/// The names below `/proc/sys`. None where there is no such directory: the catalogue has names, too.
+fn knobs_of_this_machine() -> Vec<KnobName> {
+    let names = knobgate_kernel::knob_names().unwrap_or_default();
+    names.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect()
 }

@@ -37,6 +37,11 @@ fn commands_print_what_the_page_on_import_says() {
 }
 
 #[test]
+fn commands_print_what_the_page_on_knobs_says() {
+    commands_print_what_the_page_says("knobs.md", &tempfile::tempdir().unwrap());
+}
+
+#[test]
 fn commands_print_what_the_page_on_presets_says() {
     commands_print_what_the_page_says("presets.md", &tempfile::tempdir().unwrap());
 }

@@ -17,6 +17,7 @@ mod fmt;
 mod hostile;
 mod import;
 mod includes;
+mod knobs;
 mod learn;
 mod links;
 mod lint;

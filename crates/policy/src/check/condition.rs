@@ -17,6 +17,17 @@ pub(super) fn first_new(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     first(condition, |term| term.value() == Some(ValueField::New))
 }
 
+/// The first place where the condition looks at the current value.
+pub(super) fn first_old(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
+    let is_old = |term: &Term| {
+        matches!(
+            term,
+            Term::Value(ValueField::Old) | Term::Element(ValueField::Old, _) | Term::Count(ValueField::Old)
+        )
+    };
+    first(condition, is_old)
+}
+
 /// The first place where the condition looks at the name of the task.
 pub(super) fn first_comm(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     first(condition, |term| *term == Term::TextField(TextField::Comm))

@@ -32,6 +32,13 @@ enum LetsPass {
     Others,
 }
 
+/// The numbers that the handlers of the knobs of a pattern take.
+struct Handler<'a> {
+    pattern: &'a Spanned<KnobPattern>,
+    low: i128,
+    high: i128,
+}
+
 impl LetsPass {
     fn of(relation: Relation, literal: i128) -> Self {
         match relation {
@@ -51,6 +58,16 @@ impl LetsPass {
             Self::Exactly(_) => Self::Others,
             // For the literal, either end is the same.
             Self::Others => Self::Others,
+        }
+    }
+
+    /// Whether one of the numbers from `low` to `high` passes.
+    fn any_in(self, low: i128, high: i128) -> bool {
+        match self {
+            Self::From(least) => least <= high,
+            Self::UpTo(most) => most >= low,
+            Self::Exactly(number) => (low..=high).contains(&number),
+            Self::Others => true,
         }
     }
 }
@@ -75,11 +92,18 @@ impl Checker {
         if let ActionSyntax::Clamp(ranges) = &syntax.action.node {
             ranges.node.iter().for_each(|range| of_range(&range.node, range.span, false, &mut bounds));
         }
+        self.written_number(syntax);
+        let handlers = self.handlers(&syntax.patterns, &bounds);
         for bound in bounds {
             let beyond = |pattern: &&Spanned<KnobPattern>| !self.may_be_stored(&pattern.node, bound.literal);
             if let Some(pattern) = syntax.patterns.iter().find(beyond) {
                 let warning = self.beyond_width(&pattern.node, bound);
                 self.report(warning.also(pattern.span, "this knob"));
+                continue;
+            }
+            let rejects = |handler: &&Handler<'_>| !bound.lets_pass.any_in(handler.low, handler.high);
+            if let Some(handler) = handlers.iter().find(rejects) {
+                self.report(out_of_bounds(handler, bound));
                 continue;
             }
             let normalised = |pattern: &Spanned<KnobPattern>| {
@@ -92,6 +116,34 @@ impl Checker {
                 self.report(warning.also(knob, "this knob").help(help));
             }
         }
+    }
+
+    /// Warns of a text that a rule writes, if the kernel does not take it.
+    fn written_number(&mut self, syntax: &RuleSyntax) {
+        let ActionSyntax::Set(text) = &syntax.action.node else { return };
+        let Ok(written) = numbers(text.node.as_bytes(), Value::New) else { return };
+        let exactly = |&literal: &Integer| Bound {
+            literal,
+            span: text.span,
+            lets_pass: LetsPass::Exactly(literal.get()),
+        };
+        let bounds: Vec<Bound> = written.iter().map(exactly).collect();
+        let handlers = self.handlers(&syntax.patterns, &bounds);
+        let pairs = bounds.iter().flat_map(|bound| handlers.iter().map(move |handler| (handler, *bound)));
+        let outside =
+            |(handler, bound): &(&Handler<'_>, Bound)| !bound.lets_pass.any_in(handler.low, handler.high);
+        if let Some((handler, bound)) = pairs.into_iter().find(outside) {
+            self.report(out_of_bounds(handler, bound));
+        }
+    }
+
+    /// What is known about the handlers of these knobs, if there are bounds to compare it with.
+    fn handlers<'a>(&mut self, patterns: &'a [Spanned<KnobPattern>], bounds: &[Bound]) -> Vec<Handler<'a>> {
+        let known = patterns.iter().filter(|_| !bounds.is_empty()).filter_map(|pattern| {
+            let (low, high) = self.handler_bounds(&pattern.node)?;
+            Some(Handler { pattern, low, high })
+        });
+        known.collect()
     }
 
     /// Warns of a rule that denies a number as a text, since the same number can be written differently.
@@ -176,6 +228,21 @@ impl Checker {
             warning
         }
     }
+}
+
+/// The warning about a bound that lets only numbers pass which the kernel does not store.
+fn out_of_bounds(handler: &Handler<'_>, bound: Bound) -> Diagnostic {
+    let Handler { pattern, low, high } = handler;
+    let what = match bound.lets_pass {
+        LetsPass::From(least) => format!("{least} or more"),
+        LetsPass::UpTo(most) => format!("{most} or less"),
+        LetsPass::Exactly(number) => number.to_string(),
+        LetsPass::Others => format!("a number other than {}", bound.literal),
+    };
+    let takes = if low == high { format!("only {low}") } else { format!("{low} to {high}") };
+    Diagnostic::warning("out-of-bounds", bound.span, format!("the kernel never stores {what} here"))
+        .label(format!("`{}` takes {takes}", pattern.node))
+        .also(pattern.span, "this knob")
 }
 
 /// The literals that are compared with numbers of the new value. If `negated`, numbers for which the condition holds do

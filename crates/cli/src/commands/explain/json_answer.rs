@@ -1,5 +1,6 @@
 //! The answer as JSON.
 
+use knobgate_catalogue::find;
 use knobgate_policy::{DecidedBy, Mode};
 use serde::Serialize;
 
@@ -35,6 +36,11 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
                 CurrentValue::OfThisMachine(KnobValue::NoSuchKnob | KnobValue::Unreadable(_)) => "unknown",
             },
         },
+        known: find(access.knob.as_bytes()).map(|knob| JsonKnown {
+            summary: knob.summary(),
+            scope: knob.newest().scope().name(),
+            kind: knob.newest().kind().name(),
+        }),
         hook: DecidingHook::UserSpace(*answer.profile),
         verdict: JsonVerdict::from(answer.decided.verdict()),
         means: degradation.map(|_| JsonVerdict::from(&decision.verdict)),
@@ -57,12 +63,22 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
 }
 
 #[derive(Serialize)]
+struct JsonKnown {
+    summary: &'static str,
+    scope: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
 struct Object<'a> {
     file: &'a str,
     policy: &'a str,
     /// Whether the verdict is enforced, not just reported.
     enforced: bool,
     access: AccessAndItsOld<'a>,
+    /// What the catalogue knows about the knob.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<JsonKnown>,
     /// Which hook decided.
     hook: DecidingHook,
     #[serde(flatten)]

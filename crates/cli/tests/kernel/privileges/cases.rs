@@ -89,6 +89,7 @@ pub(super) const CASES: &[Case] = &[
     plain("test", "$K test p.knob", "1 test passed"),
     plain("import", "$K import x.conf", "allow write net.core.somaxconn"),
     plain("presets", "$K presets", "usermode-helpers@1"),
+    plain("knobs", "$K knobs net.core.somaxconn", "network: one for each network namespace"),
     plain("lint", "$K lint --policy p.knob x.conf", "1 allowed"),
     plain("drift", "$K drift x.conf; test $? = 1", "x.conf:1: net.core.somaxconn = 1234"),
     Case {
