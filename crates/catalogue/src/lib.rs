@@ -36,6 +36,7 @@
 //! has, because they were built without it; the facts are from the kernel's sources.
 #![forbid(unsafe_code)]
 
+pub mod facts;
 mod handler;
 mod index;
 mod kernels;
