@@ -25,6 +25,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("kernel", &[]),
     ("knobgate", &["containers", "workloads"]),
     ("learn", &[]),
+    ("lsp", &[]),
     ("nri", &[]),
     ("policy", &[]),
     ("policy-test", &[]),
