@@ -42,6 +42,7 @@
 //! No knob belongs to a mount namespace: `fs/binfmt_misc`, which does, is a file system of its own.
 #![forbid(unsafe_code)]
 
+pub mod facts;
 mod handler;
 mod index;
 mod kernels;

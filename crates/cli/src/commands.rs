@@ -17,6 +17,7 @@ mod learn;
 mod lint;
 mod list;
 mod log;
+mod lsp;
 mod man;
 mod nri;
 mod oci_hook;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Presets(presets::Presets),
     Knobs(knobs::Knobs),
     Lint(lint::Lint),
+    Lsp(lsp::Lsp),
     Drift(drift::Drift),
     Compile(compile::Compile),
     Simulate(simulate::Simulate),
@@ -99,6 +101,7 @@ impl Command {
             Self::Presets(presets) => presets.run(output),
             Self::Knobs(knobs) => knobs.run(output),
             Self::Lint(lint) => lint.run(output),
+            Self::Lsp(lsp) => lsp.run(output),
             Self::Drift(drift) => drift.run(output),
             Self::Compile(compile) => compile.run(output),
             Self::Simulate(simulate) => simulate.run(output),

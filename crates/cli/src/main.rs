@@ -53,7 +53,6 @@ mod json;
 mod json_decision;
 mod json_diagnostic;
 mod junit_output;
-mod knob_facts;
 mod knob_value;
 mod limited;
 mod link_source;

@@ -44,6 +44,7 @@
 //! | `apply if`: which containers a policy applies to | [`selector`] |
 //! | what a knob is, for warnings | [`catalogue`], `check/` |
 //! | conditions on events | [`filter`], over the same grammar: `scheme.rs` has the fields of both |
+//! | what editors ask about a text that may be wrong | [`editor`] |
 //! | JSON | `parse_json`, `print_json`, `json_schema`, with the feature `json` |
 #![forbid(unsafe_code)]
 
@@ -53,6 +54,7 @@ mod check;
 mod decision;
 mod diagnostic;
 mod did_you_mean;
+pub mod editor;
 pub mod engine_writes;
 mod evaluate;
 pub mod filter;

@@ -1,21 +1,24 @@
 //! From text to syntax, by recursive descent. All errors are reported together: after an error, the parser continues
 //! with the next statement.
 
-mod condition;
+mod candidates;
+pub(crate) mod condition;
 mod cursor;
 mod filter;
 mod foreign;
 mod include;
 mod logging;
 mod recovery;
-mod rule;
+pub(crate) mod rule;
 mod selector;
-mod test_block;
+pub(crate) mod test_block;
 
 pub(crate) use filter::{ParsedFilter, parse_filter};
 pub(crate) use selector::parse_selector;
 
+use self::candidates::Candidates;
 use crate::did_you_mean::did_you_mean;
+use crate::editor::Candidate;
 use crate::lexer::{Lexer, Punct, Token, TokenKind};
 use crate::model::is_name_character;
 use crate::scheme::{RULES, Scheme};
@@ -53,7 +56,7 @@ struct Reported;
 type Parse<T> = Result<T, Reported>;
 
 /// The words that begin a statement.
-const STATEMENTS: &[&str] = &[
+pub(crate) const STATEMENTS: &[&str] = &[
     "policy", "mode", "width", "default", "apply", "include", "allow", "deny", "set", "clamp", "ignore",
     "test",
 ];
@@ -62,7 +65,10 @@ const STATEMENTS: &[&str] = &[
 const INCLUDED_STATEMENTS: &[&str] = &["include", "test"];
 
 /// The words that begin a rule.
-const ACTIONS: &[&str] = &["allow", "deny", "set", "clamp", "ignore"];
+pub(crate) const ACTIONS: &[&str] = &["allow", "deny", "set", "clamp", "ignore"];
+
+/// The modes of a policy.
+pub(crate) const MODES: &[&str] = &["audit", "enforce"];
 
 /// Words for actions in other languages.
 const FOREIGN_ACTIONS: &[(&str, &str)] = &[
@@ -146,6 +152,21 @@ pub(crate) fn parse_included(text: &str) -> Parsed {
     parser.parsed
 }
 
+/// Parses the text of a policy, or one that is for policies to include.
+pub(crate) fn parse_either(text: &str) -> Parsed {
+    let mut parser = Parser { kind: TextKind::Either, ..Parser::new(text, &RULES) };
+    parser.file();
+    parser.parsed
+}
+
+/// What may come at the end of `text`, which is that of [`parse_tokens`] up to some place: where that begins, and what it may be.
+pub(crate) fn parse_candidates(text: &str) -> (usize, Vec<Candidate>) {
+    let candidates = Some(Candidates::default());
+    let mut parser = Parser { candidates, kind: TextKind::Either, ..Parser::new(text, &RULES) };
+    parser.statements();
+    parser.into_candidates()
+}
+
 /// Parses the parts of `text`. What begins in one part ends there.
 pub(crate) fn parse_parts(text: &str, parts: &[Part]) -> Parsed {
     let mut parser = Parser::new("", &RULES);
@@ -180,6 +201,8 @@ struct Parser<'a> {
     kind: TextKind,
     /// Whether the policy's own text has begun with a statement.
     begun: bool,
+    /// What may come at the end of the text, if the caller asked for that.
+    candidates: Option<Candidates>,
     parsed: Parsed,
 }
 
@@ -200,6 +223,7 @@ impl<'a> Parser<'a> {
             keep_tokens: false,
             kind: TextKind::Policy,
             begun: false,
+            candidates: None,
             parsed: Parsed::default(),
         }
     }
@@ -211,6 +235,7 @@ impl<'a> Parser<'a> {
 
     fn statements(&mut self) {
         while !self.stopped {
+            self.expect_statement();
             match self.peek().kind {
                 TokenKind::End => break,
                 TokenKind::Newline => self.skip(),
@@ -218,7 +243,7 @@ impl<'a> Parser<'a> {
                     self.statement = self.peek().span.start;
                     if self.kind == TextKind::Policy && !self.begun {
                         self.begun = true;
-                        if !self.peek_word("policy") {
+                        if !self.peek_foreign("policy") {
                             self.report_missing_header();
                         }
                     }
@@ -369,7 +394,7 @@ impl<'a> Parser<'a> {
     fn mode(&mut self) -> Parse<()> {
         let keyword = self.next().span;
         self.skip_separators();
-        let mode = match self.choice(&["audit", "enforce"], "a mode, `audit` or `enforce`")? {
+        let mode = match self.choice(MODES, "a mode, `audit` or `enforce`")? {
             "audit" => Mode::Audit,
             _ => Mode::Enforce,
         };
@@ -419,7 +444,7 @@ impl<'a> Parser<'a> {
             "read" => AccessKind::Read,
             _ => AccessKind::Write,
         };
-        if self.peek_word("read") || self.peek_word("write") {
+        if self.peek_foreign("read") || self.peek_foreign("write") {
             return Err(self.joined_defaults(kind));
         }
         self.skip_separators();
@@ -512,6 +537,7 @@ impl<'a> Parser<'a> {
 
     /// The name of an errno.
     fn errno(&mut self) -> Parse<Errno> {
+        self.expect(Candidate::Errno);
         let span = self.peek_span();
         match self.peek().kind {
             TokenKind::Word => {
@@ -548,6 +574,7 @@ impl<'a> Parser<'a> {
 
     /// One of a few words.
     fn choice(&mut self, words: &[&'static str], expected: &str) -> Parse<&'static str> {
+        self.expect_words(words);
         let span = self.peek_span();
         if let TokenKind::Word = self.peek().kind {
             let word = self.slice(span);

@@ -26,6 +26,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("kernel", &[]),
     ("knobgate", &["containers", "workloads"]),
     ("learn", &[]),
+    ("lsp", &[]),
     ("nri", &[]),
     ("policy", &[]),
     ("policy-test", &[]),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use knobgate_hook::Profile;
-use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity};
+use knobgate_policy::{CheckOptions, Diagnostic, KnobName, PolicyFile, Severity};
 
 use crate::failure::{BAD, Failure, USAGE};
 use crate::output::{Output, chain};
@@ -126,18 +126,22 @@ impl Tally {
 /// Reads, checks and compiles the policy at `path`.
 fn check(path: &Path, options: &CheckOptions<'_>) -> Result<Checked, Failure> {
     let mut checked = policy_file::check_policy(path, options)?;
-    if let Some(file) = &checked.file
-        && let newest = Profile::default()
-        && let Err(error) = knobgate_compiler::compile(file, &newest.features())
-    {
-        checked.diagnostics.push(not_compiled::diagnostic(&error, file, newest));
+    if let Some(error) = checked.file.as_ref().and_then(compile_error) {
+        checked.diagnostics.push(error);
         checked.file = None;
     }
     Ok(checked)
 }
 
+/// Why a policy without other errors cannot be compiled, for any kernel.
+pub(super) fn compile_error(file: &PolicyFile) -> Option<Diagnostic> {
+    let newest = Profile::default();
+    let error = knobgate_compiler::compile(file, &newest.features()).err()?;
+    Some(not_compiled::diagnostic(&error, file, newest))
+}
+
 /// The names below `/proc/sys`. None where there is no such directory: the catalogue has names, too.
-fn knobs_of_this_machine() -> Vec<KnobName> {
+pub(super) fn knobs_of_this_machine() -> Vec<KnobName> {
     let names = knobgate_kernel::knob_names().unwrap_or_default();
     names.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect()
 }

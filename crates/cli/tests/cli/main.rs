@@ -21,6 +21,7 @@ mod knobs;
 mod learn;
 mod links;
 mod lint;
+mod lsp;
 mod nri;
 mod packaging;
 mod presets;

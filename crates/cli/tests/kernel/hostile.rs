@@ -204,6 +204,7 @@ const COMMANDS: &[(&str, bool)] = &[
     ("explain --policy @good write kernel.domainname \\q%text", false),
     ("check @good @bad @json @missing", true),
     ("check --json @good @bad @json", true),
+    ("lsp %text", true),
     ("presets %text", true),
     ("presets --json %text", true),
     ("knobs %text", true),

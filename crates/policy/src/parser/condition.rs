@@ -10,7 +10,7 @@ use crate::syntax::{ConditionSyntax, ListVerb, Member, Spanned, Term, TextVerb};
 use crate::{Diagnostic, Relation, Span, limits};
 
 /// The words that can follow an operand.
-pub(super) const PREDICATES: &[&str] = &["in", "matches", "starts", "contains"];
+pub(crate) const PREDICATES: &[&str] = &["in", "matches", "starts", "contains"];
 
 impl Parser<'_> {
     pub(super) fn condition(&mut self) -> Parse<Spanned<ConditionSyntax>> {
@@ -39,7 +39,7 @@ impl Parser<'_> {
     }
 
     /// Uses `and` or `or`, or reports its form in another language.
-    fn connective(&mut self, word: &str, foreign: Punct) -> bool {
+    fn connective(&mut self, word: &'static str, foreign: Punct) -> bool {
         let is_single = match foreign {
             Punct::DoubleAnd => self.peek_punct(Punct::Ampersand),
             _ => self.peek().kind == TokenKind::Stray('|'),
@@ -131,6 +131,7 @@ impl Parser<'_> {
         }
         let first = self.term("an operand")?;
         let start = first.span;
+        self.expect_words(PREDICATES);
         let node = if let TokenKind::Word = self.peek().kind {
             self.predicate(first, again)?
         } else {
@@ -406,6 +407,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn term(&mut self, expected: &str) -> Parse<Spanned<Term>> {
+        self.expect_operands();
         let span = self.peek_span();
         let term = match self.peek().kind.clone() {
             TokenKind::Integer(integer) => Term::Integer(integer),

@@ -30,7 +30,14 @@ impl<'a> Parser<'a> {
         self.peek().kind == TokenKind::Punct(punct)
     }
 
-    pub(super) fn peek_word(&mut self, word: &str) -> bool {
+    /// Whether the next token is this word of the language, which may come here.
+    pub(super) fn peek_word(&mut self, word: &'static str) -> bool {
+        self.expect_words(&[word]);
+        self.peek_foreign(word)
+    }
+
+    /// Whether the next token is this word, which is wrong here.
+    pub(super) fn peek_foreign(&mut self, word: &str) -> bool {
         let span = self.peek_span();
         self.peek().kind == TokenKind::Word && self.slice(span) == word
     }
@@ -69,6 +76,10 @@ impl<'a> Parser<'a> {
     pub(super) fn used(&mut self, mut token: Token) -> Token {
         if token.kind != TokenKind::Newline {
             self.end = token.span.end;
+        }
+        if let Some(candidates) = &mut self.candidates {
+            let can_go_on = matches!(token.kind, TokenKind::Punct(_) | TokenKind::Newline);
+            candidates.is_complete |= token.span.end == self.text.len() && !can_go_on;
         }
         if let Some(problem) = token.problem.take() {
             self.report(*problem);

@@ -270,6 +270,7 @@ impl<'a> Parser<'a> {
         if field == WordField::Errno {
             return self.errno().map(Word::Errno);
         }
+        self.expect_words_of(field);
         let names = || field.words().iter().map(|(name, _)| *name);
         if self.peek().kind != TokenKind::Word {
             return Err(self.unexpected(&listed(names(), "or"), None));

@@ -1,6 +1,7 @@
 //! `include "FILE"` and `include preset "NAME@VERSION"`
 
 use super::{Parse, Parser, Reported};
+use crate::editor::Candidate;
 use crate::lexer::TokenKind;
 use crate::syntax::{IncludeSyntax, Included};
 use crate::{Diagnostic, Span, Text};
@@ -17,6 +18,7 @@ impl Parser<'_> {
         } else {
             ("the path of a file", "such as `include \"common.knob\"`")
         };
+        self.expect_in_text(if is_preset { Candidate::Preset } else { Candidate::File });
         match self.peek().kind {
             TokenKind::Text(_) => {}
             TokenKind::Newline | TokenKind::End => return Err(self.unexpected(expected, Some(help))),

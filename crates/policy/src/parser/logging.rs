@@ -72,6 +72,7 @@ impl Parser<'_> {
     /// `(all)` or `(N/s)`, after `log`, which is at `word`.
     fn limit(&mut self, word: Span) -> Parse<Logging> {
         self.next();
+        self.expect_words(&["all"]);
         match self.peek().kind {
             TokenKind::Punct(Punct::ParenClose) => {
                 let close = self.next().span;

@@ -3,13 +3,14 @@
 use super::foreign::ForeignRange;
 use super::{Parse, Parser, Reported, STATEMENTS};
 use crate::did_you_mean::did_you_mean;
+use crate::editor::Candidate;
 use crate::lexer::{Punct, TokenKind};
 use crate::notation::NotationErrorKind;
 use crate::syntax::{ActionSyntax, RangeSyntax, RuleSyntax, Spanned};
 use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, NotationError, Span};
 
 /// What can follow the patterns of a rule.
-pub(super) const CLAUSES: &[&str] = &["to", "if", "log", "nolog"];
+pub(crate) const CLAUSES: &[&str] = &["to", "if", "log", "nolog"];
 
 /// A placeholder for a range with an error that has been reported.
 fn unknown_range() -> RangeSyntax {
@@ -52,7 +53,7 @@ impl Parser<'_> {
         }
         let log = self.logging()?;
         self.no_errno_here()?;
-        if self.peek_word("else") || self.peek_word("otherwise") {
+        if self.peek_foreign("else") || self.peek_foreign("otherwise") {
             return Err(self.no_else(kinds.node, &patterns));
         }
         let log_span = log.as_ref().map(|log| log.span);
@@ -71,9 +72,9 @@ impl Parser<'_> {
         let (mut read, mut write) = (false, false);
         loop {
             let span = self.peek_span();
-            let slot = if self.peek_word("read") {
+            let slot = if self.peek_kind("read", read) {
                 &mut read
-            } else if self.peek_word("write") {
+            } else if self.peek_kind("write", write) {
                 &mut write
             } else {
                 break;
@@ -96,6 +97,11 @@ impl Parser<'_> {
         Ok(Spanned::new(kinds, Span::new(start, self.end)))
     }
 
+    /// Whether `kind` comes next, which is an error if it is stated already.
+    fn peek_kind(&mut self, kind: &'static str, is_stated: bool) -> bool {
+        if is_stated { self.peek_foreign(kind) } else { self.peek_word(kind) }
+    }
+
     /// The patterns, and whether one of them was wrong.
     pub(super) fn patterns(
         &mut self,
@@ -106,7 +112,7 @@ impl Parser<'_> {
         let mut broken = false;
         let mut comma = None;
         loop {
-            let token = self.next_name();
+            let token = self.next_candidate(Candidate::Pattern);
             let (span, name) = (token.span, self.slice(token.span));
             if name.is_empty() {
                 return Err(self.no_pattern(action, comma));
@@ -151,7 +157,8 @@ impl Parser<'_> {
     }
 
     fn action(&mut self, head: Head, word: &str) -> Parse<ActionSyntax> {
-        if !self.peek_word("to") {
+        let takes_to = matches!(head, Head::Set | Head::Clamp);
+        if !(if takes_to { self.peek_word("to") } else { self.peek_foreign("to") }) {
             return match head {
                 Head::Allow => Ok(ActionSyntax::Allow),
                 Head::Deny(errno) => Ok(ActionSyntax::Deny(errno)),

@@ -58,8 +58,8 @@ impl Parser<'_> {
             let error = Diagnostic::error("empty-selector", start, "the selector is empty");
             return Err(self.report(error.help("such as `namespace == \"prod\"`")));
         }
-        if self.peek_word("apply") || self.peek_word("if") {
-            while self.peek_word("apply") || self.peek_word("if") {
+        if self.peek_foreign("apply") || self.peek_foreign("if") {
+            while self.peek_foreign("apply") || self.peek_foreign("if") {
                 self.next();
             }
             let error =

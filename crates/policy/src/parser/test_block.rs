@@ -3,9 +3,16 @@
 use super::rule::{notation_diagnostic, reserved_word};
 use super::{ACTIONS, Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
+use crate::editor::Candidate;
 use crate::lexer::{Punct, TokenKind};
 use crate::syntax::{Spanned, StepSyntax, TestSyntax};
 use crate::{Access, Diagnostic, Expected, KnobName, Span, Text};
+
+/// The words that begin a step.
+pub(crate) const STEPS: &[&str] = &["read", "write"];
+
+/// What a step may state of its access.
+pub(crate) const PROPERTIES: &[&str] = &["old", "pos", "uid", "gid", "comm"];
 
 /// Words for parts of a step in other languages.
 const FOREIGN_WORDS: &[(&str, &str)] = &[
@@ -67,6 +74,7 @@ impl Parser<'_> {
                 return false;
             }
             let a_rule_begins = self.rule_begins();
+            self.expect_step();
             match self.peek().kind {
                 TokenKind::Newline => self.skip(),
                 TokenKind::Punct(Punct::BraceClose) => {
@@ -107,7 +115,7 @@ impl Parser<'_> {
     /// `read|write KNOB ["new text"] [old "…"] [pos N] [uid N] [gid N] [comm "…"] => …`
     fn step(&mut self) -> Parse<StepSyntax> {
         let start = self.peek_span().start;
-        let is_write = self.choice(&["read", "write"], "`read`, `write` or `}`")? == "write";
+        let is_write = self.choice(STEPS, "`read`, `write` or `}`")? == "write";
         let (knob, mut broken) = self.knob()?;
         let mut access = Access::read(knob);
         if let TokenKind::Text(_) = self.peek().kind {
@@ -160,7 +168,7 @@ impl Parser<'_> {
 
     /// The name of a knob, and whether it had an error.
     fn knob(&mut self) -> Parse<(KnobName, bool)> {
-        let token = self.next_name();
+        let token = self.next_candidate(Candidate::Name);
         let text = self.slice(token.span);
         if text.is_empty() {
             if let TokenKind::Text(text) = &self.peek().kind
@@ -184,17 +192,18 @@ impl Parser<'_> {
 
     /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once. Returns the place of the last one.
     fn properties(&mut self, access: &mut Access) -> Parse<Option<Span>> {
-        const WORDS: &[&str] = &["old", "pos", "uid", "gid", "comm"];
         let mut seen: Vec<&str> = Vec::new();
         let mut comm = None;
-        while let TokenKind::Word = self.peek().kind {
+        loop {
+            self.expect_properties(&seen);
+            let TokenKind::Word = self.peek().kind else { return Ok(comm) };
             let span = self.peek_span();
             let word = self.slice(span);
-            if !WORDS.contains(&word) {
+            if !PROPERTIES.contains(&word) {
                 let error = Diagnostic::error("unknown-word", span, format!("expected `=>`, found `{word}`"));
                 let foreign =
                     FOREIGN_WORDS.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
-                let error = match foreign.or_else(|| did_you_mean(word, WORDS.iter().copied())) {
+                let error = match foreign.or_else(|| did_you_mean(word, PROPERTIES.iter().copied())) {
                     Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
                     None if matches!(word, "allow" | "deny" | "set") => error
                         .help(format!("write `=> {word}`"))
@@ -220,7 +229,6 @@ impl Parser<'_> {
                 }
             }
         }
-        Ok(comm)
     }
 
     /// An integer that fits.
@@ -235,6 +243,7 @@ impl Parser<'_> {
 
     /// `=> allow`, `=> deny [ERRNO]`, `=> set "…"`
     fn expected(&mut self) -> Parse<Spanned<Expected>> {
+        self.expect_words(&["=>"]);
         match self.peek().kind {
             TokenKind::Punct(Punct::Arrow) => {}
             TokenKind::Punct(Punct::ThinArrow | Punct::Assign | Punct::Equal) | TokenKind::Stray(':') => {
@@ -264,7 +273,7 @@ impl Parser<'_> {
         }
         let expected = match self.choice(&["allow", "deny", "set"], "`allow`, `deny` or `set`")? {
             "allow" => Expected::Allow,
-            "deny" => match self.peek().kind {
+            "deny" => match self.peek_for_errno() {
                 TokenKind::Word | TokenKind::Integer(_) => Expected::Deny(Some(self.errno()?)),
                 TokenKind::Punct(Punct::ParenOpen) => {
                     let (start, before) = (self.peek_span(), self.end);

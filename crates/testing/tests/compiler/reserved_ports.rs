@@ -2,7 +2,8 @@
 //! `net.ipv4.ip_local_reserved_ports`. What passes is stored as it was judged, and what does not leaves the set as it was.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use knobgate_compiler::compile;
 use knobgate_kernel::{Link, LoadOptions, load, probe};
@@ -39,7 +40,9 @@ pub(crate) fn reserved_ports() -> Result<(), Failed> {
         // In one write, whose errors do not matter.
         let _ = writeln!(script, "(printf %b '{escaped}' > $k) 2>/dev/null; cat $k");
     }
-    let output = shell(&cgroup, &script).output()?;
+    let mut file_of_script = tempfile::NamedTempFile::new()?;
+    file_of_script.write_all(script.as_bytes())?;
+    let output = shell(&cgroup, &format!(". {}", file_of_script.path().display())).output()?;
     assert!(output.status.success(), "{output:?}");
     let held = String::from_utf8(output.stdout)?;
 

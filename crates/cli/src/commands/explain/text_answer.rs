@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use anstyle::Style;
-use knobgate_catalogue::find;
+use knobgate_catalogue::{facts, find};
 use knobgate_policy::engine_writes::EngineWrite;
 use knobgate_policy::{AccessKind, DecidedBy, Mode, Text, Verdict};
 
@@ -11,7 +11,6 @@ use super::current_value::CurrentValue;
 use super::trace::{Fact, PassedOver, Why, facts};
 use super::{Answer, engine_writes};
 use crate::deciding_hook::DecidingHook;
-use crate::knob_facts;
 use crate::knob_value::KnobValue;
 use crate::printable::{printable, printable_lines};
 use crate::profile_limit::profile_limit;
@@ -25,7 +24,7 @@ pub(super) fn lines(answer: &Answer<'_>) -> String {
         lines.push(format!("  {dim}{name:<8}{dim:#}  {text}"));
     };
     if let Some(knob) = find(answer.access.knob.as_bytes()) {
-        row("knob", knob_facts::line(knob));
+        row("knob", facts::line(knob));
     }
     row("verdict", verdict(answer.decided.verdict()));
     row("because", because(answer));

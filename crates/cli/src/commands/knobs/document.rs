@@ -1,12 +1,11 @@
 //! The list as JSON. The doc comments are the descriptions in the published schema.
 
-use knobgate_catalogue::{Kernel, Kernels, Knob, Variant, kernels};
+use knobgate_catalogue::{Kernel, Kernels, Knob, Variant, facts, kernels};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::entry::{Entry, Here, dotted};
 use super::machine::ThisMachine;
-use crate::knob_facts;
 
 /// Knobs: what the catalogue knows about them, and where a machine differs. Names have dots, and a component in angle brackets stands
 /// for any one component. Later versions may add members.
@@ -124,7 +123,7 @@ impl KnownDocument {
             kernels: series(knob.kernels()),
             expected,
             acts: knob.acts(),
-            one_way: knob.one_way().map(knob_facts::one_way_name),
+            one_way: knob.one_way().map(facts::one_way_name),
             secret: knob.is_secret(),
             same_as: knob.alias_of().map(dotted),
             also_sets: knob.reaches().iter().map(|pattern| dotted(pattern)).collect(),

@@ -1,11 +1,10 @@
 //! Everything about some knobs.
 
-use knobgate_catalogue::{Knob, Stores, Variant};
+use knobgate_catalogue::{Knob, Stores, Variant, facts};
 
 use super::entry::{Entry, Here, dotted};
 use super::machine::ThisMachine;
 use crate::failure::Failure;
-use crate::knob_facts;
 use crate::knob_value::KnobValue;
 use crate::output::Output;
 use crate::printable::printable;
@@ -38,7 +37,7 @@ type Line = (&'static str, String);
 
 fn of_catalogue(knob: &Knob) -> Vec<Line> {
     let mut lines = vec![("does", knob.summary().to_owned())];
-    for (index, text) in knob_facts::effects(knob).into_iter().enumerate() {
+    for (index, text) in facts::effects(knob).into_iter().enumerate() {
         lines.push((if index == 0 { "effect" } else { "" }, text.to_owned()));
     }
     if let Some(other) = knob.alias_of() {
@@ -66,9 +65,9 @@ fn of_catalogue(knob: &Knob) -> Vec<Line> {
 
 fn of_variant(variant: &Variant) -> Vec<Line> {
     let mut lines = vec![
-        ("scope", knob_facts::scope(variant.scope())),
+        ("scope", facts::scope(variant.scope())),
         ("mode", variant.mode().to_string()),
-        ("value", knob_facts::value(variant)),
+        ("value", facts::value(variant)),
         ("handler", variant.handler().to_owned()),
     ];
     if let Some(length) = variant.length().filter(|_| !variant.kind().is_numeric()) {

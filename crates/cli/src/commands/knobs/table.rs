@@ -1,11 +1,10 @@
 //! The list of knobs.
 
-use knobgate_catalogue::Knob;
+use knobgate_catalogue::{Knob, facts};
 
 use super::entry::{Difference, Entry};
 use super::machine::ThisMachine;
 use crate::failure::Failure;
-use crate::knob_facts;
 use crate::output::Output;
 use crate::plural::count;
 use crate::printable::printable;
@@ -51,10 +50,10 @@ fn row(entry: &Entry, machine: &ThisMachine) -> [String; COLUMNS] {
                 1 if knob.is_literal() => "yes".to_owned(),
                 count => count.to_string(),
             };
-            let marks: String = knob_facts::marks(knob).iter().map(|mark| format!(" [{mark}]")).collect();
+            let marks: String = facts::marks(knob).iter().map(|mark| format!(" [{mark}]")).collect();
             let does = format!("{}{marks}", knob.summary());
             let (scope, mode) = (variant.scope().to_string(), variant.mode().to_string());
-            [name, scope, mode, knob_facts::value(variant), on_machine, does]
+            [name, scope, mode, facts::value(variant), on_machine, does]
         }
         Entry::Unknown(here) => {
             let mode = here.mode.map_or_else(String::new, |mode| mode.to_string());

@@ -91,6 +91,11 @@ pub(super) const CASES: &[Case] = &[
     plain("presets", "$K presets", "usermode-helpers@1"),
     plain("knobs", "$K knobs net.core.somaxconn", "network: one for each network namespace"),
     plain("lint", "$K lint --policy p.knob x.conf", "1 allowed"),
+    plain(
+        "lsp",
+        r#"printf 'Content-Length: %d\r\n\r\n%s' 91 '{"id":1,"method":"initialize","params":{"processId":null,"rootUri":null,"capabilities":{}}}' | $K lsp; test $? = 1"#,
+        "serverInfo",
+    ),
     plain("drift", "$K drift x.conf; test $? = 1", "x.conf:1: net.core.somaxconn = 1234"),
     Case {
         command: "drift",

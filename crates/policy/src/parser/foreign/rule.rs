@@ -185,7 +185,7 @@ impl Parser<'_> {
         let word = self.next().span;
         let error = Diagnostic::error("no-else", word, "a rule has no `else`")
             .help("the first rule that matches decides: a second one for the same names decides the rest");
-        if !(self.peek_word("allow") || self.peek_word("deny")) {
+        if !(self.peek_foreign("allow") || self.peek_foreign("deny")) {
             return self.report(error);
         }
         let start = self.next().span.start;
@@ -229,7 +229,7 @@ impl Parser<'_> {
                 .suggest(Span::new(self.end, place.end), " to ");
             return self.report(error);
         }
-        if self.peek_word("if")
+        if self.peek_foreign("if")
             && let Some(error) = self.late_to()
         {
             return self.report(error);
@@ -242,7 +242,7 @@ impl Parser<'_> {
         let start = self.next().span.start;
         self.condition().ok()?;
         let condition = self.slice(Span::new(start, self.end));
-        if !self.peek_word("to") {
+        if !self.peek_foreign("to") {
             return None;
         }
         let to = self.next().span;

@@ -1,9 +1,17 @@
-//! Facts of the catalogue, in words.
+//! What the catalogue has about a knob, in words.
+//!
+//! ```
+//! use knobgate_catalogue::{facts, find};
+//!
+//! let knob = find(b"kernel/modules_disabled").ok_or("not in the catalogue")?;
+//! assert_eq!(facts::effects(knob), ["a write can raise the value or set bits, and nothing takes that back"]);
+//! # Ok::<(), &str>(())
+//! ```
 
-use knobgate_catalogue::{Kind, Knob, OneWay, Scope, Variant};
+use crate::{Kind, Knob, OneWay, Scope, Variant};
 
 /// What a knob takes, in short: `int 0..1`, `3 int`, `text`.
-pub(crate) fn value(variant: &Variant) -> String {
+pub fn value(variant: &Variant) -> String {
     let kind = variant.kind();
     let count = variant.elements().filter(|&count| count > 1).map(|count| format!("{count} "));
     let bounds = variant.bounds().and_then(|bounds| narrower(kind, bounds));
@@ -27,7 +35,7 @@ fn narrower(kind: Kind, (low, high): (i128, i128)) -> Option<String> {
 }
 
 /// What the knob is, in one line: `int 0..1, one for each network namespace: what it does`.
-pub(crate) fn line(knob: &Knob) -> String {
+pub fn line(knob: &Knob) -> String {
     let newest = knob.newest();
     let scope = scope(newest.scope());
     let whose = scope.split_once(": ").map_or(scope.as_str(), |(_, whose)| whose);
@@ -35,7 +43,7 @@ pub(crate) fn line(knob: &Knob) -> String {
 }
 
 /// Whose it is.
-pub(crate) fn scope(scope: Scope) -> String {
+pub fn scope(scope: Scope) -> String {
     match scope {
         Scope::Host => "host: one for the whole machine".to_owned(),
         Scope::Ipc => "ipc: one for each IPC namespace".to_owned(),
@@ -45,7 +53,7 @@ pub(crate) fn scope(scope: Scope) -> String {
 }
 
 /// What to know before writing it, in short.
-pub(crate) fn marks(knob: &Knob) -> Vec<String> {
+pub fn marks(knob: &Knob) -> Vec<String> {
     let mut marks = Vec::new();
     if knob.acts() {
         marks.push("acts".to_owned());
@@ -63,7 +71,7 @@ pub(crate) fn marks(knob: &Knob) -> Vec<String> {
 }
 
 /// The same in sentences.
-pub(crate) fn effects(knob: &Knob) -> Vec<&'static str> {
+pub fn effects(knob: &Knob) -> Vec<&'static str> {
     let mut effects = Vec::new();
     if knob.acts() {
         effects.push("a write makes the kernel do something, and no value is kept");
@@ -82,7 +90,7 @@ pub(crate) fn effects(knob: &Knob) -> Vec<&'static str> {
 }
 
 /// `up`, `down` or `final`.
-pub(crate) fn one_way_name(way: OneWay) -> &'static str {
+pub fn one_way_name(way: OneWay) -> &'static str {
     match way {
         OneWay::Up => "up",
         OneWay::Down => "down",
