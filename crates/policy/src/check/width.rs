@@ -126,6 +126,7 @@ impl Checker {
             literal,
             span: text.span,
             lets_pass: LetsPass::Exactly(literal.get()),
+            is_ascending: false,
         };
         let bounds: Vec<Bound> = written.iter().map(exactly).collect();
         let handlers = self.handlers(&syntax.patterns, &bounds);
