@@ -19,13 +19,7 @@ pub(super) fn first_new(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
 
 /// The first place where the condition looks at the current value.
 pub(super) fn first_old(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
-    let is_old = |term: &Term| {
-        matches!(
-            term,
-            Term::Value(ValueField::Old) | Term::Element(ValueField::Old, _) | Term::Count(ValueField::Old)
-        )
-    };
-    first(condition, is_old)
+    first(condition, |term| term.value() == Some(ValueField::Old))
 }
 
 /// The first place where the condition looks at the name of the task.

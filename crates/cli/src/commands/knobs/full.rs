@@ -83,6 +83,7 @@ fn stores(how: Stores) -> String {
         Stores::UserTicks => "a number of 1/100 s, rounded down to ticks of the timer".to_owned(),
         Stores::PowersOfTwo { least } => format!("a number, rounded up to a power of two, at least {least}"),
         Stores::Booleans => "0 for 0, and 1 for every other number".to_owned(),
+        Stores::AtMost(how) => format!("a number, or a lower one: {how}"),
         Stores::Own(how) => format!("another number: {how}"),
         Stores::CpuMask => "a set of CPUs, read as hexadecimal mask or as list".to_owned(),
         Stores::Text => "the text as it was written".to_owned(),
