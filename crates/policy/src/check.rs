@@ -4,6 +4,7 @@ mod comm;
 mod condition;
 mod engine;
 mod known;
+mod netns;
 mod reach;
 mod selector;
 mod width;
@@ -174,6 +175,7 @@ impl Checker {
         let (apply_if, rules) = (&apply_if_spans[..], &rule_spans[..]);
         let places = Places { source, header, default_write, apply_if, rules };
         self.denied_engines(&policy, &places);
+        self.diagnostics.extend(netns::unstated(&policy, &test_spans));
         Some(PolicyFile {
             source: Source::new("", ""),
             policy,
@@ -211,10 +213,14 @@ impl Checker {
             .unzip()
     }
 
-    fn step(&mut self, StepSyntax { access, comm, expected, span }: StepSyntax) -> Option<(TestStep, Span)> {
+    fn step(
+        &mut self,
+        StepSyntax { access, comm, netns, expected, span }: StepSyntax,
+    ) -> Option<(TestStep, Span)> {
         let step = TestStep::new(access, expected.node).map_err(|error| {
             let place = match error {
                 PolicyError::BadComm => comm.unwrap_or(span),
+                PolicyError::NetnsOutsideNet => netns.unwrap_or(span),
                 PolicyError::ReadExpectedToChange => expected.span,
                 _ => span,
             };
@@ -228,6 +234,7 @@ impl Checker {
         let before = self.errors;
         let new = syntax.condition.as_ref().and_then(condition::first_new);
         self.kinds(&syntax, new);
+        self.knob_netns(&syntax);
         self.numbers_of_new(&syntax);
         for pattern in &syntax.patterns {
             self.quotes(pattern);

@@ -22,6 +22,8 @@ pub enum Input {
     Gid,
     /// The name of the task.
     Comm,
+    /// The network namespace that owns the knob.
+    Netns,
 }
 
 /// A set of inputs.
@@ -209,11 +211,17 @@ impl Unknown<'_> {
                     TextOperand::Value(Value::Old) => (Input::Old, Some(EvalError::NoOld)),
                     TextOperand::Comm => (Input::Comm, None),
                 };
-                match self.unknown_of(input.into()) {
-                    true => Results { holds: true, fails: true, error },
-                    false => Results::only(holds(self.policy, condition, self.access)),
-                }
+                self.of_input(condition, input, error)
             }
+            Condition::Netns(_) => self.of_input(condition, Input::Netns, Some(EvalError::NoNetns)),
+        }
+    }
+
+    /// The results of a condition on one input. If that is unknown, it may also be missing with this error.
+    fn of_input(&mut self, condition: &Condition, input: Input, error: Option<EvalError>) -> Results {
+        match self.unknown_of(input.into()) {
+            true => Results { holds: true, fails: true, error },
+            false => Results::only(holds(self.policy, condition, self.access)),
         }
     }
 

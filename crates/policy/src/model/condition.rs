@@ -1,7 +1,7 @@
 //! Conditions on an access, besides its kind and name.
 
 use super::{List, Operand, PolicyError, Range, Value, ValueText};
-use crate::{Integer, TextGlob, limits};
+use crate::{Integer, KnobNetns, TextGlob, limits};
 
 /// A condition. Operands are evaluated from left to right, each only when its turn comes: `and`, `or` and a
 /// chain of comparisons stop as soon as their result is known.
@@ -23,6 +23,9 @@ pub enum Condition {
     List(Value, ListTest),
     /// A predicate on text.
     Text(TextOperand, TextTest),
+    /// `netns == host`, and `netns != host` for another one: the network namespace that owns the knob. Only in rules whose patterns
+    /// match nothing but knobs below `net/`.
+    Netns(KnobNetns),
 }
 
 /// `a < b <= c`: holds if every link does. There is at least one link, none compares two literals, and at most one operand is
@@ -153,6 +156,17 @@ impl Condition {
             Self::InSet(test) => is_new(test.operand),
             Self::List(value, _) => *value == Value::New,
             Self::Text(operand, _) => *operand == TextOperand::Value(Value::New),
+            Self::Netns(_) => false,
+        }
+    }
+
+    /// Whether it looks at the network namespace that owns the knob.
+    pub fn looks_at_netns(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::looks_at_netns),
+            Self::Not(negated) => negated.looks_at_netns(),
+            Self::Netns(_) => true,
+            Self::Chain(_) | Self::InRange(_) | Self::InSet(_) | Self::List(..) | Self::Text(..) => false,
         }
     }
 
@@ -163,7 +177,12 @@ impl Condition {
                 1 + parts.iter().map(Self::depth).max().unwrap_or_default()
             }
             Self::Not(negated) => 1 + negated.depth(),
-            Self::Chain(_) | Self::InRange(_) | Self::InSet(_) | Self::List(..) | Self::Text(..) => 0,
+            Self::Chain(_)
+            | Self::InRange(_)
+            | Self::InSet(_)
+            | Self::List(..)
+            | Self::Text(..)
+            | Self::Netns(_) => 0,
         }
     }
 }

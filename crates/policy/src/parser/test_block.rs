@@ -5,7 +5,7 @@ use super::{ACTIONS, Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Punct, TokenKind};
 use crate::syntax::{Spanned, StepSyntax, TestSyntax};
-use crate::{Access, Diagnostic, Expected, KnobName, Span, Text};
+use crate::{Access, Diagnostic, Expected, KnobName, KnobNetns, Span, Text};
 
 /// Words for parts of a step in other languages.
 const FOREIGN_WORDS: &[(&str, &str)] = &[
@@ -16,6 +16,7 @@ const FOREIGN_WORDS: &[(&str, &str)] = &[
     ("position", "pos"),
     ("process", "comm"),
     ("command", "comm"),
+    ("net_ns", "netns"),
 ];
 
 impl Parser<'_> {
@@ -104,7 +105,7 @@ impl Parser<'_> {
             && (rest.starts_with("read ") || rest.starts_with("write "))
     }
 
-    /// `read|write KNOB ["new text"] [old "…"] [pos N] [uid N] [gid N] [comm "…"] => …`
+    /// `read|write KNOB ["new text"] [old "…"] [pos N] [uid N] [gid N] [comm "…"] [netns host|other] => …`
     fn step(&mut self) -> Parse<StepSyntax> {
         let start = self.peek_span().start;
         let is_write = self.choice(&["read", "write"], "`read`, `write` or `}`")? == "write";
@@ -131,7 +132,7 @@ impl Parser<'_> {
             let help = "write `\"\"` for a write of no bytes";
             return Err(self.unexpected("the text that is written", Some(help)));
         }
-        let comm = self.properties(&mut access)?;
+        let (comm, netns) = self.properties(&mut access)?;
         let expected = self.expected()?;
         if !self.peek_punct(Punct::BraceClose) {
             self.end_of_line("the end of the line")?;
@@ -139,7 +140,7 @@ impl Parser<'_> {
         if broken {
             return Err(Reported);
         }
-        Ok(StepSyntax { access, comm, expected, span: Span::new(start, self.end) })
+        Ok(StepSyntax { access, comm, netns, expected, span: Span::new(start, self.end) })
     }
 
     /// `5`, `=5` and `new "5"` instead of a quoted text.
@@ -182,11 +183,11 @@ impl Parser<'_> {
         })
     }
 
-    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once. Returns the place of the last one.
-    fn properties(&mut self, access: &mut Access) -> Parse<Option<Span>> {
-        const WORDS: &[&str] = &["old", "pos", "uid", "gid", "comm"];
+    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, `netns host`, each at most once. Returns the places of the last two.
+    fn properties(&mut self, access: &mut Access) -> Parse<(Option<Span>, Option<Span>)> {
+        const WORDS: &[&str] = &["old", "pos", "uid", "gid", "comm", "netns"];
         let mut seen: Vec<&str> = Vec::new();
-        let mut comm = None;
+        let (mut comm, mut netns) = (None, None);
         while let TokenKind::Word = self.peek().kind {
             let span = self.peek_span();
             let word = self.slice(span);
@@ -199,7 +200,8 @@ impl Parser<'_> {
                     None if matches!(word, "allow" | "deny" | "set") => error
                         .help(format!("write `=> {word}`"))
                         .suggest(Span::new(span.start, span.start), "=> "),
-                    None => error.help("a step may state `old`, `pos`, `uid`, `gid` and `comm` before `=>`"),
+                    None => error
+                        .help("a step may state `old`, `pos`, `uid`, `gid`, `comm` and `netns` before `=>`"),
                 };
                 return Err(self.report(error));
             }
@@ -213,6 +215,12 @@ impl Parser<'_> {
                 "pos" => access.pos = self.bounded("a file position")?,
                 "uid" => access.task.uid = self.bounded("a user id")?,
                 "gid" => access.task.gid = self.bounded("a group id")?,
+                "netns" => {
+                    let start = self.peek_span();
+                    let is_host = self.choice(&["host", "other"], "`host` or `other`")? == "host";
+                    netns = Some(span.to(start));
+                    access.knob_netns = Some(if is_host { KnobNetns::Host } else { KnobNetns::Other });
+                }
                 _ => {
                     let name = self.text("the name of a task", None)?;
                     comm = Some(name.span);
@@ -220,7 +228,7 @@ impl Parser<'_> {
                 }
             }
         }
-        Ok(comm)
+        Ok((comm, netns))
     }
 
     /// An integer that fits.
