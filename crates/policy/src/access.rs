@@ -29,15 +29,15 @@ pub struct Access {
     pub old: Option<Vec<u8>>,
     /// The file position in bytes. The hook shows its low 32 bits.
     pub pos: u64,
-    /// Which network namespace owns the knob, if it is one below `net/`. That was decided when the knob was opened: the task can be
-    /// in another one. `None` where that is not known.
+    /// Which network namespace owns the knob, if it is one below `net/`. That was decided when the knob was opened: the task can
+    /// be in another one. `None` where that is not known.
     pub knob_netns: Option<KnobNetns>,
     /// Who does it.
     pub task: Task,
 }
 
 /// The network namespace that owns a knob below `net/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KnobNetns {
     /// The initial one, that of the host.
     Host,

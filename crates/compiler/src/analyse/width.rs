@@ -25,7 +25,7 @@ fn compares_new_numbers(condition: &Condition) -> bool {
         Condition::InRange(test) => is_new(test.operand()),
         Condition::InSet(test) => is_new(test.operand()),
         Condition::List(value, _) => *value == Value::New,
-        Condition::Text(..) => false,
+        Condition::Text(..) | Condition::Netns(_) => false,
     }
 }
 

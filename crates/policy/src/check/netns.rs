@@ -3,7 +3,9 @@
 use super::{Checker, condition};
 use crate::source::TestSpans;
 use crate::syntax::RuleSyntax;
-use crate::{DecidedBy, Diagnostic, Errno, EvalError, Expected, Policy, PolicyError, evaluate};
+use crate::{
+    Condition, DecidedBy, Diagnostic, Errno, EvalError, Expected, Policy, PolicyError, Rule, evaluate,
+};
 
 impl Checker {
     /// Checks that all knobs of a rule have a network namespace, if its condition looks at that.
@@ -21,10 +23,9 @@ pub(super) fn unstated<'a>(
     policy: &'a Policy,
     spans: &'a [TestSpans],
 ) -> impl Iterator<Item = Diagnostic> + 'a {
-    let looks_at_netns = |policy: &Policy| {
-        policy.rules().iter().filter_map(|rule| rule.condition()).any(|c| c.looks_at_netns())
-    };
-    let tests = policy.tests().iter().zip(spans).filter(move |_| looks_at_netns(policy));
+    let mut conditions = policy.rules().iter().filter_map(Rule::condition);
+    let looks_at_netns = conditions.any(Condition::looks_at_netns);
+    let tests = policy.tests().iter().zip(spans).filter(move |_| looks_at_netns);
     let steps = tests.flat_map(|(test, spans)| test.steps.iter().zip(&spans.steps));
     steps.filter(|(step, _)| *step.expected() != Expected::Deny(Some(Errno::EINVAL))).filter_map(|(step, span)| {
         let by = evaluate(policy, step.access()).by;

@@ -23,8 +23,8 @@ pub enum Condition {
     List(Value, ListTest),
     /// A predicate on text.
     Text(TextOperand, TextTest),
-    /// `netns == host`, and `netns != host` for another one: the network namespace that owns the knob. Only in rules whose patterns
-    /// match nothing but knobs below `net/`.
+    /// `netns == host`, and `netns != host` for another one: the network namespace that owns the knob. Only in rules whose
+    /// patterns match nothing but knobs below `net/`.
     Netns(KnobNetns),
 }
 

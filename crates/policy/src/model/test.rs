@@ -34,8 +34,8 @@ impl TestStep {
     /// The statement that `access` has this verdict.
     ///
     /// # Errors
-    /// A read that is rewritten; a knob that is not a sysctl; the network namespace of a knob that is not below `net/`; a task whose
-    /// name is longer than [`COMM_MAX`](limits::COMM_MAX), or holds a NUL.
+    /// A read that is rewritten; a knob that is not a sysctl; the network namespace of a knob that is not below `net/`; a task
+    /// whose name is longer than [`COMM_MAX`](limits::COMM_MAX), or holds a NUL.
     pub fn new(access: Access, expected: Expected) -> Result<Self, PolicyError> {
         if access.kind() == AccessKind::Read && matches!(expected, Expected::Set(_)) {
             return Err(PolicyError::ReadExpectedToChange);

@@ -45,7 +45,7 @@ fn in_condition(condition: &Condition, by: u32) -> Condition {
             };
             test.map(|test| Condition::List(*value, test))
         }
-        Condition::Text(..) => Ok(condition.clone()),
+        Condition::Text(..) | Condition::Netns(_) => Ok(condition.clone()),
     };
     moved.expect("a condition")
 }

@@ -40,6 +40,7 @@ pub(super) enum Fact {
     Uid,
     Gid,
     Comm,
+    Netns,
 }
 
 impl Trace {
@@ -112,6 +113,7 @@ fn collect(condition: &Condition, facts: &mut Vec<Fact>) {
         Condition::List(value, _) => facts.push(fact_of(*value)),
         Condition::Text(TextOperand::Value(value), _) => facts.push(fact_of(*value)),
         Condition::Text(TextOperand::Comm, _) => facts.push(Fact::Comm),
+        Condition::Netns(_) => facts.push(Fact::Netns),
     }
 }
 
