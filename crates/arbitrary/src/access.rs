@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use knobgate_policy::{
-    Access, Action, Condition, Elements, Integer, KnobPattern, Operand, Policy, Range, Rule, Task, Text,
-    TextTest, limits,
+    Access, Action, Condition, Elements, Integer, KnobNetns, KnobPattern, Operand, Policy, Range, Rule, Task,
+    Text, TextTest, limits,
 };
 
 use crate::pattern::{knob_pattern, known_width, name_for};
@@ -95,6 +95,7 @@ impl Literals {
                 self.operand(test.operand());
                 test.members().iter().for_each(|range| self.range(range));
             }
+            Condition::Netns(_) => {}
             Condition::List(_, test) => {
                 self.counts.push(test.len());
                 test.ranges().iter().for_each(|range| self.range(range));
@@ -130,9 +131,17 @@ fn access_near(pattern: KnobPattern, literals: Literals) -> BoxedStrategy<Access
         1 => Just(u64::from(u32::MAX)),
         1 => any::<u64>(),
     ];
-    (name_for(pattern), new, old, pos, task(literals))
-        .prop_map(|(knob, new, old, pos, task)| Access { knob, new, old, pos, task })
+    (name_for(pattern), new, old, (pos, netns()), task(literals))
+        .prop_map(|(knob, new, old, (pos, netns), task)| {
+            let knob_netns = netns.filter(|_| knob.is_below_net());
+            Access { knob, new, old, pos, knob_netns, task }
+        })
         .boxed()
+}
+
+/// The network namespace of a knob, most often known.
+fn netns() -> BoxedStrategy<Option<KnobNetns>> {
+    option::weighted(0.9, select(&KnobNetns::ALL)).boxed()
 }
 
 fn task(literals: Literals) -> BoxedStrategy<Task> {

@@ -9,7 +9,7 @@ mod pattern;
 mod selector;
 
 pub use access::{access, access_to};
-pub use pattern::{knob_pattern, known_width, name_for, text_glob};
+pub use pattern::{knob_pattern, known_width, name_for, pattern_below_net, text_glob};
 pub use selector::selector;
 
 use proptest::collection::vec;
@@ -19,7 +19,7 @@ use proptest::sample::select;
 
 use knobgate_policy::{
     AccessKind, Action, Condition, Defaults, Errno, EventRate, Expected, Fallback, FallbackAction, Integer,
-    Kinds, ListTest, Logging, Mask, Mode, Operand, Policy, Range, Relation, Rule, Test, TestStep,
+    Kinds, KnobNetns, ListTest, Logging, Mask, Mode, Operand, Policy, Range, Relation, Rule, Test, TestStep,
     TextOperand, TextTest, Value, ValueText, limits,
 };
 
@@ -73,10 +73,14 @@ pub fn rule() -> BoxedStrategy<Rule> {
     (action(), select(vec![Kinds::Read, Kinds::Write, Kinds::Write, Kinds::Both]))
         .prop_flat_map(|(action, kinds)| {
             let kinds = if action.rewrites() { Kinds::Write } else { kinds };
-            let condition = option::weighted(0.6, condition(kinds != Kinds::Read));
-            let patterns = vec(pattern::knob_pattern(), 1..4);
-            (Just(action), Just(kinds), patterns, condition, option::of(logging())).prop_map(
-                |(action, kinds, patterns, condition, log)| {
+            let new = kinds != Kinds::Read;
+            let below_net = pattern::pattern_below_net();
+            let conditions = prop_oneof![
+                5 => (option::weighted(0.6, condition(new)), vec(pattern::knob_pattern(), 1..4)),
+                1 => (condition_on_netns(new).prop_map(Some), vec(below_net, 1..4)),
+            ];
+            (Just(action), Just(kinds), conditions, option::of(logging())).prop_map(
+                |(action, kinds, (condition, patterns), log)| {
                     let rule = Rule::new(action, kinds, patterns).expect("a rule");
                     rule.with_condition(condition).expect("a condition").with_log(log)
                 },
@@ -288,9 +292,20 @@ fn comparison(new: bool) -> BoxedStrategy<Condition> {
     .boxed()
 }
 
-/// A valid condition; it looks at `new` only if asked to.
+/// A valid condition; it looks at `new` only if asked to, and not at the network namespace of the knob.
 pub fn condition(new: bool) -> BoxedStrategy<Condition> {
-    comparison(new)
+    combined(comparison(new))
+}
+
+/// The same, and it may look at the network namespace that owns the knob: for rules whose patterns are all
+/// [below `net/`](pattern_below_net).
+pub fn condition_on_netns(new: bool) -> BoxedStrategy<Condition> {
+    let netns = select(&KnobNetns::ALL).prop_map(Condition::Netns);
+    combined(prop_oneof![2 => netns, 3 => comparison(new)].boxed())
+}
+
+fn combined(comparison: BoxedStrategy<Condition>) -> BoxedStrategy<Condition> {
+    comparison
         .prop_recursive(4, 12, 3, |inner| {
             prop_oneof![
                 vec(inner.clone(), 2..4).prop_map(|parts| Condition::all(parts).expect("two parts")),

@@ -63,6 +63,13 @@ pub fn knob_pattern() -> BoxedStrategy<KnobPattern> {
     prop_oneof![14 => pattern, 1 => known_width()].boxed()
 }
 
+/// A pattern that matches nothing but names below `net/`.
+pub fn pattern_below_net() -> BoxedStrategy<KnobPattern> {
+    // Behind it, a pattern may be too long.
+    let below = |pattern: KnobPattern| KnobPattern::parse(format!("net.{pattern}")).ok();
+    knob_pattern().prop_filter_map("too long below net", below).boxed()
+}
+
 /// A pattern of knobs whose [width](Width) is known.
 pub fn known_width() -> BoxedStrategy<KnobPattern> {
     let known: Vec<KnobPattern> = Width::all_known().iter().map(|(pattern, _)| pattern.clone()).collect();

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use knobgate_bpf::{Features, MapDef, MapKind, Program};
+use knobgate_bpf::{Features, KnobOwner, MapDef, MapKind, Program};
 use knobgate_hook::{AccessMode, AttachMode, Errno};
 use knobgate_kernel::{
     self as kernel, Accessor, AttachPosition, BpfObjectError, CgroupError, Link, LoadError, LoadOptions, Map,
@@ -181,7 +181,13 @@ impl Cgroup {
 
 impl Backend for KernelBackend {
     fn features(&self) -> Features {
-        probe_cached().features()
+        let features = probe_cached().features();
+        // The network of the test takes the place of the host's, as in the model, which has only one.
+        let own = rustix::fs::stat("/proc/thread-self/ns/net")
+            .ok()
+            .and_then(|netns| u32::try_from(netns.st_ino).ok());
+        let knob_owner = features.knob_owner.zip(own).map(|(owner, host)| KnobOwner { host, ..owner });
+        Features { knob_owner, ..features }
     }
 
     fn create_cgroup(&mut self, parent: CgroupId, name: &str) -> StepResult<CgroupId> {

@@ -65,6 +65,7 @@ fn evaluate_a_miss(bencher: Bencher<'_, '_>, rules: usize) {
         new: Some(b"4096\n".to_vec()),
         old: Some(b"128\n".to_vec()),
         pos: 0,
+        knob_netns: None,
         task: Task::default(),
     };
     bencher

@@ -28,6 +28,25 @@ pub struct Features {
     pub long_jump: bool,
     /// `bpf_loop` can be called: a loop whose body the verifier follows once, however often it runs.
     pub bpf_loop: bool,
+    /// How programs find out which network namespace owns a knob; `None` if they cannot.
+    pub knob_owner: Option<KnobOwner>,
+}
+
+/// How programs find out whether the network namespace of the host owns a knob below `net/`, with `bpf_probe_read_kernel`: from
+/// the context to the set of knobs that it is in, and from there to the namespace. The offsets are in bytes, and differ from
+/// kernel to kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnobOwner {
+    /// `bpf_sysctl_kern.head`
+    pub head: i16,
+    /// `ctl_table_header.set`
+    pub set: i16,
+    /// `ctl_table_set.is_seen`, which is null in the set of the knobs that are not a namespace's.
+    pub is_seen: i16,
+    /// From the set, which is `net.sysctls`, to `net.ns.inum`.
+    pub inum: i32,
+    /// The number of the host's network namespace, which holds until the next boot.
+    pub host: u32,
 }
 
 impl Features {
@@ -42,9 +61,10 @@ impl Features {
         variable_stack: false,
         long_jump: false,
         bpf_loop: false,
+        knob_owner: None,
     };
 
-    /// All features; 7.2 and later have them.
+    /// All features that do not differ from kernel to kernel; 7.2 and later have them.
     pub const ALL: Self = Self {
         set_retval: true,
         set_new_value: true,
@@ -54,6 +74,7 @@ impl Features {
         variable_stack: true,
         long_jump: true,
         bpf_loop: true,
+        knob_owner: None,
     };
 }
 

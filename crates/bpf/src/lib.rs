@@ -88,7 +88,7 @@ pub use asm::{AsmError, Assembler, Label};
 pub use btf::ProgramBtf;
 pub use btf_file::{BtfFileError, btf_of_file};
 pub use disasm::Listing;
-pub use features::{EventFeatures, Features, TaskOffsets};
+pub use features::{EventFeatures, Features, KnobOwner, TaskOffsets};
 pub use helpers::{ArgType, FuncProto, Helper, ReturnType, helper_ids};
 pub use imm64::Imm64;
 pub use insn::{DecodeError, Insn, decode, encode};

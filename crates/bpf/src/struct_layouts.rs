@@ -69,6 +69,18 @@ impl<'a> StructLayouts<'a> {
         found.map(|of| of.payload).ok_or_else(|| LayoutError::Missing(format!("struct {structure}")))
     }
 
+    /// The value of an enumerator, of whichever enum.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError::Missing`].
+    pub fn enumerator(&self, name: &str) -> Result<i128, LayoutError> {
+        let enums = self.types.all().map(|(_, of)| of).filter(|of| of.is_enum());
+        let mut values = enums.flat_map(|of| self.types.enumerators(of));
+        let found = values.find(|(found, _)| *found == name).map(|(_, value)| value);
+        found.ok_or_else(|| LayoutError::Missing(format!("enumerator {name}")))
+    }
+
     fn bits(&self, member: &str) -> Option<u32> {
         let mut names = member.split('.');
         let mut of = Some(self.types.structure(names.next()?)?);
@@ -106,6 +118,7 @@ mod tests {
 
     const STRUCT: u32 = 4;
     const UNION: u32 = 5;
+    const ENUM: u32 = 6;
     const TYPEDEF: u32 = 8;
     /// The bit that says that members can be bit fields.
     const BIT_FIELDS: u32 = 1 << 31;
@@ -127,6 +140,7 @@ mod tests {
         let members = [name("number"), int, 0, 0, union, 32, name("named"), alias, 96];
         let members: Vec<u32> = members.into_iter().chain(bit).collect();
         types.add(name("outer"), STRUCT | BIT_FIELDS >> 24, 4, 24, &members);
+        types.add(name("numbers"), ENUM, 2, 4, &[name("FEW"), 3, name("MANY"), 0xefff_fff9]);
         blob(&types, &strings)
     }
 
@@ -149,6 +163,8 @@ mod tests {
         for (member, expected) in cases {
             assert_eq!(layouts.offset(member).ok(), expected, "{member}");
         }
+        assert_eq!(layouts.enumerator("MANY"), Ok(0xefff_fff9));
+        assert_eq!(layouts.enumerator("numbers"), Err(LayoutError::Missing("enumerator numbers".to_owned())));
         assert_eq!(layouts.size("inner"), Ok(8));
         assert_eq!(layouts.size("inne"), Err(LayoutError::Missing("struct inne".to_owned())));
     }

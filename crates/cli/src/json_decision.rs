@@ -16,6 +16,9 @@ pub(crate) struct JsonAccess<'a> {
     uid: u32,
     gid: u32,
     comm: Bytes<'a>,
+    /// The network namespace that owns the knob, if it is stated: `host` or `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns: Option<String>,
 }
 
 impl<'a> From<&'a knobgate_policy::Access> for JsonAccess<'a> {
@@ -32,6 +35,7 @@ impl<'a> From<&'a knobgate_policy::Access> for JsonAccess<'a> {
             uid: access.task.uid,
             gid: access.task.gid,
             comm: Bytes::from(access.task.comm.as_slice()),
+            netns: access.knob_netns.map(|netns| netns.to_string()),
         }
     }
 }

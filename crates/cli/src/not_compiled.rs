@@ -10,6 +10,10 @@ pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile, kernel: impl D
     let span = error.rule().and_then(|rule| file.rule_span(rule));
     let whole_first_line = || Span::new(0, file.source().line_text(1).len());
     let (code, help) = match error {
+        CompileError::NotOnThisKernel { operand: "netns", .. } => (
+            "not-on-this-kernel",
+            format!("{kernel} does not support it; `knobgate doctor` shows what this machine supports"),
+        ),
         CompileError::NotOnThisKernel { .. } => {
             ("not-on-this-kernel", format!("remove the condition: {kernel} does not support it"))
         }

@@ -284,6 +284,7 @@ pub(crate) fn check_operands(ir: &Ir, features: &Features) -> Result<(), Compile
         let operand = test.operands().find_map(|operand| match operand {
             Operand::Uid if !features.current_uid_gid => Some("uid"),
             Operand::Gid if !features.current_uid_gid => Some("gid"),
+            Operand::KnobNetns if features.knob_owner.is_none() => Some("netns"),
             _ => None,
         });
         let looks_at_comm = matches!(test, Test::Text { subject: Subject::Comm, .. });

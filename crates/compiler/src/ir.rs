@@ -18,7 +18,7 @@ pub(crate) use action::{Action, Bound};
 pub(crate) use constant::{Bytes, Constant, Integer, Slot, TableContents, TextAutomaton};
 pub(crate) use graph::{
     Automaton, CountRange, Established, Extent, Graph, Next, Node, Number, NumberSet, Operand, Sorted,
-    Subject, Test, TextTest,
+    Subject, Test, TextTest, netns,
 };
 pub(crate) use plan::{ByLastComponent, ByName, NamedStep, OtherComponents, OtherNames, Plan};
 pub(crate) use rule::{FetchSet, Reports, Rule};

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use knobgate_bpf::{Callee, Features, Operation, Program, Reg, Size};
-use knobgate_compiler::{compile, compile_inlining};
+use knobgate_bpf::{Callee, Features, Operation, Program, Reg, Size, helper_ids};
+use knobgate_compiler::{CompileError, compile, compile_inlining};
 use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 
@@ -43,6 +43,45 @@ fn the_modelled_verifier_of_each_kernel_accepts_programs_compiled_for_it() {
                 let loaded = LoadedProgram::load(&program, &profile, &LoadOptions::default());
                 assert_eq!(loaded.err(), None, "{profile}: {}", file.source().text());
             }
+        }
+    }
+}
+
+/// Rules that look at the network namespace of the knob, with other operands and alone.
+const NETNS_RULES: [&str; 4] = [
+    "deny(EROFS) write net.core.* if netns == host",
+    "clamp write net.core.* to 1..9 if uid == 7 and netns != host or new <= old",
+    "allow write net.** if not (netns != host or gid == 1)",
+    "allow read net.** if old == 1 or netns == host",
+];
+
+#[test]
+fn the_network_namespace_of_a_knob_is_found_on_kernels_that_let_programs_read_their_memory() {
+    let policies = NETNS_RULES.iter().map(|rule| policy(&[rule])).chain([policy(&NETNS_RULES)]);
+    for file in policies {
+        for profile in Profile::ALL {
+            let features = profile.features();
+            let can_read = profile.has_helper(helper_ids::PROBE_READ_KERNEL);
+            let partly = [0, 1, 3].map(|inlined| compile_inlining(&file, &features, inlined));
+            let partly = partly.into_iter().filter(|_| features.bpf_loop);
+            for compiled in partly.chain([compile(&file, &features)]) {
+                let program = match compiled {
+                    Err(CompileError::NotOnThisKernel { rule: 0, operand: "netns" }) if !can_read => continue,
+                    compiled => compiled.expect("a program").into_parts().0,
+                };
+                assert!(can_read, "{profile}");
+                let loaded = LoadedProgram::load(&program, &profile, &LoadOptions::default());
+                assert_eq!(loaded.err(), None, "{profile}: {}", file.source().text());
+                if !profile.uninit_stack {
+                    assert_eq!(unstored_reads(&program), Vec::<String>::new(), "{profile}");
+                }
+            }
+            // Without the offsets of a kernel there is no program, whatever else it can do.
+            let unknown = compile(&file, &Features { knob_owner: None, ..features });
+            assert!(
+                matches!(unknown, Err(CompileError::NotOnThisKernel { operand: "netns", .. })),
+                "{profile}"
+            );
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Atoms<'a> {
     pub(crate) pos: Option<Cuts>,
     pub(crate) uid: Option<Cuts>,
     pub(crate) gid: Option<Cuts>,
+    /// The network namespace of the knob makes a difference.
+    pub(crate) has_netns: bool,
     /// The numbers that are compared with each other; of values of several numbers with the index.
     pub(crate) related: BTreeSet<(Subject, Option<u8>)>,
     /// The lengths from which a replacement fits.
@@ -153,6 +155,7 @@ impl<'a> Atoms<'a> {
                     Value::Old => self.old.is_used = true,
                 }
             }
+            Condition::Netns(_) => self.has_netns = true,
             Condition::Text(operand, test) => {
                 let atoms = match operand {
                     TextOperand::Value(Value::New) => &mut self.new,

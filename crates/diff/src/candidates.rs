@@ -1,7 +1,7 @@
 //! Values that stand for all values: at least one for each part.
 
 use knobgate_policy::limits::{COMM_MAX, ELEMENTS_MAX, VALUE_MAX};
-use knobgate_policy::{Integer, Text, TextTest};
+use knobgate_policy::{Integer, KnobNetns, Text, TextTest};
 
 use crate::atoms::{Atoms, Cuts, ValueAtoms};
 use crate::region::{Part, Subject};
@@ -171,6 +171,14 @@ pub(crate) fn ids(cuts: Option<&Cuts>, relations: usize) -> Vec<Candidate<u32>> 
         }
     }
     ids
+}
+
+/// Candidates for the network namespace of the knob, if it makes a difference. Kernels do not fail to say which one it is.
+pub(crate) fn netns(makes_difference: bool) -> Vec<Candidate<Option<KnobNetns>>> {
+    if !makes_difference {
+        return vec![Candidate { part: Part::Any, value: None }];
+    }
+    KnobNetns::ALL.map(|netns| Candidate { part: Part::Netns(netns), value: Some(netns) }).into()
 }
 
 /// How many numbers are compared with each other, if `subject` is one of them; otherwise 1.

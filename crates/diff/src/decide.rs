@@ -1,7 +1,7 @@
 //! Where two lists of rules decide differently: both decide every combination of candidates.
 
 use foldhash::{HashMap, HashSet};
-use knobgate_policy::{Access, Decision, KnobName, Policy, Task, evaluate};
+use knobgate_policy::{Access, Decision, KnobName, KnobNetns, Policy, Task, evaluate};
 
 use crate::atoms::Atoms;
 use crate::candidates::{self, Bytes, Candidate, Reason, relations};
@@ -44,6 +44,7 @@ struct Space {
     uid: Vec<Candidate<u32>>,
     gid: Vec<Candidate<u32>>,
     comm: Vec<Candidate<Vec<u8>>>,
+    netns: Vec<Candidate<Option<KnobNetns>>>,
 }
 
 /// What is known of a class while it grows.
@@ -52,7 +53,7 @@ struct Growing {
     example: Access,
     decisions: Pair<Decision>,
     /// For each subject, which candidates are in it.
-    candidates: [HashSet<usize>; 6],
+    candidates: [HashSet<usize>; 7],
 }
 
 /// The differences between two policies whose rules all match `knob`, for its reads or its writes. `cases` is how many
@@ -105,7 +106,7 @@ pub(crate) fn differences(
         .collect();
     reasons.sort_unstable();
     if let Some(&reason) = reasons.first() {
-        let example = space.access(knob, is_write, [0; 6]);
+        let example = space.access(knob, is_write, [0; 7]);
         let decisions = policies.map(|policy| evaluate(policy, &example));
         let (change, region) = (Change::Undecided, Region::default());
         differences.push(Difference { change, reason: Some(reason), region, example, decisions });
@@ -136,14 +137,15 @@ impl Space {
             uid: ids(atoms.uid.as_ref(), Subject::Uid),
             gid: ids(atoms.gid.as_ref(), Subject::Gid),
             comm: candidates::names(&atoms.comm, reasons),
+            netns: candidates::netns(atoms.has_netns),
             new,
             old,
         }
     }
 
-    fn lengths(&self) -> [usize; 6] {
+    fn lengths(&self) -> [usize; 7] {
         let ids = [&self.pos, &self.uid, &self.gid].map(Vec::len);
-        [self.new.len(), self.old.len(), ids[0], ids[1], ids[2], self.comm.len()]
+        [self.new.len(), self.old.len(), ids[0], ids[1], ids[2], self.comm.len(), self.netns.len()]
     }
 
     fn count(&self) -> usize {
@@ -151,7 +153,7 @@ impl Space {
     }
 
     /// The candidates of a combination, by subject.
-    fn indices(&self, case: usize) -> [usize; 6] {
+    fn indices(&self, case: usize) -> [usize; 7] {
         let mut rest = case;
         self.lengths().map(|length| {
             let index = rest % length;
@@ -160,8 +162,8 @@ impl Space {
         })
     }
 
-    fn access(&self, knob: &KnobName, is_write: bool, indices: [usize; 6]) -> Access {
-        let [new, old, pos, uid, gid, comm] = indices;
+    fn access(&self, knob: &KnobName, is_write: bool, indices: [usize; 7]) -> Access {
+        let [new, old, pos, uid, gid, comm, netns] = indices;
         let new = match &self.new[new].value {
             Bytes::These(bytes) if is_write => Some(bytes.clone()),
             _ => None,
@@ -173,7 +175,8 @@ impl Space {
         };
         let (uid, gid) = (self.uid[uid].value, self.gid[gid].value);
         let task = Task::default().uid(uid).gid(gid).comm(self.comm[comm].value.clone());
-        Access { knob: knob.clone(), new, old, pos: self.pos[pos].value.into(), task }
+        let knob_netns = self.netns[netns].value;
+        Access { knob: knob.clone(), new, old, pos: self.pos[pos].value.into(), knob_netns, task }
     }
 
     fn parts(&self, subject: Subject) -> Vec<&Part> {
@@ -184,6 +187,7 @@ impl Space {
             Subject::Uid => self.uid.iter().map(|candidate| &candidate.part).collect(),
             Subject::Gid => self.gid.iter().map(|candidate| &candidate.part).collect(),
             Subject::Comm => self.comm.iter().map(|candidate| &candidate.part).collect(),
+            Subject::Netns => self.netns.iter().map(|candidate| &candidate.part).collect(),
         }
     }
 

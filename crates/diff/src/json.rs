@@ -1,7 +1,7 @@
 //! Diffs as JSON. The doc comments are the descriptions in the published schema.
 
 use knobgate_policy::selector::Selector;
-use knobgate_policy::{Access, AccessKind, DecidedBy, Decision, Mode, PolicyFile, Verdict};
+use knobgate_policy::{Access, AccessKind, DecidedBy, Decision, KnobNetns, Mode, PolicyFile, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -207,6 +207,7 @@ enum SubjectNameDocument {
     Uid,
     Gid,
     Comm,
+    Netns,
 }
 
 /// Some values.
@@ -238,6 +239,10 @@ enum PartDocument {
     TooLong,
     /// There is no value.
     Missing,
+    /// The network namespace of the host.
+    Host,
+    /// Every network namespace but that of the host.
+    NotHost,
 }
 
 /// Bytes: a string, or hexadecimal for what is not UTF-8.
@@ -292,6 +297,9 @@ struct AccessDocument {
     uid: u32,
     gid: u32,
     comm: BytesDocument,
+    /// The network namespace that owns the knob, if that makes a difference: "host" or "other".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns: Option<String>,
 }
 
 /// A decision.
@@ -356,6 +364,7 @@ fn subjects(region: &Region) -> Vec<SubjectDocument> {
             Subject::Uid => SubjectNameDocument::Uid,
             Subject::Gid => SubjectNameDocument::Gid,
             Subject::Comm => SubjectNameDocument::Comm,
+            Subject::Netns => SubjectNameDocument::Netns,
         },
         values: parts.iter().map(PartDocument::from).collect(),
     };
@@ -421,6 +430,7 @@ impl From<&Access> for AccessDocument {
             uid: access.task.uid,
             gid: access.task.gid,
             comm: BytesDocument::from(access.task.comm.as_slice()),
+            netns: access.knob_netns.map(|netns| netns.to_string()),
         }
     }
 }
@@ -438,6 +448,8 @@ impl From<&Part> for PartDocument {
             Part::GoesOn => Self::GoesOn,
             Part::TooLong => Self::TooLong,
             Part::Missing => Self::Missing,
+            Part::Netns(KnobNetns::Host) => Self::Host,
+            Part::Netns(KnobNetns::Other) => Self::NotHost,
         }
     }
 }

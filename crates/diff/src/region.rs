@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use knobgate_policy::{Integer, Text, limits};
+use knobgate_policy::{Integer, KnobNetns, Text, limits};
 
 /// What a condition can look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,11 +19,14 @@ pub enum Subject {
     Gid,
     /// The name of the task.
     Comm,
+    /// The network namespace that owns the knob.
+    Netns,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::New, Self::Old, Self::Pos, Self::Uid, Self::Gid, Self::Comm];
+    pub const ALL: [Self; 7] =
+        [Self::New, Self::Old, Self::Pos, Self::Uid, Self::Gid, Self::Comm, Self::Netns];
 }
 
 /// Values of one subject that neither policy tells apart.
@@ -49,6 +52,8 @@ pub enum Part {
     TooLong,
     /// There is no value: an empty write, or a knob that cannot be read.
     Missing,
+    /// This network namespace.
+    Netns(KnobNetns),
 }
 
 /// The accesses of a class, by what they hold. Subjects that make no difference are not listed.
@@ -94,6 +99,7 @@ impl fmt::Display for Subject {
             Self::Uid => "uid",
             Self::Gid => "gid",
             Self::Comm => "comm",
+            Self::Netns => "netns",
         })
     }
 }
@@ -119,6 +125,7 @@ impl fmt::Display for Part {
             Self::GoesOn => f.write_str("more than one line"),
             Self::TooLong => write!(f, "more than {} bytes", limits::VALUE_MAX),
             Self::Missing => f.write_str("no value"),
+            Self::Netns(netns) => write!(f, "{netns}"),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The diff of two policies and `evaluate` agree.
 
-use knobgate_arbitrary::{access, condition, knob_pattern, policy, rule};
+use knobgate_arbitrary::{access, condition, knob_pattern, pattern_below_net, policy, rule};
 use knobgate_diff::{Change, Class, Diff, Part, Region, Subject, VerdictKind};
 use knobgate_policy::{
-    Access, AccessKind, Condition, DecidedBy, Decision, Elements, Kinds, Operand, Policy, Range, Rule, Value,
-    evaluate, holds,
+    Access, AccessKind, Condition, DecidedBy, Decision, Elements, Kinds, KnobNetns, Operand, Policy, Range,
+    Rule, Value, evaluate, holds,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,9 +12,10 @@ use proptest::sample::Index;
 
 /// A policy, and the same with one thing changed.
 fn mutated() -> BoxedStrategy<(Policy, Policy)> {
-    let change = (0..7u8, any::<Index>(), any::<Index>(), rule(), condition(true), knob_pattern());
+    let patterns = (knob_pattern(), pattern_below_net());
+    let change = (0..7u8, any::<Index>(), any::<Index>(), rule(), condition(true), patterns);
     (policy(), change)
-        .prop_map(|(policy, (what, at, to, rule, condition, pattern))| {
+        .prop_map(|(policy, (what, at, to, rule, condition, (pattern, below_net)))| {
             let mut rules: Vec<Rule> = policy.rules().to_vec();
             if rules.is_empty() {
                 return (policy.clone(), policy.with_rules([rule]));
@@ -31,6 +32,8 @@ fn mutated() -> BoxedStrategy<(Policy, Policy)> {
                 }
                 4 => rules[at] = rules[at].clone().with_condition(None).expect("no condition"),
                 5 => {
+                    let looks_at_netns = rules[at].condition().is_some_and(Condition::looks_at_netns);
+                    let pattern = if looks_at_netns { below_net } else { pattern };
                     let changed = Rule::new(rules[at].action().clone(), rules[at].kinds(), [pattern]);
                     let changed = changed.expect("a rule").with_condition(rules[at].condition().cloned());
                     rules[at] = changed.expect("a condition").with_log(rules[at].log());
@@ -72,11 +75,18 @@ fn is_simple(rule: &Rule) -> bool {
             Condition::InRange(test) => operand(test.operand()),
             Condition::InSet(test) => operand(test.operand()),
             Condition::List(..) | Condition::Ranges(_) => false,
-            Condition::Text(..) => true,
+            Condition::Text(..) | Condition::Netns(_) => true,
         }
     }
     let clamps_one = !matches!(rule.action(), knobgate_policy::Action::Clamp(ranges) if ranges.len() > 1);
     clamps_one && rule.condition().is_none_or(condition_is_simple)
+}
+
+/// Says which network namespace owns the knob, if it has one: on a kernel it is always known.
+fn with_netns(access: &mut Access) {
+    if access.knob.is_below_net() {
+        access.knob_netns.get_or_insert(KnobNetns::Other);
+    }
 }
 
 /// Two policies, and accesses that are relevant to one of them.
@@ -84,7 +94,11 @@ fn with_accesses(policies: BoxedStrategy<(Policy, Policy)>) -> BoxedStrategy<(Po
     policies
         .prop_flat_map(|(old, new)| {
             let accesses = (vec(access(&old), 48), vec(access(&new), 48));
-            accesses.prop_map(move |(one, other)| (old.clone(), new.clone(), [one, other].concat()))
+            accesses.prop_map(move |(one, other)| {
+                let mut accesses = [one, other].concat();
+                accesses.iter_mut().for_each(with_netns);
+                (old.clone(), new.clone(), accesses)
+            })
         })
         .boxed()
 }

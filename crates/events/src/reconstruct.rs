@@ -2,7 +2,8 @@
 
 use knobgate_policy::limits::VALUE_MAX;
 use knobgate_policy::{
-    Access, AccessKind, CheckOptions, DecidedBy, EvalError, KnobName, Source, Task, Verdict, evaluate, parse,
+    Access, AccessKind, CheckOptions, DecidedBy, EvalError, KnobName, KnobNetns, Source, Task, Verdict,
+    evaluate, parse,
 };
 
 use crate::event::{Event, EventText, EventVerdict};
@@ -27,16 +28,23 @@ pub fn reconstruct(event: &Event) -> Reconstructed {
     decide(event).unwrap_or_default()
 }
 
-/// What follows if it does whatever width the policy gives the knob, which the event does not have.
+/// What follows if it does whatever width the policy gives the knob, and whichever network namespace owns it. The event has
+/// neither.
 fn decide(event: &Event) -> Option<Reconstructed> {
-    let widths: &[&str] = if event.declares_widths { &["", "width 64 **\n"] } else { &[""] };
-    let mut possible = widths.iter().filter_map(|width| decide_with(event, width));
+    // Kernels do not fail to say which namespace it is.
+    let of_netns = |netns: &[Option<KnobNetns>]| {
+        let widths: &[&str] = if event.declares_widths { &["", "width 64 **\n"] } else { &[""] };
+        let all = widths.iter().flat_map(|width| netns.iter().map(move |netns| (*width, *netns)));
+        all.filter_map(|(width, netns)| decide_with(event, width, netns)).collect::<Vec<_>>()
+    };
+    let known = of_netns(&KnobNetns::ALL.map(Some));
+    let mut possible = if known.is_empty() { of_netns(&[None]) } else { known }.into_iter();
     let first = possible.next()?;
     possible.all(|other| other == first).then_some(first)
 }
 
-/// What follows with this statement in the policy, if it is possible.
-fn decide_with(event: &Event, width: &str) -> Option<Reconstructed> {
+/// What follows with this statement in the policy, for a knob of this network namespace, if it is possible.
+fn decide_with(event: &Event, width: &str, knob_netns: Option<KnobNetns>) -> Option<Reconstructed> {
     let text = whole(&event.rule.text).and_then(|text| str::from_utf8(text).ok())?;
     let source = Source::new("rule", format!("policy rule\n{width}{text}\n"));
     let policy = parse(source, &CheckOptions::default()).ok()?;
@@ -51,7 +59,7 @@ fn decide_with(event: &Event, width: &str) -> Option<Reconstructed> {
         AccessKind::Write => Some(value(&event.new).unwrap_or_default()),
     };
     let knob = KnobName::from_path(whole(&event.knob)?).ok()?;
-    let access = Access { knob, new, old: value(&event.old), pos: event.position.into(), task };
+    let access = Access { knob, new, old: value(&event.old), pos: event.position.into(), knob_netns, task };
     let decision = evaluate(policy.policy(), &access);
     match (decision.by, decision.verdict) {
         (DecidedBy::EvalError { error, .. }, _) if event.rule.eval_error => {

@@ -1,8 +1,9 @@
 //! What a kernel offers to programs.
 
-use knobgate_bpf::{Features, Helper, helper_ids};
+use knobgate_bpf::{Features, Helper, KnobOwner, StructDef, helper_ids};
 
-use crate::Profile;
+use crate::task_btf::kernel_structs;
+use crate::{Namespaces, Profile};
 
 impl Profile {
     /// What a program that is compiled for this kernel may use, if it is loaded for this hook and with all capabilities.
@@ -24,7 +25,24 @@ impl Profile {
             variable_stack: self.variable_stack,
             long_jump: self.long_jump,
             bpf_loop: self.has_helper(helper_ids::LOOP),
+            knob_owner: self.knob_owner(),
         }
+    }
+
+    /// With the offsets of the model, which no kernel has: a program with these is for the model alone. The namespace of the host
+    /// is the default one.
+    fn knob_owner(&self) -> Option<KnobOwner> {
+        if !self.has_helper(helper_ids::PROBE_READ_KERNEL) {
+            return None;
+        }
+        let at = |member| StructDef::find(kernel_structs(self), member).map(|(offset, _)| offset as i16);
+        Some(KnobOwner {
+            head: at("bpf_sysctl_kern.head")?,
+            set: at("ctl_table_header.set")?,
+            is_seen: at("ctl_table_set.is_seen")?,
+            inum: i32::from(at("net.ns.inum")?) - i32::from(at("net.sysctls")?),
+            host: Namespaces::default().net,
+        })
     }
 
     /// Whether the address of a function can be loaded, for helpers that call it (`BPF_PSEUDO_FUNC`, which came with the
@@ -61,7 +79,12 @@ mod tests {
 
     #[test]
     fn the_newest_kernel_has_everything_and_the_oldest_with_links_the_baseline() {
-        let features = |name: &str| name.parse::<Profile>().expect("a profile").features();
+        let features = |name: &str| {
+            let features = name.parse::<Profile>().expect("a profile").features();
+            assert!(features.knob_owner.is_some(), "{name}");
+            Features { knob_owner: None, ..features }
+        };
+        assert_eq!("5.4".parse::<Profile>().map(|old| old.features().knob_owner), Ok(None));
         assert_eq!(features("7.2"), Features::ALL);
         assert_eq!(features("6.18"), Features::ALL);
         assert_eq!(features("5.10"), Features::BASELINE);

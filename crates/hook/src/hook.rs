@@ -9,8 +9,8 @@ use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::process::ProcessEntry;
 use crate::{
-    AccessMode, CgroupStorage, Coverage, Errno, HookProgram, Invocation, Knobs, Map, ModelKernel, OpenFile,
-    Process, ProcessId, Profile, ProgramFault, Task, WritesStrict,
+    AccessMode, CgroupStorage, Coverage, Errno, HookProgram, Invocation, KnobSet, Knobs, Map, ModelKernel,
+    OpenFile, Process, ProcessId, Profile, ProgramFault, Task, WritesStrict,
 };
 
 /// A kernel, as far as this hook is concerned.
@@ -353,7 +353,8 @@ impl Hook {
         if !knob.permits(&process.credentials, mode) {
             return Err(Errno::EACCES);
         }
-        Ok(OpenFile { name: name.to_owned(), mode, position: 0 })
+        let set = knob.set.unwrap_or_else(|| KnobSet::of(name, &process.task.namespaces));
+        Ok(OpenFile { name: name.to_owned(), mode, set, position: 0 })
     }
 
     /// read(2) of at most `count` bytes.
@@ -467,7 +468,7 @@ impl Hook {
         if !file.mode.includes(request.mode()) {
             return Ok(AccessResult { returned: Errno::EBADF.returned(), ..AccessResult::default() });
         }
-        self.access(process, &file.name, request, position)
+        self.access(process, file, request, position)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One access, as programs see it: `struct bpf_sysctl_kern` in include/linux/filter.h, and the task.
 
-use crate::{CgroupStorage, Namespaces, Profile};
+use crate::{CgroupStorage, KnobSet, Namespaces, Profile};
 
 /// The size of the buffers of current and new values (`PAGE_SIZE`).
 pub const VALUE_BYTES: usize = 4096;
@@ -14,6 +14,8 @@ pub struct Invocation<'a> {
     pub position: i64,
     /// The name of the knob: its path below `/proc/sys`, without a leading slash.
     pub name: &'a str,
+    /// The set of knobs that it is in, which a network namespace may own.
+    pub set: KnobSet,
     /// The current value: what an internal read of the knob returned, at most 4096 bytes. Empty if it failed.
     pub current: &'a [u8],
     /// The new value: the first 4096 bytes that are written, or what replaced them. `None` for reads and for empty writes.
@@ -44,6 +46,7 @@ impl<'a> Invocation<'a> {
             write: false,
             position: 0,
             name,
+            set: KnobSet::of(name, &task.namespaces),
             current,
             new: None,
             after_new: Vec::new(),

@@ -4,7 +4,7 @@ mod defaults;
 
 use std::collections::BTreeMap;
 
-use crate::{Credentials, Errno, Handler};
+use crate::{Credentials, Errno, Handler, KnobSet};
 
 /// One knob: its mode, owner and handler.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Knob {
     pub owner: u32,
     /// The group, to which the group's bits apply.
     pub group: u32,
+    /// The set that programs find it in, whoever opens it; `None`: that of the [opener](KnobSet::of).
+    pub set: Option<KnobSet>,
     /// What reads and writes it.
     pub handler: Box<dyn Handler>,
 }
@@ -22,7 +24,7 @@ pub struct Knob {
 impl Knob {
     /// A knob that belongs to root, with mode 0644: everybody may read it and root may write it.
     pub fn new(handler: impl Handler + 'static) -> Self {
-        Self { mode: 0o644, owner: 0, group: 0, handler: Box::new(handler) }
+        Self { mode: 0o644, owner: 0, group: 0, set: None, handler: Box::new(handler) }
     }
 
     /// With this mode. It applies to root as well: nobody can write a knob with `0o444`, or read one with `0o200`.
@@ -35,6 +37,12 @@ impl Knob {
     #[must_use]
     pub fn owned_by(self, owner: u32, group: u32) -> Self {
         Self { owner, group, ..self }
+    }
+
+    /// In this set, whoever opens it.
+    #[must_use]
+    pub fn in_set(self, set: KnobSet) -> Self {
+        Self { set: Some(set), ..self }
     }
 
     /// Whether a process may read or write it (`sysctl_perm`, fs/proc/proc_sysctl.c). Capabilities do not matter.

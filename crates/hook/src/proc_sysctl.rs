@@ -9,20 +9,21 @@ use crate::hook::{Hook, storage_of};
 use crate::process::ProcessEntry;
 use crate::program_list::EffectiveProgram;
 use crate::run_array::ArrayItem;
-use crate::{Errno, Invocation, Knob, ProcessId, ProgramFault, VALUE_BYTES, run_array};
+use crate::{Errno, Invocation, Knob, OpenFile, ProcessId, ProgramFault, VALUE_BYTES, run_array};
 
 /// `MAX_RW_COUNT`: no system call reads or writes more bytes.
 const MAX_COUNT: usize = 0x7fff_f000;
 
 impl Hook {
-    /// Performs an access to the knob `name` at `position`, and moves the position.
+    /// Performs an access to an open knob at `position`, and moves the position.
     pub(crate) fn access(
         &mut self,
         process: ProcessId,
-        name: &str,
+        file: &OpenFile,
         request: Request<'_>,
         position: &mut i64,
     ) -> Result<AccessResult, ProgramFault> {
+        let name = file.name();
         let checked = self.check(process, name, request, *position);
         if let Err(errno) = checked {
             return Ok(AccessResult::failed(errno));
@@ -44,7 +45,7 @@ impl Hook {
             Request::Read(_) => Invocation::read(name, &current, task, profile),
             Request::Write(bytes) => Invocation::write(name, &current, bytes, task, profile),
         };
-        invocation.position = *position;
+        (invocation.position, invocation.set) = (*position, file.set);
         let filter = run_array::run(&programs, &mut invocation)?;
         *position = invocation.position;
         let mut result = if filter.retval != 0 {

@@ -40,7 +40,8 @@ const STRUCTS: &[(&str, Members)] = &[
     ("ipc_namespace", &[("ns", Struct("ns_common"))]),
     ("mnt_namespace", &[("ns", Struct("ns_common"))]),
     ("pid_namespace", &[("level", UNSIGNED_INT), ("ns", Struct("ns_common"))]),
-    ("net", &[("ns", Struct("ns_common"))]),
+    ("ctl_table_set", &[("is_seen", Pointer(&Void))]),
+    ("net", &[("ns", Struct("ns_common")), ("sysctls", Struct("ctl_table_set"))]),
     ("time_namespace", &[("ns", Struct("ns_common"))]),
     ("cgroup_namespace", &[("ns", Struct("ns_common"))]),
     ("user_namespace", &[("ns", Struct("ns_common"))]),
@@ -98,7 +99,7 @@ const STRUCTS: &[(&str, Members)] = &[
         ],
     ),
     ("ctl_table", &[("procname", STRING)]),
-    ("ctl_table_header", &[("ctl_table", to!("ctl_table"))]),
+    ("ctl_table_header", &[("ctl_table", to!("ctl_table")), ("set", to!("ctl_table_set"))]),
     (
         "bpf_sysctl_kern",
         &[

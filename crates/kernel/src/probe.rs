@@ -16,6 +16,7 @@ use std::fmt;
 use knobgate_bpf::{EventFeatures, Features, Insn, TaskOffsets};
 use rustix::io::Errno;
 
+use crate::knob_owner::{host_netns, knob_owner};
 use crate::program::ProgramFd;
 use crate::task_layout::task_offsets;
 use crate::token::BpfToken;
@@ -106,6 +107,8 @@ probes! {
     namespaces,
     /// They can look at more than the first of a task's ids as the verifier knows them.
     typed_ids,
+    /// They can find the network namespace that owns a knob.
+    knob_netns,
     /// If they replace a written value, the kernel stores the replacement.
     set_new_value,
     /// They may pass uninitialised stack to a helper.
@@ -135,7 +138,7 @@ impl Probes {
         })
     }
 
-    /// The features that certainly work.
+    /// The features that certainly work. Which network namespace owns a knob can be found if [the host's](host_netns) is known.
     pub fn features(&self) -> Features {
         Features {
             set_retval: self.set_retval.is_yes(),
@@ -146,6 +149,7 @@ impl Probes {
             variable_stack: self.variable_stack.is_yes(),
             long_jump: self.long_jump.is_yes(),
             bpf_loop: self.bpf_loop.is_yes(),
+            knob_owner: if self.knob_netns.is_yes() { host_netns().ok().and_then(knob_owner) } else { None },
         }
     }
 }
@@ -177,6 +181,7 @@ pub fn probe() -> Probes {
             .map_or(ProbeOutcome::No, |offsets| loads(&programs::namespaces(&offsets, 1))),
         typed_ids: task_offsets()
             .map_or(ProbeOutcome::No, |offsets| loads(&programs::namespaces(&offsets, TYPED_IDS))),
+        knob_netns: knob_owner(0).map_or(ProbeOutcome::No, |owner| loads(&programs::knob_netns(&owner))),
         set_new_value,
         uninit_stack: loads(&programs::uninit_stack()),
         variable_stack: loads(&programs::variable_stack()),
@@ -240,7 +245,8 @@ mod tests {
 
     #[test]
     fn only_features_that_certainly_work_are_used() {
-        assert_eq!(Probes::all(&ProbeOutcome::Yes).features(), Features::ALL);
+        let all = Probes::all(&ProbeOutcome::Yes).features();
+        assert_eq!(Features { knob_owner: None, ..all }, Features::ALL);
         for outcome in [ProbeOutcome::No, ProbeOutcome::Unknown("why".into())] {
             let features = Probes::all(&outcome).features();
             let nothing = Features { set_new_value: false, current_uid_gid: false, ..Features::BASELINE };

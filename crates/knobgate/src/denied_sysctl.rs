@@ -28,10 +28,10 @@ pub struct DeniedSysctl {
 impl DeniedSysctl {
     /// The first knob that a policy denies for sure if it is enforced, whatever its mode is.
     pub fn find(policy: &PolicyFile, bundle: &OciBundle) -> Option<Self> {
-        let mut unknown: Inputs = [Input::Old, Input::Comm].into_iter().collect();
+        let mut unknown: Inputs = [Input::Old, Input::Comm, Input::Netns].into_iter().collect();
         if bundle.user_namespace {
             // The runtime's process in it has another user id outside.
-            unknown = [Input::Old, Input::Comm, Input::Uid, Input::Gid].into_iter().collect();
+            unknown = [Input::Old, Input::Comm, Input::Netns, Input::Uid, Input::Gid].into_iter().collect();
         }
         bundle.sysctls.iter().find_map(|(knob, value)| {
             // The runtime rejects a name that is none.

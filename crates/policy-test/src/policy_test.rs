@@ -3,10 +3,10 @@
 use knobgate_compiler::{Compiled, Degradation, Effect, RULE_HITS_MAP, RuleHits, compile};
 use knobgate_hook::attach::Options;
 use knobgate_hook::{
-    AccessMode, AccessResult, Hook, Knob, Knobs, LoadOptions, LoadedProgram, Process, ProcessId, Profile,
-    ProgramFault, VALUE_BYTES,
+    AccessMode, AccessResult, Hook, Knob, KnobSet, Knobs, LoadOptions, LoadedProgram, Namespaces, Process,
+    ProcessId, Profile, ProgramFault, VALUE_BYTES,
 };
-use knobgate_policy::{Access, Errno, Mode, PolicyFile, Verdict, evaluate};
+use knobgate_policy::{Access, Errno, KnobNetns, Mode, PolicyFile, Verdict, evaluate};
 
 use crate::fake_knob::{FakeKnob, Recorded};
 use crate::mismatch::{Mismatch, ProgramOutcome};
@@ -123,6 +123,7 @@ impl<'f> PolicyTest<'f> {
         let position = i64::try_from(access.pos).map_err(|_| DecideError::NotAsked(Errno::EINVAL))?;
         let recorded = Recorded::default();
         let knob = Knob::new(FakeKnob { value: access.old.clone(), recorded: recorded.clone() });
+        let knob = Knob { set: set_of(access), ..knob };
         self.hook.knobs.add(name, knob).map_err(|_| DecideError::NoSuchName)?;
         let before = self.rule_hits();
         let outcome = self.system_call(name, access, position);
@@ -164,6 +165,18 @@ impl<'f> PolicyTest<'f> {
         let value = self.program.map(RULE_HITS_MAP).and_then(|map| map.lookup(&[0; 4]));
         RuleHits::in_value(&value.unwrap_or_default())
     }
+}
+
+/// A network namespace that is not the host's.
+const OTHER_NETNS: u32 = 0xf000_0123;
+
+/// The set that the knob of an access is in; `None` for that of a knob which is no network namespace's.
+fn set_of(access: &Access) -> Option<KnobSet> {
+    access.knob.is_below_net().then(|| match access.knob_netns {
+        Some(KnobNetns::Host) => KnobSet::OfNet(Namespaces::default().net),
+        Some(KnobNetns::Other) => KnobSet::OfNet(OTHER_NETNS),
+        None => KnobSet::Unreadable,
+    })
 }
 
 #[cfg(test)]

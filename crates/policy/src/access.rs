@@ -29,8 +29,25 @@ pub struct Access {
     pub old: Option<Vec<u8>>,
     /// The file position in bytes. The hook shows its low 32 bits.
     pub pos: u64,
+    /// Which network namespace owns the knob, if it is one below `net/`. That was decided when the knob was opened: the task can
+    /// be in another one. `None` where that is not known.
+    pub knob_netns: Option<KnobNetns>,
     /// Who does it.
     pub task: Task,
+}
+
+/// The network namespace that owns a knob below `net/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KnobNetns {
+    /// The initial one, that of the host.
+    Host,
+    /// Another one.
+    Other,
+}
+
+impl KnobNetns {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Host, Self::Other];
 }
 
 /// The task that makes an access. The default is root's, without a name.
@@ -68,12 +85,18 @@ impl Task {
 impl Access {
     /// A read of `knob` at position 0 by root.
     pub fn read(knob: KnobName) -> Self {
-        Self { knob, new: None, old: None, pos: 0, task: Task::default() }
+        Self { knob, new: None, old: None, pos: 0, knob_netns: None, task: Task::default() }
     }
 
     /// A write of `new` to `knob` at position 0 by root.
     pub fn write(knob: KnobName, new: impl Into<Vec<u8>>) -> Self {
         Self { new: Some(new.into()), ..Self::read(knob) }
+    }
+
+    /// The same of a knob that this network namespace owns.
+    #[must_use]
+    pub fn knob_netns(self, netns: KnobNetns) -> Self {
+        Self { knob_netns: Some(netns), ..self }
     }
 
     /// Whether it is a read or a write.

@@ -6,6 +6,7 @@ mod dotted;
 mod engine;
 mod ineffective;
 mod known;
+mod netns;
 mod other_name;
 mod reach;
 mod selector;
@@ -189,6 +190,7 @@ impl Checker {
         let (apply_if, rules) = (&apply_if_spans[..], &rule_spans[..]);
         let places = Places { source, header, default_write, apply_if, rules };
         self.denied_engines(&policy, &places);
+        self.diagnostics.extend(netns::unstated(&policy, &test_spans));
         Some(PolicyFile {
             source: Source::new("", ""),
             policy,
@@ -226,10 +228,14 @@ impl Checker {
             .unzip()
     }
 
-    fn step(&mut self, StepSyntax { access, comm, expected, span }: StepSyntax) -> Option<(TestStep, Span)> {
+    fn step(
+        &mut self,
+        StepSyntax { access, comm, netns, expected, span }: StepSyntax,
+    ) -> Option<(TestStep, Span)> {
         let step = TestStep::new(access, expected.node).map_err(|error| {
             let place = match error {
                 PolicyError::BadComm => comm.unwrap_or(span),
+                PolicyError::NetnsOutsideNet => netns.unwrap_or(span),
                 PolicyError::ReadExpectedToChange => expected.span,
                 _ => span,
             };
@@ -243,6 +249,7 @@ impl Checker {
         let before = self.errors;
         let new = syntax.condition.as_ref().and_then(condition::first_new);
         self.kinds(&syntax, new);
+        self.knob_netns(&syntax);
         self.numbers_of_new(&syntax);
         self.ineffective(&syntax);
         for pattern in &syntax.patterns {

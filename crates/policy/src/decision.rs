@@ -113,6 +113,9 @@ pub enum EvalError {
     /// Bits of a negative number are asked for.
     #[error("a number of the {0} value is negative, so a mask says nothing about it")]
     NegativeMasked(Value),
+    /// It is not known which network namespace owns the knob.
+    #[error("it is not known which network namespace owns the knob")]
+    NoNetns,
     /// The replacement is longer than what the caller wrote.
     #[error("the replacement has {needed} bytes and does not fit in the {room} that were written")]
     DoesNotFit {

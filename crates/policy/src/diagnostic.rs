@@ -73,6 +73,7 @@ impl Diagnostic {
             PolicyError::NotASysctl(_) => "not-a-sysctl",
             PolicyError::RewrittenRead | PolicyError::ReadExpectedToChange => "rewritten-read",
             PolicyError::NewOfRead => "new-of-read",
+            PolicyError::NetnsOutsideNet => "netns-outside-net",
             PolicyError::ConditionTooDeep => "nesting-too-deep",
             PolicyError::TooFewConditions | PolicyError::NoLinks => "missing-operand",
             PolicyError::OnlyLiterals => "constant-comparison",

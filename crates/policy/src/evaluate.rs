@@ -191,6 +191,7 @@ pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<
             };
             Ok(test.holds(subject))
         }
+        Condition::Netns(netns) => Ok(access.knob_netns.ok_or(EvalError::NoNetns)? == *netns),
     }
 }
 

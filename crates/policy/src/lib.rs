@@ -85,7 +85,7 @@ mod typed;
 mod value;
 mod width;
 
-pub use access::{Access, AccessKind, Task};
+pub use access::{Access, AccessKind, KnobNetns, Task};
 pub use check::{CheckOptions, parse};
 pub use decision::{DecidedBy, Decision, EvalError, Verdict};
 pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};

@@ -33,6 +33,11 @@ impl KnobName {
         }
     }
 
+    /// Whether the knob is one of the network's, of which every network namespace has its own.
+    pub fn is_below_net(&self) -> bool {
+        self.0.starts_with(b"net/")
+    }
+
     /// The name of the file at `path` below `/proc/sys`, byte for byte: components separated by `/`, nothing escaped.
     /// The hook reports names in this form.
     ///

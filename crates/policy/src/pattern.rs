@@ -51,6 +51,11 @@ impl KnobPattern {
         !self.pieces.is_empty() && self.pieces.iter().all(|piece| *piece == Piece::DoubleStar)
     }
 
+    /// Whether all names that it matches are [below `net/`](crate::KnobName::is_below_net), because it starts with that.
+    pub fn is_below_net(&self) -> bool {
+        matches!(self.pieces.first(), Some(Piece::Literal(start)) if start.starts_with(b"net/"))
+    }
+
     /// Its pieces in canonical form: the separator is `/`, and neither two literals nor two stars are adjacent.
     /// Patterns are equal if their pieces are.
     pub fn pieces(&self) -> &[Piece] {

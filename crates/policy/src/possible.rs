@@ -22,6 +22,8 @@ pub enum Input {
     Gid,
     /// The name of the task.
     Comm,
+    /// The network namespace that owns the knob.
+    Netns,
 }
 
 /// A set of inputs.
@@ -192,6 +194,10 @@ impl Unknown<'_> {
                 let Results { holds, fails, error } = self.results(part);
                 Results { holds: fails, fails: holds, error }
             }
+            Condition::Chain(chain) if chain.operands().any(|operand| operand.each_of().is_some()) => {
+                let operands: Vec<Operand> = chain.operands().collect();
+                self.of_each(condition, &operands)
+            }
             Condition::Chain(chain) if chain.links().len() > 1 => {
                 let pairs: Vec<Condition> = chain.pairs().map(Condition::Chain).collect();
                 self.all(pairs.iter())
@@ -210,11 +216,17 @@ impl Unknown<'_> {
                     TextOperand::Value(Value::Old) => (Input::Old, Some(EvalError::NoOld)),
                     TextOperand::Comm => (Input::Comm, None),
                 };
-                match self.unknown_of(input.into()) {
-                    true => Results { holds: true, fails: true, error },
-                    false => Results::only(holds(self.policy, condition, self.access)),
-                }
+                self.of_input(condition, input, error)
             }
+            Condition::Netns(_) => self.of_input(condition, Input::Netns, Some(EvalError::NoNetns)),
+        }
+    }
+
+    /// The results of a condition on one input. If that is unknown, it may also be missing with this error.
+    fn of_input(&mut self, condition: &Condition, input: Input, error: Option<EvalError>) -> Results {
+        match self.unknown_of(input.into()) {
+            true => Results { holds: true, fails: true, error },
+            false => Results::only(holds(self.policy, condition, self.access)),
         }
     }
 
@@ -233,6 +245,20 @@ impl Unknown<'_> {
         results
     }
 
+    /// The results of a comparison of each number of a value: of some of these operands, since it ends with the first number for which
+    /// it does not hold, or at once if there is no number.
+    fn of_each(&mut self, condition: &Condition, operands: &[Operand]) -> Results {
+        let unknown = |operand: &Operand| input(*operand).filter(|&input| self.unknown.contains(input));
+        let inputs: Inputs = operands.iter().filter_map(unknown).collect();
+        if inputs.is_empty() {
+            return Results::only(holds(self.policy, condition, self.access));
+        }
+        let known = operands.iter().filter(|operand| unknown(operand).is_none());
+        let error = known.filter_map(|&operand| has_operand(self.policy, operand, self.access).err()).next();
+        self.unknown_of(inputs);
+        Results { holds: true, fails: true, error: error.or(missing(inputs)) }
+    }
+
     /// The results of a test of these numbers, all of which are evaluated. If one that is known cannot be, neither can the test.
     fn of_operands(&mut self, condition: &Condition, operands: &[Operand]) -> Results {
         let unknown = |operand: Operand| input(operand).filter(|&input| self.unknown.contains(input));
@@ -247,13 +273,16 @@ impl Unknown<'_> {
             }
         }
         self.unknown_of(inputs);
-        // There may be no such value, or not the right one.
-        let error = if inputs.contains(Input::New) {
-            Some(EvalError::NoNew)
-        } else {
-            inputs.contains(Input::Old).then_some(EvalError::NoOld)
-        };
-        Results { holds: true, fails: true, error }
+        Results { holds: true, fails: true, error: missing(inputs) }
+    }
+}
+
+/// Why numbers of these inputs may not exist: there may be no such value, or not the right one.
+fn missing(inputs: Inputs) -> Option<EvalError> {
+    if inputs.contains(Input::New) {
+        Some(EvalError::NoNew)
+    } else {
+        inputs.contains(Input::Old).then_some(EvalError::NoOld)
     }
 }
 

@@ -4,9 +4,9 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::selector::{FieldTest, Predicate, Selector, SelectorCondition, SelectorField};
 use crate::{
-    Access, Action, Condition, Elements, Errno, Expected, Fallback, FallbackAction, Kinds, ListTest, Logging,
-    Mode, Operand, Policy, Range, Relation, Rule, Test, TestStep, Text, TextOperand, TextTest, Value,
-    Verdict,
+    Access, Action, Condition, Elements, Errno, Expected, Fallback, FallbackAction, Kinds, KnobNetns,
+    ListTest, Logging, Mode, Operand, Policy, Range, Relation, Rule, Test, TestStep, Text, TextOperand,
+    TextTest, Value, Verdict,
 };
 
 /// The canonical text of `policy`: one statement a line, names dotted, integers decimal.
@@ -191,6 +191,8 @@ impl Display for Condition {
                 }
             }
             Condition::Text(operand, test) => write!(f, "{operand} {test}"),
+            Condition::Netns(KnobNetns::Host) => f.write_str("netns == host"),
+            Condition::Netns(KnobNetns::Other) => f.write_str("netns != host"),
         }
     }
 }
@@ -339,7 +341,20 @@ impl Display for Access {
         if !self.task.comm.is_empty() {
             write!(f, " comm {}", text(&self.task.comm))?;
         }
+        if let Some(netns) = &self.knob_netns {
+            write!(f, " netns {netns}")?;
+        }
         Ok(())
+    }
+}
+
+/// As written in a `test` block.
+impl Display for KnobNetns {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            KnobNetns::Host => "host",
+            KnobNetns::Other => "other",
+        })
     }
 }
 

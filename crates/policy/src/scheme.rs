@@ -36,6 +36,7 @@ pub(crate) static RULES: Scheme = Scheme {
         ("pos", Field::Integer(IntegerField::Pos)),
         ("uid", Field::Integer(IntegerField::Uid)),
         ("gid", Field::Integer(IntegerField::Gid)),
+        ("netns", Field::Word(WordField::Netns)),
     ],
     foreign: &[
         ("value", "new"),
@@ -51,6 +52,7 @@ pub(crate) static RULES: Scheme = Scheme {
         ("process", "comm"),
         ("command", "comm"),
         ("task", "comm"),
+        ("net_ns", "netns"),
     ],
     others: "`new[0]`, `each(new)`, `count(new)` and literals",
     absent: &["pid", "ppid", "tid", "tgid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"],

@@ -156,6 +156,8 @@ pub(crate) struct StepSyntax {
     pub(crate) access: Access,
     /// The place of the task's name.
     pub(crate) comm: Option<Span>,
+    /// The place of the knob's network namespace.
+    pub(crate) netns: Option<Span>,
     pub(crate) expected: Spanned<Expected>,
     pub(crate) span: Span,
 }

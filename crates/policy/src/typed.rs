@@ -4,8 +4,8 @@ use crate::filter::{IntegerField, TextField, ValueField};
 use crate::scheme::{Word, WordField};
 use crate::selector::{self, FieldTest, PathGlob, SelectorCondition, SelectorField};
 use crate::{
-    Condition, Elements, Integer, KnobPattern, ListTest, Mask, Operand, Range, Relation, Text, TextGlob,
-    TextOperand, TextTest, Value, ValueText,
+    Condition, Elements, Integer, KnobNetns, KnobPattern, ListTest, Mask, Operand, Range, Relation, Text,
+    TextGlob, TextOperand, TextTest, Value, ValueText,
 };
 
 /// A condition. [`Condition`] has the meaning of each part.
@@ -94,6 +94,9 @@ impl Typed {
                     Subject::Field(_) | Subject::Selector(_) => return None,
                 };
                 Some(Condition::Text(operand, predicate.test()?))
+            }
+            Self::Word { field: WordField::Netns, negated, .. } => {
+                Some(Condition::Netns(if negated { KnobNetns::Other } else { KnobNetns::Host }))
             }
             Self::Word { .. } | Self::Knob { .. } => None,
         }

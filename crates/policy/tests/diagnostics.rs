@@ -272,6 +272,33 @@ fn rewrites() {
 }
 
 #[test]
+fn the_network_namespace_of_the_knob() {
+    insta::assert_snapshot!(table(&[
+        "allow write net.** if netns == other",
+        "allow write net.** if netns == hots",
+        "allow write net.** if netns == init",
+        "allow write net.** if netns == \"host\"",
+        "allow write net.** if netns == 4026531840",
+        "allow write net.** if netns in {host}",
+        "allow write net.** if netns == {host}",
+        "allow write net.** if netns < host",
+        "allow write net.** if netns",
+        "allow write net.** if host == netns",
+        "allow write net.** if new == netns",
+        "allow write net.** if net_ns == host",
+        "allow write net.**, vm.a if new == 1 and not netns == host",
+        "allow write n*.a if netns == host",
+        "allow write {net,vm}.a if netns == host",
+        "allow write ** if netns != host",
+        "test \"x\" {\n  write net.a \"\" netns hots => allow\n}",
+        "test \"x\" {\n  write net.a \"\" netns => allow\n}",
+        "test \"x\" {\n  write vm.a \"\" netns host => allow\n}",
+        "test \"x\" {\n  write net.a \"\" netns host netns other => allow\n}",
+        "allow write net.** if netns == host\ntest \"x\" {\n  write net.a \"\" => allow\n}",
+    ]));
+}
+
+#[test]
 fn conditions() {
     insta::assert_snapshot!(table(&[
         "allow write vm.a if new = 1",

@@ -82,6 +82,11 @@ const RULES: &[(&str, &str)] = &[
     ("deny(13) write vm.a", "deny(EACCES) write vm.a"),
     ("deny(-EACCES) write vm.a", "deny(EACCES) write vm.a"),
     ("deny(EACCES write vm.a", "deny(EACCES) write vm.a"),
+    // Namespaces.
+    ("allow write net.** if net_ns == host", "allow write net.** if netns == host"),
+    ("allow write net.** if netns is host", "allow write net.** if netns == host"),
+    ("allow write net.** if netns != root", "allow write net.** if netns != host"),
+    ("allow write net.** if netns == \"host\"", "allow write net.** if netns == host"),
     // Kinds of access.
     ("allow rw vm.a", "allow read write vm.a"),
     ("allow readwrite vm.a", "allow read write vm.a"),

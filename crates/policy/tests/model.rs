@@ -2,9 +2,9 @@
 
 use knobgate_policy::{
     Access, Action, CheckOptions, Condition, ElementIndex, Elements, Errno, EventRate, Expected, Integer,
-    Kinds, KnobName, List, ListTest, Logging, Mask, NotationErrorKind, Operand, Policy, PolicyError,
-    PolicyFile, Range, Relation, Rule, Source, Task, Test, TestStep, TextGlob, TextOperand, TextTest, Value,
-    ValueText, WrongLength, limits, parse, print,
+    Kinds, KnobName, KnobNetns, List, ListTest, Logging, Mask, NotationErrorKind, Operand, Policy,
+    PolicyError, PolicyFile, Range, Relation, Rule, Source, Task, Test, TestStep, TextGlob, TextOperand,
+    TextTest, Value, ValueText, WrongLength, limits, parse, print,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -112,6 +112,16 @@ fn constructors_reject_what_the_language_does_not_have() {
         ("a NUL", ValueText::new("a\0").err(), PolicyError::NotOneLine),
         ("set to two lines", Action::set("a\nb").err(), PolicyError::ReplacementNotOneLine { byte: b'\n' }),
         ("a set read in a test", step(sysctl("vm.a"), set).err(), PolicyError::ReadExpectedToChange),
+        (
+            "the netns of another knob",
+            rule(Kinds::Read, Condition::Not(Box::new(Condition::Netns(KnobNetns::Host)))).err(),
+            PolicyError::NetnsOutsideNet,
+        ),
+        (
+            "the netns of another knob in a test",
+            step(sysctl("vm.a").knob_netns(KnobNetns::Host), Expected::Allow).err(),
+            PolicyError::NetnsOutsideNet,
+        ),
         ("a long comm", step(of_task("0123456789abcdef"), Expected::Allow).err(), PolicyError::BadComm),
         ("a comm with a NUL", step(of_task("a\0"), Expected::Allow).err(), PolicyError::BadComm),
     ] {
@@ -230,6 +240,7 @@ fn condition() -> impl Strategy<Value = Result<Condition, PolicyError>> {
             Ok(Condition::List(value, ListTest::is_in(ranges)?))
         }),
         (subject, text_test()).prop_map(|(subject, test)| Ok(Condition::Text(subject, test?))),
+        select(&KnobNetns::ALL).prop_map(|netns| Ok(Condition::Netns(netns))),
     ];
     leaf.prop_recursive(3, 8, 3, |inner| {
         let parts = || {
@@ -274,18 +285,25 @@ fn logging() -> impl Strategy<Value = Result<Logging, PolicyError>> {
 }
 
 fn any_test() -> impl Strategy<Value = Result<Test, PolicyError>> {
-    let access =
-        (select(vec!["vm.a", "fs.binfmt_misc.x"]), option::of(bytes()), option::of(bytes()), any::<u64>());
+    let access = (
+        select(vec!["vm.a", "net.a", "fs.binfmt_misc.x"]),
+        option::of(bytes()),
+        option::of(bytes()),
+        any::<u64>(),
+    );
+    let netns = option::weighted(0.3, select(&KnobNetns::ALL));
     let expected = prop_oneof![
         Just(Expected::Allow),
         option::of(select(Errno::ALL)).prop_map(Expected::Deny),
         bytes().prop_map(|bytes| Expected::Set(bytes.as_slice().into())),
     ];
-    (any::<String>(), access, bytes(), expected).prop_map(|(name, (knob, new, old, pos), comm, expected)| {
-        let task = Task::default().uid(1).gid(2).comm(comm);
-        let access = Access { knob: KnobName::parse(knob).unwrap(), new, old, pos, task };
-        Ok(Test { name, steps: vec![TestStep::new(access, expected)?] })
-    })
+    (any::<String>(), (access, netns), bytes(), expected).prop_map(
+        |(name, ((knob, new, old, pos), knob_netns), comm, expected)| {
+            let task = Task::default().uid(1).gid(2).comm(comm);
+            let access = Access { knob: KnobName::parse(knob).unwrap(), new, old, pos, knob_netns, task };
+            Ok(Test { name, steps: vec![TestStep::new(access, expected)?] })
+        },
+    )
 }
 
 proptest! {

@@ -36,6 +36,8 @@ pub enum Unknown {
     Gid,
     /// The name of the task.
     Comm,
+    /// The network namespace that owns the knob: an event has that of the task, which can be another one.
+    KnobNetns,
     /// The value that replaced the written one.
     Replacement,
     /// What became of the access: an observer saw it, and other programs decided.
@@ -50,7 +52,7 @@ impl Recorded {
     pub fn of(event: &Event) -> Result<Self, Unknown> {
         let name = (event.knob.cut_from.is_none()).then(|| KnobName::from_path(&*event.knob.bytes).ok());
         let knob = name.flatten().ok_or(Unknown::Knob)?;
-        let mut unknown = Vec::new();
+        let mut unknown = vec![Input::Netns];
         let mut value = |text: &Option<EventText>, input: Input| {
             let Some(text) = text else { return None };
             let known = seen(text);
@@ -74,7 +76,7 @@ impl Recorded {
         unknown.extend(event.comm.is_none().then_some(Input::Comm));
         let task = Task::default().uid(event.uid.unwrap_or_default()).gid(event.gid.unwrap_or_default());
         let task = task.comm(event.comm.clone().unwrap_or_default());
-        let access = Access { knob, new, old, pos: event.position.into(), task };
+        let access = Access { knob, new, old, pos: event.position.into(), knob_netns: None, task };
         Ok(Self { access, unknown: unknown.into_iter().collect(), is_secret: event.secret })
     }
 
@@ -87,8 +89,9 @@ impl Recorded {
             Input::Uid => Unknown::Uid,
             Input::Gid => Unknown::Gid,
             Input::Comm => Unknown::Comm,
+            Input::Netns => Unknown::KnobNetns,
         };
-        let all = [Input::New, Input::Old, Input::Uid, Input::Gid, Input::Comm];
+        let all = [Input::New, Input::Old, Input::Uid, Input::Gid, Input::Comm, Input::Netns];
         let mut reasons: Vec<Unknown> =
             all.into_iter().filter(|&input| inputs.contains(input)).map(of).collect();
         reasons.dedup();
@@ -116,6 +119,7 @@ impl fmt::Display for Unknown {
             Self::Uid => "the user id",
             Self::Gid => "the group id",
             Self::Comm => "the name of the task",
+            Self::KnobNetns => "the network namespace that owns the knob",
             Self::Replacement => "the value that replaced the written one",
             Self::Outcome => "what became of the access",
         })

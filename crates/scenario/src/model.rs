@@ -60,7 +60,7 @@ impl Scenario {
                 profile: profile.name,
                 why,
             })?;
-            knobs.add(&knob.name, Knob { mode: knob.mode, owner: 0, group: 0, handler })?;
+            knobs.add(&knob.name, Knob { mode: knob.mode, owner: 0, group: 0, set: None, handler })?;
         }
         let mut hook = Hook::new(profile, knobs);
         hook.writes_strict = self.strict;

@@ -114,7 +114,7 @@ fn knob(name: &str, known: Option<Knob>, profile: &Profile) -> Option<(Knob, Inf
     let metadata = path.metadata().ok()?;
     let (handler, inferred) = handler(name, &path, metadata.mode(), known, profile);
     let (owner, group) = (metadata.uid(), metadata.gid());
-    Some((Knob { mode: (metadata.mode() & 0o777) as u16, owner, group, handler }, inferred))
+    Some((Knob { mode: (metadata.mode() & 0o777) as u16, owner, group, set: None, handler }, inferred))
 }
 
 fn handler(

@@ -64,6 +64,8 @@ pub enum Unknown {
     CurrentValue,
     /// `comm`
     TaskName,
+    /// The network namespace that owns the knob: that of whoever applies the settings.
+    KnobNetns,
     /// Which knobs a glob matches: the patterns of the policy are too complex.
     Names,
 }
@@ -127,7 +129,11 @@ impl<'a> Linter<'a> {
 
     fn verdict(&self, knob: &KnobName, value: &str) -> KnobVerdict {
         let access = Access::write(knob.clone(), format!("{value}\n"));
-        let inputs = [(Input::Old, Unknown::CurrentValue), (Input::Comm, Unknown::TaskName)];
+        let inputs = [
+            (Input::Old, Unknown::CurrentValue),
+            (Input::Comm, Unknown::TaskName),
+            (Input::Netns, Unknown::KnobNetns),
+        ];
         let unknown: Inputs = inputs.into_iter().map(|(input, _)| input).collect();
         let found = possible(self.policy, &access, unknown);
         let is_known = found.decisions.len() == 1 && found.verdict().is_some();

@@ -167,6 +167,7 @@ proptest! {
 
         let mut written = Access::write(access.knob, format!("{value}\n"));
         written.old = access.old;
+        written.knob_netns = access.knob_netns;
         written.task = Task::default().comm(access.task.comm);
         let decision = evaluate(&policy, &written);
         prop_assert!(is_among(&decision, &verdict.possible), "{:?} of {:?}", decision, verdict);

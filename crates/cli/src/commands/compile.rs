@@ -25,6 +25,9 @@ const SOME_KERNEL: &str = "a kernel that may run this object";
 const FOR_ONE: &str =
     "this object is for every kernel since 5.7; use --profile KERNEL for a kernel that can do more";
 
+/// Why an object cannot have such a rule.
+const NOT_IN_OBJECTS: &str = "an object cannot look at `netns`, which the running kernel's BTF leads to: use attach or run with the policy itself";
+
 /// Compile a policy to an ELF object, which other loaders can load too
 ///
 /// The object has one program, in the section cgroup/sysctl. `bpftool prog load`, libbpf, and knobgate itself
@@ -67,13 +70,19 @@ impl Compile {
         }
         let file = load_policy(&self.policy, output)?;
         let kernel = self.profile.map_or(SOME_KERNEL.to_owned(), |profile| profile.to_string());
+        // Where a kernel has what leads to the network namespace of a knob is only known when it runs.
         let features = self.profile.map_or(ANY_KERNEL, |profile| profile.features());
+        let features = Features { knob_owner: None, ..features };
         let compiled = match compile(&file, &features) {
             Ok(compiled) => compiled,
             Err(error) => {
+                let is_netns = matches!(error, CompileError::NotOnThisKernel { operand: "netns", .. });
+                let kernel = if is_netns { "an object for any kernel".to_owned() } else { kernel };
                 let diagnostic = not_compiled::diagnostic(&error, &file, kernel);
                 output.report(report::render(&diagnostic, file.source()));
-                if matches!(error, CompileError::NotOnThisKernel { .. }) && self.profile.is_none() {
+                if is_netns {
+                    output.note(NOT_IN_OBJECTS);
+                } else if matches!(error, CompileError::NotOnThisKernel { .. }) && self.profile.is_none() {
                     output.note(FOR_ONE);
                 }
                 return Err(Failure::Reported);

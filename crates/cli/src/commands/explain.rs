@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::ArgGroup;
 use knobgate_policy::engine_writes::{self, EngineWrite};
 use knobgate_policy::limits::COMM_MAX;
-use knobgate_policy::{Access, AccessKind, KnobName, PolicyFile, Task};
+use knobgate_policy::{Access, AccessKind, DecidedBy, EvalError, KnobName, KnobNetns, PolicyFile, Task};
 use knobgate_policy_test::{DecideError, Decided, PolicyTest, PolicyTestError, Profile};
 
 use crate::failure::Failure;
@@ -69,6 +69,9 @@ pub(crate) struct Explain {
     /// The name of the task, of which the kernel keeps 15 bytes; empty by default
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     comm: OsString,
+    /// The network namespace that owns the knob, if it is one below net: of the host, or another one; unknown by default
+    #[arg(long, value_name = "WHICH")]
+    netns: Option<NetnsArgument>,
     /// The kernel to compile for and to model, such as 6.8 or 6.12.94; what it cannot do is denied
     #[arg(long, value_name = "KERNEL", default_value = Profile::LINUX_6_18.name)]
     profile: Profile,
@@ -87,12 +90,19 @@ const EXAMPLES: &str = "Examples:
   knobgate explain --policy web.knob --container shop-web-1";
 
 /// The ids of the arguments about an access for clap.
-const ACCESS: [&str; 9] = ["kind", "knob", "value", "old", "pos", "uid", "gid", "comm", "profile"];
+const ACCESS: [&str; 10] = ["kind", "knob", "value", "old", "pos", "uid", "gid", "comm", "netns", "profile"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum KindArgument {
     Read,
     Write,
+}
+
+/// A network namespace, as in `test` blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum NetnsArgument {
+    Host,
+    Other,
 }
 
 /// The parts of the answer.
@@ -122,6 +132,9 @@ impl Explain {
         let (access, current) = self.access(output)?;
         let file = load_policy(&self.policy, output)?;
         let decided = self.decide(&file, &access, output)?;
+        if let DecidedBy::EvalError { error: EvalError::NoNetns, .. } = decided.decision.by {
+            output.note("state the network namespace of the knob with --netns host or --netns other");
+        }
         let trace = Trace::of(file.policy(), &access, decided.decision.by);
         let (access, current, profile) = (&access, &current, &self.profile);
         let answer = Answer { file: &file, access, current, profile, decided, trace };
@@ -195,7 +208,16 @@ impl Explain {
         }
         let old = current.bytes().map(<[u8]>::to_vec);
         let task = Task::default().uid(self.uid).gid(self.gid).comm(comm);
-        Ok((Access { knob, new, old, pos: self.pos, task }, current))
+        let knob_netns = self.netns.map(|netns| match netns {
+            NetnsArgument::Host => KnobNetns::Host,
+            NetnsArgument::Other => KnobNetns::Other,
+        });
+        if knob_netns.is_some() && !knob.is_below_net() {
+            return Err(Failure::usage(format!(
+                "{knob} is no knob of a network namespace, and so has no --netns"
+            )));
+        }
+        Ok((Access { knob, new, old, pos: self.pos, knob_netns, task }, current))
     }
 }
 

@@ -61,6 +61,37 @@ fn a_condition_that_does_not_hold() {
 }
 
 #[test]
+fn the_network_namespace_of_the_knob() {
+    const POLICY: &str = "policy x\ndeny(EROFS) write net.** if netns == host\nallow write net.**\n";
+    let explain = |more: &[&str]| {
+        let write = ["explain", "--policy", "-", "write", "net.core.somaxconn", "1", "--old", "2"];
+        knobgate(write).args(more).stdin(POLICY)
+    };
+    snapshot(
+        "explain-netns",
+        [
+            explain(&["--netns", "host"]),
+            explain(&["--netns", "other"]),
+            explain(&["--netns", "other", "--json"]),
+            explain(&[]),
+            knobgate([
+                "explain",
+                "--policy",
+                "-",
+                "write",
+                "vm.swappiness",
+                "1",
+                "--old",
+                "2",
+                "--netns",
+                "host",
+            ])
+            .stdin(POLICY),
+        ],
+    );
+}
+
+#[test]
 fn what_cannot_be_evaluated_is_denied() {
     snapshot(
         "explain-eval-error",

@@ -3,13 +3,13 @@
 use knobgate_glob::{Piece, TextEnd};
 use knobgate_policy::limits::ELEMENTS_MAX;
 use knobgate_policy::{
-    self as policy, Condition, Elements, ListTest, Range, Relation, TextOperand, Value, ValueText,
+    self as policy, Condition, Elements, KnobNetns, ListTest, Range, Relation, TextOperand, Value, ValueText,
 };
 
 use super::constants::Constants;
 use crate::ir::{
     Automaton, Bytes, Constant, FetchSet, Graph, Next, Node, Number, NumberSet, Operand, Sorted, Subject,
-    TableContents, Test, TextAutomaton, TextTest,
+    TableContents, Test, TextAutomaton, TextTest, netns,
 };
 
 /// Larger sets of integers are searched in a table.
@@ -120,6 +120,15 @@ impl Builder<'_> {
                 self.node(Test::Ranges { value, automaton }, holds, fails);
             }
             Condition::Text(operand, test) => self.text(*operand, test, holds, fails),
+            Condition::Netns(of) => {
+                let (holds, fails) = match of {
+                    KnobNetns::Host => (holds, fails),
+                    KnobNetns::Other => (fails, holds),
+                };
+                let right = Operand::Constant(self.constants.integer(netns::HOST.into()));
+                let test = Test::Compare { left: Operand::KnobNetns, relation: Relation::Equal, right };
+                self.node(test, holds, fails);
+            }
         }
     }
 

@@ -26,7 +26,7 @@ fn compares_new_numbers(condition: &Condition) -> bool {
         Condition::InSet(test) => is_new(test.operand()),
         Condition::List(value, _) => *value == Value::New,
         // Handlers of sets of numbers reject what does not fit.
-        Condition::Ranges(_) | Condition::Text(..) => false,
+        Condition::Ranges(_) | Condition::Text(..) | Condition::Netns(_) => false,
     }
 }
 

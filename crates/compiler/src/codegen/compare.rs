@@ -1,7 +1,7 @@
 //! Compares integers between −2⁶³ and 2⁶⁴−1: a sign and the low 64 bits in two's complement. If the signs are equal, the
 //! unsigned order of the bits is the order of the integers.
 
-use knobgate_bpf::Reg::{R1, R2, R3, R4, R5, R6, R10};
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R5, R6, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size};
 use knobgate_policy::Relation;
 
@@ -80,11 +80,13 @@ fn sign(operand: Operand) -> Sign {
         | Operand::Count(_)
         | Operand::Position
         | Operand::Uid
-        | Operand::Gid => Sign::NonNegative,
+        | Operand::Gid
+        | Operand::KnobNetns => Sign::NonNegative,
     }
 }
 
-/// Branches on whether `left` and `right`, which can be evaluated, are in this relation. Uses R1 to R4.
+/// Branches on whether `left` and `right`, which can be evaluated, are in this relation. Uses R1 to R4, and R0 for a network
+/// namespace.
 pub(super) fn emit(
     code: &mut Code<'_>,
     constants: RuleConstants<'_>,
@@ -142,6 +144,8 @@ pub(super) fn load(code: &mut Code<'_>, constants: RuleConstants<'_>, operand: O
         Operand::Position => code.asm.load(Size::U32, into, R6, context::FILE_POS),
         Operand::Uid => code.asm.load(Size::U32, into, R10, frame::IDS),
         Operand::Gid => code.asm.load(Size::U32, into, R10, frame::IDS + 4),
+        // It is there since the operand was checked, before the comparison.
+        Operand::KnobNetns => code.asm.mov(into, R0),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decision graphs as code. The values that they look at have been fetched.
 
-use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R10};
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R10};
 use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
 use knobgate_glob::TextEnd;
 use knobgate_policy::Relation;
@@ -9,7 +9,7 @@ use knobgate_policy::limits::ELEMENTS_MAX;
 use super::code::Code;
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::{RuleCode, RuleConstants};
-use super::subject;
+use super::{subject, subprograms, verifier};
 use crate::ir::{
     Automaton, Bytes, CountRange, Established, Extent, Graph, Next, NumberSet, Operand, Sorted, Subject,
     Test, TextTest,
@@ -111,6 +111,13 @@ fn require_operand(code: &mut Code<'_>, rule: &mut RuleCode<'_>, operand: Operan
     if matches!(operand, Operand::Uid | Operand::Gid) && !established.ids {
         code.asm.call_helper(helper::GET_CURRENT_UID_GID);
         code.asm.store(Size::U64, R10, frame::IDS, R0);
+    }
+    if operand == Operand::KnobNetns {
+        let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+        code.asm.mov(R1, R6);
+        code.subprograms.call_knob_netns(&mut code.asm);
+        verifier::launder_byte(&mut code.asm, R0);
+        code.asm.jump_if(Cond::Eq, R0, subprograms::NETNS_UNKNOWN, otherwise);
     }
 }
 

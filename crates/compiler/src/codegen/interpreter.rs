@@ -16,7 +16,7 @@ use knobgate_policy::{Errno, Value, Width};
 
 use super::code::{Code, CounterSource, Exit, LazyLabel};
 use super::dispatch::BlockEntrances;
-use super::{context, subject};
+use super::{context, subject, subprograms};
 use crate::ir::{FetchSet, Ir, Number, StepId, Subject};
 use crate::layout::frame::{self, Numbers};
 use crate::layout::{Layout, OperandSource, TestKind, end, node, operand, ordering, ranges, row};
@@ -65,6 +65,12 @@ impl<'a> Interpreter<'a> {
         code.asm.store(Size::U32, R10, frame::NODE, R0);
         code.asm.load(Size::U32, R1, R6, context::FILE_POS);
         code.asm.store(Size::U32, R10, frame::POSITION, R1);
+        if self.layout.sources.values().any(|source| *source == OperandSource::KnobNetns) {
+            // The function that makes the tests has no context.
+            code.asm.mov(R1, R6);
+            code.subprograms.call_knob_netns(&mut code.asm);
+            code.asm.store(Size::U32, R10, frame::KNOB_NETNS, R0);
+        }
         code.asm.mov(R1, most as i32);
         code.asm.load_function(R2, function);
         code.asm.mov(R3, R10);
@@ -265,6 +271,11 @@ impl Tester<'_> {
                     }
                     code.asm.alu(AluOp::Rsh, R0, 32);
                     code.asm.mov(bits, R0);
+                }
+                OperandSource::KnobNetns => {
+                    let cannot_evaluate = self.cannot_evaluate.get(&mut code.asm);
+                    code.asm.load(Size::U32, bits, R6, frame::KNOB_NETNS);
+                    code.asm.jump_if(Cond::Eq, bits, subprograms::NETNS_UNKNOWN, cannot_evaluate);
                 }
                 OperandSource::Count(_) => code.asm.mov(bits, R0),
                 OperandSource::Element(value, index) => {

@@ -6,6 +6,7 @@
 mod admit;
 mod append_number;
 mod fetch;
+mod knob_netns;
 mod pad;
 mod report;
 mod run_dfa;
@@ -20,6 +21,7 @@ use knobgate_policy::{Value, Width};
 
 use crate::events::{EventMap, EventOptions};
 use crate::layout::TableFacts;
+pub(super) use knob_netns::UNKNOWN as NETNS_UNKNOWN;
 
 /// The functions that were called, and what that costs.
 #[derive(Debug, Clone)]
@@ -43,19 +45,21 @@ enum Subprogram {
     AppendNumber,
     Search,
     RunDfa,
+    KnobNetns,
     Stash,
     Report,
 }
 
 impl Subprogram {
     /// In the order in which they are emitted: those that call others first.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::FetchNew,
         Self::FetchOld,
         Self::Pad,
         Self::AppendNumber,
         Self::Search,
         Self::RunDfa,
+        Self::KnobNetns,
         Self::Stash,
         Self::Report,
     ];
@@ -68,6 +72,7 @@ impl Subprogram {
             Self::AppendNumber => "append_number",
             Self::Search => "search",
             Self::RunDfa => "run_dfa",
+            Self::KnobNetns => "knob_netns",
             Self::Stash => "stash",
             Self::Report => "report",
         }
@@ -81,7 +86,7 @@ impl Subprogram {
             // With the code after it, which is followed for all that the buffers may hold.
             Self::Pad => 7,
             Self::AppendNumber => 4,
-            Self::RunDfa => 1,
+            Self::RunDfa | Self::KnobNetns => 1,
             Self::Stash => 4,
             Self::Report => 4,
         }
@@ -201,6 +206,12 @@ impl Subprograms {
         self.call_whole(asm, Subprogram::Search);
     }
 
+    /// Calls the function that finds the network namespace that owns the knob: R1 the context. Returns in R0 one of the
+    /// [`netns`](crate::ir::netns) numbers, or [`NETNS_UNKNOWN`].
+    pub(super) fn call_knob_netns(&mut self, asm: &mut Assembler) {
+        self.call_whole(asm, Subprogram::KnobNetns);
+    }
+
     /// Calls the function that counts an event, and takes a place for it in which it describes the access: R1 the context, R2 the
     /// offset of the rule's counters, R3 as for [`call_report`](Self::call_report). Returns in R0 the place, or [`NO_PLACE`] if no
     /// event is sent.
@@ -251,6 +262,9 @@ impl Subprograms {
             Subprogram::AppendNumber => append_number::emit(asm),
             Subprogram::Search => search::emit(asm, &self.tables),
             Subprogram::RunDfa => run_dfa::emit(asm, &self.tables),
+            Subprogram::KnobNetns => {
+                self.features.knob_owner.iter().for_each(|owner| knob_netns::emit(asm, owner));
+            }
             Subprogram::Stash => self.events.iter().for_each(|facts| stash::emit(asm, facts)),
             Subprogram::Report => self.events.iter().for_each(|facts| report::emit(asm, facts)),
         }

@@ -58,6 +58,15 @@ pub(crate) enum Operand {
     Position,
     Uid,
     Gid,
+    /// The network namespace that owns the knob: one of the [`netns`] numbers.
+    KnobNetns,
+}
+
+/// The network namespaces that own knobs, as conditions tell them apart. None is 0, of which the verifier knows more than of
+/// other numbers.
+pub(crate) mod netns {
+    pub(crate) const OTHER: u32 = 1;
+    pub(crate) const HOST: u32 = 2;
 }
 
 /// The number at an index of a value.
@@ -163,7 +172,9 @@ impl Operand {
                 Some(CountRange { value, least, most })
             }
             Operand::Count(value) => Some(CountRange { value, least: 0, most: MOST }),
-            Operand::Constant(_) | Operand::Position | Operand::Uid | Operand::Gid => None,
+            Operand::Constant(_) | Operand::Position | Operand::Uid | Operand::Gid | Operand::KnobNetns => {
+                None
+            }
         }
     }
 }

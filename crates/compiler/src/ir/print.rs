@@ -207,6 +207,7 @@ impl ConstantPrinter<'_> {
             Operand::Position => "pos".to_owned(),
             Operand::Uid => "uid".to_owned(),
             Operand::Gid => "gid".to_owned(),
+            Operand::KnobNetns => "netns".to_owned(),
         }
     }
 

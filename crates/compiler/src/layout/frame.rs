@@ -34,6 +34,8 @@ pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
 pub(crate) const IDS: i16 = COMM + COMM_BYTES;
 /// The file position, 4 bytes.
 pub(crate) const POSITION: i16 = IDS + 8;
+/// For the interpreter, the network namespace of the knob, 4 bytes. No ids are loaded while it runs.
+pub(crate) const KNOB_NETNS: i16 = IDS + 4;
 // The offsets below are no multiples of 8: there the verifier would track what is stored, and follow every path once for
 // each value (see `codegen::verifier`).
 /// One byte through which a register is [laundered](crate::codegen). Names are known by then.
@@ -132,6 +134,7 @@ pub(crate) fn can_hold(subject: Subject, len: usize) -> bool {
 
 const _: () = {
     assert!(TOO_LONG + 4 <= 0);
+    assert!(KNOB_NETNS % 8 != 0);
     assert!(LAUNDER % 8 != 0 && LAUNDER_ROW % 8 != 0 && TOO_LONG % 8 != 0);
     assert!(ONLY_SLOT % 8 != 0 && ROW % 8 != 0 && NODE % 8 != 0);
     assert!(POSITION + 4 <= TOO_LONG);

@@ -109,6 +109,7 @@ pub(crate) enum OperandSource {
     Position,
     Uid,
     Gid,
+    KnobNetns,
     Count(Value),
     Element(Value, u8),
     /// The bits of an element, and a mask where a constant would be.
@@ -154,6 +155,7 @@ impl OperandSource {
             Operand::Position => OperandSource::Position,
             Operand::Uid => OperandSource::Uid,
             Operand::Gid => OperandSource::Gid,
+            Operand::KnobNetns => OperandSource::KnobNetns,
         }
     }
 
@@ -163,9 +165,11 @@ impl OperandSource {
             OperandSource::Count(value)
             | OperandSource::Element(value, _)
             | OperandSource::Masked(value, _) => Some(value),
-            OperandSource::Constant | OperandSource::Position | OperandSource::Uid | OperandSource::Gid => {
-                None
-            }
+            OperandSource::Constant
+            | OperandSource::Position
+            | OperandSource::Uid
+            | OperandSource::Gid
+            | OperandSource::KnobNetns => None,
         }
     }
 
@@ -179,6 +183,7 @@ impl OperandSource {
             OperandSource::Count(value) => 4 + of_value(value),
             OperandSource::Element(value, index) => 6 + of_value(value) * ELEMENTS + index,
             OperandSource::Masked(value, index) => 6 + (2 + of_value(value)) * ELEMENTS + index,
+            OperandSource::KnobNetns => 6 + 4 * ELEMENTS,
         }
     }
 }

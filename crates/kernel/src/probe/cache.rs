@@ -11,7 +11,7 @@ use crate::token::BpfToken;
 use crate::{boot_cache, machine};
 
 /// Increment this with every change to the probes.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const FILE: &str = "probes";
 
 /// The key of cached outcomes.

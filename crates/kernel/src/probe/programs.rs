@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use knobgate_bpf::uapi::bpf_sysctl::{FILE_POS, WRITE};
 use knobgate_bpf::uapi::{BPF_CGROUP_SYSCTL, BPF_PROG_TYPE_CGROUP_SYSCTL};
 use knobgate_bpf::{
-    AluOp, AsmError, Assembler, AtomicOp, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg,
-    Size, TaskOffsets, Width, emit_length_check, emit_set_new_value, encode, helper_ids,
+    AluOp, AsmError, Assembler, AtomicOp, Cond, Function, Imm64, Insn, KnobOwner, LineEntry, LineTable,
+    Program, Reg, Size, TaskOffsets, Width, emit_length_check, emit_set_new_value, encode, helper_ids,
 };
 
 use super::ProbeOutcome;
@@ -206,6 +206,24 @@ pub(super) fn namespaces(offsets: &TaskOffsets, ids: u8) -> Vec<Insn> {
         Insn::mov(Width::W64, Reg::R2, 8),
         Insn::mov(Width::W64, Reg::R3, Reg::R6),
         Insn::alu(Width::W64, AluOp::Add, Reg::R3, i32::from(offsets.thread_pid)),
+        Insn::call_helper(helper_ids::PROBE_READ_KERNEL),
+    ])
+}
+
+/// Reads the kernel's memory from the context on, as programs do that look for the network namespace of a knob.
+pub(super) fn knob_netns(owner: &KnobOwner) -> Vec<Insn> {
+    returning_one([
+        Insn::mov(Width::W64, Reg::R3, Reg::R1),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R3, i32::from(owner.head)),
+        Insn::mov(Width::W64, Reg::R1, Reg::R10),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R1, -8),
+        Insn::mov(Width::W64, Reg::R2, 8),
+        Insn::call_helper(helper_ids::PROBE_READ_KERNEL),
+        Insn::load(Size::U64, Reg::R3, Reg::R10, -8),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R3, i32::from(owner.set)),
+        Insn::mov(Width::W64, Reg::R1, Reg::R10),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R1, -8),
+        Insn::mov(Width::W64, Reg::R2, 8),
         Insn::call_helper(helper_ids::PROBE_READ_KERNEL),
     ])
 }

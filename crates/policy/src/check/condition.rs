@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::filter::{TextField, ValueField};
 use crate::model::ends_text;
-use crate::scheme::{Field, listed};
+use crate::scheme::{Field, WordField, listed};
 use crate::selector::{Comparison, SelectorField};
 use crate::syntax::{ConditionSyntax, ListVerb, Member, Spanned, Term, TextVerb};
 use crate::typed::{Number, Predicate, Subject, Typed};
@@ -25,6 +25,16 @@ pub(super) fn first_old(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
 /// The first place where the condition looks at the name of the task.
 pub(super) fn first_comm(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     first(condition, |term| *term == Term::TextField(TextField::Comm))
+}
+
+/// The first place where the condition looks at the network namespace of the knob.
+pub(super) fn first_netns(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
+    match &condition.node {
+        ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => parts.iter().find_map(first_netns),
+        ConditionSyntax::Not(negated) => first_netns(negated),
+        ConditionSyntax::Word { field: WordField::Netns, .. } => Some(condition.span),
+        _ => None,
+    }
 }
 
 fn first(condition: &Spanned<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + Copy) -> Option<Span> {

@@ -76,9 +76,10 @@ impl Places<'_> {
     }
 }
 
-/// What denies the write, whoever in the runtime does it and whatever the knob has.
+/// What denies the write, whoever in the runtime does it, whatever the knob has, and whether the container has a network of its
+/// own.
 fn denied_by(policy: &Policy, write: &EngineWrite) -> Option<DecidedBy> {
-    let unknown = [Input::Old, Input::Comm].into_iter().collect();
+    let unknown = [Input::Old, Input::Comm, Input::Netns].into_iter().collect();
     possible(policy, &write.access(), unknown).denied_by()
 }
 

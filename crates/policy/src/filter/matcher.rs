@@ -200,7 +200,7 @@ fn word(field: WordField, event: &dyn Fields) -> Option<Word> {
         WordField::Mode => event.mode().map(Word::Mode),
         WordField::Type => Some(Word::Type(event.event_type())),
         // No event has one.
-        WordField::Engine => None,
+        WordField::Engine | WordField::Netns => None,
     }
 }
 

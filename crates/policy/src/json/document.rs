@@ -217,6 +217,18 @@ pub(super) enum ConditionDocument {
     Ranges(RangesConditionDocument),
     /// The text passes the test.
     Text(TextConditionDocument),
+    /// This network namespace owns the knob. Only in rules for knobs below `net`.
+    Netns(NetnsDocument),
+}
+
+/// The network namespace that owns a knob below `net`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NetnsDocument {
+    /// That of the host.
+    Host,
+    /// Another one.
+    Other,
 }
 
 /// `first`, then each link's relation and operand.
@@ -486,6 +498,9 @@ pub(super) struct StepDocument {
     /// The name of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) comm: Option<TextDocument>,
+    /// The network namespace that owns the knob, if it is below `net`. Absent, rules that look at it cannot be evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) netns: Option<NetnsDocument>,
     /// The expected verdict.
     pub(super) expect: ExpectedDocument,
 }

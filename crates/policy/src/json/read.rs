@@ -4,15 +4,15 @@ use super::JsonDiagnostic;
 use super::document::{
     ActionDocument, ConditionDocument, DefaultsDocument, EventRateDocument, ExpectedDocument,
     FallbackActionDocument, FallbackDocument, IntegerDocument, KindDocument, ListTestDocument, LogDocument,
-    MaskedDocument, MemberDocument, ModeDocument, OperandDocument, PolicyDocument, RangeDocument,
-    RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument, TextDocument,
-    TextOperandDocument, TextTestDocument, UnlimitedDocument, ValueDocument,
+    MaskedDocument, MemberDocument, ModeDocument, NetnsDocument, OperandDocument, PolicyDocument,
+    RangeDocument, RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument,
+    TextDocument, TextOperandDocument, TextTestDocument, UnlimitedDocument, ValueDocument,
 };
 use crate::did_you_mean::did_you_mean;
 use crate::{
     Access, Action, Condition, Defaults, Errno, EventRate, Expected, Fallback, FallbackAction, Integer,
-    Kinds, KnobName, KnobPattern, ListTest, Logging, Mask, Mode, Operand, Policy, PolicyError, Range,
-    Relation, Rule, Task, Test, TestStep, TextGlob, TextOperand, TextTest, Value, ValueText,
+    Kinds, KnobName, KnobNetns, KnobPattern, ListTest, Logging, Mask, Mode, Operand, Policy, PolicyError,
+    Range, Relation, Rule, Task, Test, TestStep, TextGlob, TextOperand, TextTest, Value, ValueText,
 };
 
 /// The policy in `document`, or all errors in it.
@@ -221,6 +221,7 @@ impl DocumentReader {
                 reader.valid(Condition::in_ranges(value(ranges.of), members))
             }),
             ConditionDocument::Text(test) => self.at("text", |reader| reader.text_condition(test)),
+            ConditionDocument::Netns(of) => Some(Condition::Netns(netns(*of))),
         }
     }
 
@@ -322,7 +323,8 @@ impl DocumentReader {
             })
         });
         let task = Task { uid: step.uid, gid: step.gid, comm: comm?.unwrap_or_default() };
-        let access = Access { knob: knob?, new: new?, old: old?, pos: step.pos, task };
+        let knob_netns = step.netns.map(netns);
+        let access = Access { knob: knob?, new: new?, old: old?, pos: step.pos, knob_netns, task };
         self.valid(TestStep::new(access, expected?))
     }
 
@@ -384,5 +386,12 @@ fn value(value: ValueDocument) -> Value {
     match value {
         ValueDocument::New => Value::New,
         ValueDocument::Old => Value::Old,
+    }
+}
+
+fn netns(netns: NetnsDocument) -> KnobNetns {
+    match netns {
+        NetnsDocument::Host => KnobNetns::Host,
+        NetnsDocument::Other => KnobNetns::Other,
     }
 }

@@ -5,14 +5,14 @@ use super::document::{
     ActionDocument, ChainDocument, ConditionDocument, DefaultsDocument, ElementDocument, EventRateDocument,
     ExpectedDocument, FallbackActionDocument, FallbackDocument, HexDocument, InRangeDocument, InSetDocument,
     IntegerDocument, KindDocument, LinkDocument, ListConditionDocument, ListTestDocument, LogDocument,
-    MaskedDocument, MemberDocument, ModeDocument, OperandDocument, PolicyDocument, RangeDocument,
-    RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument, TextDocument,
-    TextOperandDocument, TextTestDocument, UnlimitedDocument, ValueDocument,
+    MaskedDocument, MemberDocument, ModeDocument, NetnsDocument, OperandDocument, PolicyDocument,
+    RangeDocument, RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument,
+    TextDocument, TextOperandDocument, TextTestDocument, UnlimitedDocument, ValueDocument,
 };
 use super::selector::selector;
 use crate::{
-    Action, Condition, Elements, Expected, Fallback, FallbackAction, Integer, Kinds, ListTest, Logging, Mode,
-    Operand, Policy, Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
+    Action, Condition, Elements, Expected, Fallback, FallbackAction, Integer, Kinds, KnobNetns, ListTest,
+    Logging, Mode, Operand, Policy, Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
 };
 
 impl From<&Policy> for PolicyDocument {
@@ -143,6 +143,14 @@ fn condition(part: &Condition) -> ConditionDocument {
             };
             ConditionDocument::Text(TextConditionDocument { operand, test: text_test(test) })
         }
+        Condition::Netns(of) => ConditionDocument::Netns(netns(*of)),
+    }
+}
+
+fn netns(netns: KnobNetns) -> NetnsDocument {
+    match netns {
+        KnobNetns::Host => NetnsDocument::Host,
+        KnobNetns::Other => NetnsDocument::Other,
     }
 }
 
@@ -211,6 +219,7 @@ fn step(step: &TestStep) -> StepDocument {
         uid: access.task.uid,
         gid: access.task.gid,
         comm: Some(&access.task.comm).filter(|comm| !comm.is_empty()).map(|comm| text(comm)),
+        netns: access.knob_netns.map(netns),
         expect: match step.expected() {
             Expected::Allow => ExpectedDocument::Allow,
             Expected::Deny(errno) => ExpectedDocument::Deny(errno.map(|errno| errno.to_string())),

@@ -1,7 +1,7 @@
 //! Conditions on an access, besides its kind and name.
 
 use super::{List, Operand, PolicyError, Range, Value, ValueText};
-use crate::{Integer, TextGlob, limits};
+use crate::{Integer, KnobNetns, TextGlob, limits};
 
 /// A condition. Operands are evaluated from left to right, each only when its turn comes: `and`, `or` and a
 /// chain of comparisons stop as soon as their result is known.
@@ -25,6 +25,9 @@ pub enum Condition {
     Ranges(InRanges),
     /// A predicate on text.
     Text(TextOperand, TextTest),
+    /// `netns == host`, and `netns != host` for another one: the network namespace that owns the knob. Only in rules whose
+    /// patterns match nothing but knobs below `net/`.
+    Netns(KnobNetns),
 }
 
 /// `a < b <= c`: holds if every link does. There is at least one link, none compares two literals, and at most one operand is
@@ -171,6 +174,22 @@ impl Condition {
             Self::List(value, _) => *value == Value::New,
             Self::Ranges(test) => test.value == Value::New,
             Self::Text(operand, _) => *operand == TextOperand::Value(Value::New),
+            Self::Netns(_) => false,
+        }
+    }
+
+    /// Whether it looks at the network namespace that owns the knob.
+    pub fn looks_at_netns(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::looks_at_netns),
+            Self::Not(negated) => negated.looks_at_netns(),
+            Self::Netns(_) => true,
+            Self::Chain(_)
+            | Self::InRange(_)
+            | Self::InSet(_)
+            | Self::List(..)
+            | Self::Ranges(_)
+            | Self::Text(..) => false,
         }
     }
 
@@ -186,7 +205,8 @@ impl Condition {
             | Self::InSet(_)
             | Self::List(..)
             | Self::Ranges(_)
-            | Self::Text(..) => 0,
+            | Self::Text(..)
+            | Self::Netns(_) => 0,
         }
     }
 }

@@ -28,6 +28,9 @@ pub enum PolicyError {
     /// A condition on the new value in a rule for reads alone.
     #[error("a read has no new value")]
     NewOfRead,
+    /// The network namespace of knobs that are not below `net/`: in the condition of a rule, or in a test.
+    #[error("only knobs below `net/` have a network namespace")]
+    NetnsOutsideNet,
     /// Conditions that are nested more than [`NESTING_MAX`](limits::NESTING_MAX) deep.
     #[error("conditions are nested more than {} deep", limits::NESTING_MAX)]
     ConditionTooDeep,
@@ -147,6 +150,7 @@ impl PolicyError {
             Self::NotASysctl(error) => return Some(error.help()),
             Self::RewrittenRead => "only what is written can be changed",
             Self::NewOfRead => "what the knob holds is `old`",
+            Self::NetnsOutsideNet => "other knobs need a rule of their own, without `netns`",
             Self::OnlyLiterals => "one side has to be `new`, `old`, or another operand",
             Self::EmptyRange => "the lower end comes first",
             Self::EndlessRange => "give at least one of its ends",

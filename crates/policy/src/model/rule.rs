@@ -80,12 +80,15 @@ impl Rule {
     /// The same with this condition, or without one.
     ///
     /// # Errors
-    /// One that looks at the new value, if the rule is for reads alone; parts nested deeper than
-    /// [`NESTING_MAX`](limits::NESTING_MAX).
+    /// One that looks at the new value, if the rule is for reads alone, or at the network namespace of the knob, if a pattern
+    /// does not [start with `net/`](KnobPattern::is_below_net); parts nested deeper than [`NESTING_MAX`](limits::NESTING_MAX).
     pub fn with_condition(self, condition: impl Into<Option<Condition>>) -> Result<Self, PolicyError> {
         let condition = condition.into();
         if let Some(condition) = &condition {
             check_kinds(self.kinds, false, condition.looks_at_new())?;
+            if condition.looks_at_netns() && !self.patterns.iter().all(KnobPattern::is_below_net) {
+                return Err(PolicyError::NetnsOutsideNet);
+            }
             if condition.depth() > limits::NESTING_MAX {
                 return Err(PolicyError::ConditionTooDeep);
             }

@@ -34,14 +34,17 @@ impl TestStep {
     /// The statement that `access` has this verdict.
     ///
     /// # Errors
-    /// A read that is rewritten; a knob that is not a sysctl; a task whose name is longer than
-    /// [`COMM_MAX`](limits::COMM_MAX), or holds a NUL.
+    /// A read that is rewritten; a knob that is not a sysctl; the network namespace of a knob that is not below `net/`; a task
+    /// whose name is longer than [`COMM_MAX`](limits::COMM_MAX), or holds a NUL.
     pub fn new(access: Access, expected: Expected) -> Result<Self, PolicyError> {
         if access.kind() == AccessKind::Read && matches!(expected, Expected::Set(_)) {
             return Err(PolicyError::ReadExpectedToChange);
         }
         access.knob.check_is_sysctl()?;
         check_comm(&access.task.comm)?;
+        if access.knob_netns.is_some() && !access.knob.is_below_net() {
+            return Err(PolicyError::NetnsOutsideNet);
+        }
         Ok(Self { access, expected })
     }
 

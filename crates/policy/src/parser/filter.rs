@@ -32,13 +32,25 @@ const FOREIGN_VALUES: &[(&str, &str)] = &[
     ("access", "event"),
     ("dropped", "lost"),
     ("limited", "suppressed"),
+    ("init", "host"),
+    ("initial", "host"),
+    ("root", "host"),
 ];
+
+/// What to say about a network namespace that is not the host's.
+const OTHER_NETNS: &str =
+    "rules tell the network namespace of the host from all others, which are `netns != host`";
 
 /// Words for engines of Kubernetes, of which there are several.
 const KUBERNETES: [&str; 4] = ["k8s", "kubernetes", "kubelet", "cri"];
 
 /// The predicates on words.
 const WORD_PREDICATES: [&str; 1] = ["in"];
+
+/// The predicates on a field of words: one with a single word takes none.
+fn word_predicates(field: WordField) -> &'static [&'static str] {
+    if field == WordField::Netns { &[] } else { &WORD_PREDICATES }
+}
 
 /// The predicates on names of knobs.
 const KNOB_PREDICATES: [&str; 2] = ["in", "matches"];
@@ -130,16 +142,17 @@ impl<'a> Parser<'a> {
     fn word_test(&mut self, field: WordField) -> Parse<ConditionSyntax> {
         let subject = self.next().span;
         let example = example(field);
-        if self.peek_word("in") {
+        let predicates = word_predicates(field);
+        if self.peek_word("in") && !predicates.is_empty() {
             let word = self.next().span;
             let words = self.members(word, subject, example, |parser| parser.word(field))?;
             return Ok(ConditionSyntax::Word { field, words, negated: false });
         }
         let Some(relation) = self.relation() else {
-            return Err(self.no_test(subject, &WORD_PREDICATES, example));
+            return Err(self.no_test(subject, predicates, example));
         };
-        let negated = self.is_negated(subject, &relation, &WORD_PREDICATES)?;
-        if self.peek_punct(Punct::BraceOpen) {
+        let negated = self.is_negated(subject, &relation, predicates)?;
+        if self.peek_punct(Punct::BraceOpen) && !predicates.is_empty() {
             self.report_equal_set(subject, &relation);
             let words = self.members(relation.span, subject, example, |parser| parser.word(field))?;
             return Ok(ConditionSyntax::Word { field, words, negated });
@@ -273,7 +286,8 @@ impl<'a> Parser<'a> {
         self.expect_words_of(field);
         let names = || field.words().iter().map(|(name, _)| *name);
         if self.peek().kind != TokenKind::Word {
-            return Err(self.unexpected(&listed(names(), "or"), None));
+            let help = (field == WordField::Netns).then_some(OTHER_NETNS);
+            return Err(self.unexpected(&listed(names(), "or"), help));
         }
         let word = self.slice(span);
         if let Some(value) = field.word(word) {
@@ -296,6 +310,7 @@ impl<'a> Parser<'a> {
         }
         Err(self.report(match near {
             Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
+            None if field == WordField::Netns => error.help(OTHER_NETNS),
             None => error,
         }))
     }

@@ -6,13 +6,13 @@ use crate::did_you_mean::did_you_mean;
 use crate::editor::Candidate;
 use crate::lexer::{Punct, TokenKind};
 use crate::syntax::{Spanned, StepSyntax, TestSyntax};
-use crate::{Access, Diagnostic, Expected, KnobName, Span, Text};
+use crate::{Access, Diagnostic, Expected, KnobName, KnobNetns, Span, Text};
 
 /// The words that begin a step.
 pub(crate) const STEPS: &[&str] = &["read", "write"];
 
 /// What a step may state of its access.
-pub(crate) const PROPERTIES: &[&str] = &["old", "pos", "uid", "gid", "comm"];
+pub(crate) const PROPERTIES: &[&str] = &["old", "pos", "uid", "gid", "comm", "netns"];
 
 /// Words for parts of a step in other languages.
 const FOREIGN_WORDS: &[(&str, &str)] = &[
@@ -23,6 +23,7 @@ const FOREIGN_WORDS: &[(&str, &str)] = &[
     ("position", "pos"),
     ("process", "comm"),
     ("command", "comm"),
+    ("net_ns", "netns"),
 ];
 
 impl Parser<'_> {
@@ -112,7 +113,7 @@ impl Parser<'_> {
             && (rest.starts_with("read ") || rest.starts_with("write "))
     }
 
-    /// `read|write KNOB ["new text"] [old "…"] [pos N] [uid N] [gid N] [comm "…"] => …`
+    /// `read|write KNOB ["new text"] [old "…"] [pos N] [uid N] [gid N] [comm "…"] [netns host|other] => …`
     fn step(&mut self) -> Parse<StepSyntax> {
         let start = self.peek_span().start;
         let is_write = self.choice(STEPS, "`read`, `write` or `}`")? == "write";
@@ -139,7 +140,7 @@ impl Parser<'_> {
             let help = "write `\"\"` for a write of no bytes";
             return Err(self.unexpected("the text that is written", Some(help)));
         }
-        let comm = self.properties(&mut access)?;
+        let (comm, netns) = self.properties(&mut access)?;
         let expected = self.expected()?;
         if !self.peek_punct(Punct::BraceClose) {
             self.end_of_line("the end of the line")?;
@@ -147,7 +148,7 @@ impl Parser<'_> {
         if broken {
             return Err(Reported);
         }
-        Ok(StepSyntax { access, comm, expected, span: Span::new(start, self.end) })
+        Ok(StepSyntax { access, comm, netns, expected, span: Span::new(start, self.end) })
     }
 
     /// `5`, `=5` and `new "5"` instead of a quoted text.
@@ -190,13 +191,13 @@ impl Parser<'_> {
         })
     }
 
-    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once. Returns the place of the last one.
-    fn properties(&mut self, access: &mut Access) -> Parse<Option<Span>> {
+    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, `netns host`, each at most once. Returns the places of the last two.
+    fn properties(&mut self, access: &mut Access) -> Parse<(Option<Span>, Option<Span>)> {
         let mut seen: Vec<&str> = Vec::new();
-        let mut comm = None;
+        let (mut comm, mut netns) = (None, None);
         loop {
             self.expect_properties(&seen);
-            let TokenKind::Word = self.peek().kind else { return Ok(comm) };
+            let TokenKind::Word = self.peek().kind else { return Ok((comm, netns)) };
             let span = self.peek_span();
             let word = self.slice(span);
             if !PROPERTIES.contains(&word) {
@@ -208,7 +209,8 @@ impl Parser<'_> {
                     None if matches!(word, "allow" | "deny" | "set") => error
                         .help(format!("write `=> {word}`"))
                         .suggest(Span::new(span.start, span.start), "=> "),
-                    None => error.help("a step may state `old`, `pos`, `uid`, `gid` and `comm` before `=>`"),
+                    None => error
+                        .help("a step may state `old`, `pos`, `uid`, `gid`, `comm` and `netns` before `=>`"),
                 };
                 return Err(self.report(error));
             }
@@ -222,6 +224,12 @@ impl Parser<'_> {
                 "pos" => access.pos = self.bounded("a file position")?,
                 "uid" => access.task.uid = self.bounded("a user id")?,
                 "gid" => access.task.gid = self.bounded("a group id")?,
+                "netns" => {
+                    let start = self.peek_span();
+                    let is_host = self.choice(&["host", "other"], "`host` or `other`")? == "host";
+                    netns = Some(span.to(start));
+                    access.knob_netns = Some(if is_host { KnobNetns::Host } else { KnobNetns::Other });
+                }
                 _ => {
                     let name = self.text("the name of a task", None)?;
                     comm = Some(name.span);

@@ -2,7 +2,7 @@
 
 use crate::filter::{EventType, IntegerField, OutcomeKind, TextField, ValueField, VerdictKind};
 use crate::selector::{Engine, SelectorField};
-use crate::{AccessKind, Errno, Mode};
+use crate::{AccessKind, Errno, KnobNetns, Mode};
 
 /// A field that a condition can look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(crate) enum WordField {
     Mode,
     Type,
     Engine,
+    /// The network namespace that owns the knob. Only in rules.
+    Netns,
 }
 
 /// A value of a [`WordField`].
@@ -68,6 +70,7 @@ pub(crate) enum Word {
     Mode(Mode),
     Type(EventType),
     Engine(Engine),
+    Netns(KnobNetns),
 }
 
 /// The engines by name.
@@ -107,6 +110,8 @@ impl WordField {
                 ("lost", Word::Type(EventType::Lost)),
             ],
             Self::Engine => ENGINE_WORDS,
+            // Another namespace has no name of its own.
+            Self::Netns => &[("host", Word::Netns(KnobNetns::Host))],
             Self::Errno => &[],
         }
     }

@@ -1,5 +1,6 @@
 //! The meaning of policies, one statement per test.
 
+mod netns;
 mod numbers;
 mod widths;
 

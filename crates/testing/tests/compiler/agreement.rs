@@ -2,17 +2,19 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 use knobgate_backend::{Backend, CgroupId, MapId, Placement, Request, SyscallResult, Task};
-use knobgate_bpf::Features;
+use knobgate_bpf::{Features, KernelStructs, KnobOwner, Program};
 use knobgate_compiler::{
     CompileError, Compiled, Counted, Counter, Degradation, RULE_HITS_MAP, RuleHits, compile, compile_inlining,
 };
-use knobgate_hook::{Knob, Knobs};
+use knobgate_hook::{KernelBtf, Knob, KnobSet, Knobs};
 use knobgate_kernel::probe;
 use knobgate_policy::{
-    Access, AccessKind, Action, CheckOptions, DecidedBy, Decision, Errno, EvalError, KnobName, KnobPattern,
-    Mode, Policy, PolicyFile, Rule, Source, Verdict, evaluate, parse, print,
+    Access, AccessKind, Action, CheckOptions, Condition, DecidedBy, Decision, Errno, EvalError, KnobName,
+    KnobNetns, KnobPattern, Mode, Policy, PolicyFile, Rule, Source, Verdict, evaluate, parse, print,
 };
 use knobgate_testing::{Both, number, profile, seed};
 use libtest_mimic::Failed;
@@ -40,12 +42,12 @@ const READ_BYTES: usize = 4096;
 /// The kernels that programs are made for, as far as the one at hand can stand in for them.
 fn targets() -> [(&'static str, Features); 3] {
     let here = probe().features();
-    let Features { set_new_value, current_comm, .. } = here;
+    let Features { set_new_value, current_comm, knob_owner, .. } = here;
     [
         ("this kernel", here),
         (
-            "the oldest kernels, but for the name of the task",
-            Features { set_new_value, current_comm, ..Features::BASELINE },
+            "the oldest kernels, but for the name of the task and the network namespace of the knob",
+            Features { set_new_value, current_comm, knob_owner, ..Features::BASELINE },
         ),
         ("kernels that drop replaced values", Features { set_new_value: false, ..here }),
     ]
@@ -65,6 +67,8 @@ pub(crate) fn random_policies() -> Result<(), Failed> {
     let targets = targets();
     for number in 0..policies {
         let (target, features) = targets[(number % 3) as usize];
+        let owner = Owner::choose(draw(&mut comparison.runner, any::<bool>()))?;
+        let features = owner.of_programs(features);
         let policy = supported(draw(&mut comparison.runner, policy()), &features);
         let file = parsed(&print(&policy))?;
         // The loop is this kernel's, whatever else the program is made for.
@@ -75,9 +79,11 @@ pub(crate) fn random_policies() -> Result<(), Failed> {
         } else {
             ("inlined", compile(&file, &features))
         };
-        comparison.try_program(&file, compiled, &features, accesses, |_, _, _| {}).map_err(|difference| {
-            format!("made for {target}, conditions {encoding}: {difference}\n{}", file.source().text())
-        })?;
+        comparison.try_program(&file, compiled, (&features, owner), accesses, |_, _, _| {}).map_err(
+            |difference| {
+                format!("made for {target}, conditions {encoding}: {difference}\n{}", file.source().text())
+            },
+        )?;
     }
     println!("{policies} policies");
     comparison.tally.print();
@@ -104,7 +110,8 @@ pub(crate) fn large_policies() -> Result<(), Failed> {
                 return Err(format!("inlined it is {} steps, not too many", inlined.verifier_steps()).into());
             }
         }
-        comparison.try_program(&file, compile(&file, &features), &features, accesses, large.aim)?;
+        let owner = Owner::choose(false)?;
+        comparison.try_program(&file, compile(&file, &features), (&features, owner), accesses, large.aim)?;
     }
     comparison.tally.print();
     let Tally { tried, allowed, denied, .. } = comparison.tally;
@@ -114,6 +121,39 @@ pub(crate) fn large_policies() -> Result<(), Failed> {
     comparison.finish()
 }
 
+/// Who owns the knobs of the test below `net/`. They are those of the test's own network namespace, which programs take for the
+/// host's or for another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner {
+    netns: u32,
+    is_host: bool,
+}
+
+impl Owner {
+    pub(crate) fn choose(is_host: bool) -> Result<Self, String> {
+        Ok(Self { netns: own_netns()?, is_host })
+    }
+
+    /// The features for programs that take it so.
+    pub(crate) fn of_programs(self, features: Features) -> Features {
+        let host = |owner: KnobOwner| if self.is_host { self.netns } else { owner.host };
+        let knob_owner = features.knob_owner.map(|owner| KnobOwner { host: host(owner), ..owner });
+        Features { knob_owner, ..features }
+    }
+
+    /// Says so of the knob of an access.
+    pub(crate) fn own(self, access: &mut Access) {
+        let netns = if self.is_host { KnobNetns::Host } else { KnobNetns::Other };
+        access.knob_netns = access.knob.is_below_net().then_some(netns);
+    }
+}
+
+/// The number of the test's network namespace.
+pub(crate) fn own_netns() -> Result<u32, String> {
+    let netns = fs::metadata("/proc/thread-self/ns/net").map_err(|error| error.to_string())?;
+    u32::try_from(netns.ino()).map_err(|error| error.to_string())
+}
+
 /// Makes the same accesses on the kernel and on the model, and compares them with what the language says.
 struct Comparison {
     runner: TestRunner,
@@ -121,6 +161,8 @@ struct Comparison {
     both: Both,
     /// All knobs of the model.
     recording: RecordingKnob,
+    /// Where this kernel has what programs read of its memory, for the model; `None` without BTF.
+    structs: Option<Arc<KernelStructs>>,
     /// The cgroup with the programs. Without a program is what happens in its parent.
     cgroup: CgroupId,
     tally: Tally,
@@ -138,6 +180,8 @@ struct Tally {
     rewritten: u64,
     /// Of those denied: the policy rewrites, and the kernel cannot.
     instead: u64,
+    /// A rule decided that looks at the network namespace of the knob: the host's, or another one.
+    by_netns: [u64; 2],
 }
 
 impl Comparison {
@@ -153,7 +197,11 @@ impl Comparison {
         let recording = RecordingKnob::default();
         let mut of_model = Knobs::new();
         for knob in &knobs {
-            of_model.add(knob.name, Knob::new(recording.clone())).map_err(|error| error.to_string())?;
+            let set =
+                if knob.name.starts_with("net/") { KnobSet::OfNet(own_netns()?) } else { KnobSet::Shared };
+            of_model
+                .add(knob.name, Knob::new(recording.clone()).in_set(set))
+                .map_err(|error| error.to_string())?;
         }
         // So that the model's knobs see whether a value was replaced.
         let mut profile = profile();
@@ -161,7 +209,10 @@ impl Comparison {
         let mut both = Both::with_profile(profile, of_model);
         let cgroup = both.must(|backend| backend.create_cgroup(CgroupId::SCRATCH, "policy"))?;
         let runner = TestRunner::new_with_rng(Config::default(), rng);
-        Ok(Self { runner, knobs, both, recording, cgroup, tally: Tally::default() })
+        let btf = fs::read("/sys/kernel/btf/vmlinux").ok();
+        let btf = btf.map(|btf| KernelBtf::read(&btf)).transpose().map_err(|error| error.to_string())?;
+        let structs = btf.map(|btf| Arc::clone(btf.structs()));
+        Ok(Self { runner, knobs, both, recording, structs, cgroup, tally: Tally::default() })
     }
 
     /// Makes accesses under one program. `aim` may change them first.
@@ -169,13 +220,14 @@ impl Comparison {
         &mut self,
         file: &PolicyFile,
         compiled: Result<Compiled, CompileError>,
-        features: &Features,
+        (features, owner): (&Features, Owner),
         accesses: u64,
         aim: large::Aim,
     ) -> Result<(), String> {
         let compiled = compiled.map_err(|error| format!("cannot compile: {error}"))?;
         let cgroup = self.cgroup;
-        let program = self.both.must(|backend| backend.load(compiled.program(), None))?;
+        let linked = Program { kernel_structs: self.structs.clone(), ..compiled.program().clone() };
+        let program = self.both.must(|backend| backend.load(&linked, None))?;
         let link = self.both.must(|backend| backend.link(cgroup, program, &Placement::default()))?;
         let index = compiled.program().maps.iter().position(|map| map.name == RULE_HITS_MAP);
         let index = index.expect("every program has it");
@@ -194,6 +246,7 @@ impl Comparison {
             let before = self.value(knob)?;
             let mut access = draw(&mut self.runner, access(&beginning, knob, before.clone()));
             aim(&mut access, knob, draw(&mut self.runner, any::<proptest::sample::Index>()));
+            owner.own(&mut access);
             let decision = evaluate(policy, &access);
             let verdict = degraded(&compiled, file, features, decision.by, decision.verdict.clone());
 
@@ -249,6 +302,7 @@ impl Comparison {
                 return Err(difference);
             }
             self.tally.count(&decision, &verdict);
+            self.tally.count_netns(policy, &decision, owner);
         }
         self.both.must(|backend| backend.close_link(link))?;
         self.both.must(|backend| backend.unload(program))
@@ -306,11 +360,24 @@ impl Tally {
         }
     }
 
+    /// Counts decisions by rules that look at the network namespace of the knob.
+    fn count_netns(&mut self, policy: &Policy, decision: &Decision, owner: Owner) {
+        if let DecidedBy::Rule(rule) = decision.by
+            && policy.rules()[rule].condition().is_some_and(Condition::looks_at_netns)
+        {
+            self.by_netns[usize::from(owner.is_host)] += 1;
+        }
+    }
+
     fn print(&self) {
-        let Self { tried, allowed, denied, not_evaluated, rewritten, instead } = *self;
+        let Self { tried, allowed, denied, not_evaluated, rewritten, instead, by_netns: [other, host] } =
+            *self;
         println!(
             "{tried} accesses: {allowed} allowed, {rewritten} rewritten, {denied} denied, of these {not_evaluated} for what \
              cannot be evaluated and {instead} instead of being rewritten"
+        );
+        println!(
+            "rules that look at `netns` decided {host} accesses to knobs of the host, and {other} to others"
         );
     }
 
@@ -327,6 +394,12 @@ impl Tally {
             ("rewritten, or denied where the program is for a kernel that cannot", 2, decided_to_rewrite),
             ("rewritten", if rewrites { 1 } else { 0 }, self.rewritten),
         ];
+        let [other, host] = self.by_netns;
+        let is_missing = (self.tried >= 20 * ENOUGH && other + host == 0)
+            || (self.tried >= 40 * ENOUGH && (other == 0 || host == 0));
+        if is_missing && probe().features().knob_owner.is_some() {
+            return Err(format!("{TOO_SIMILAR}: no rule that looks at `netns` decided"));
+        }
         for (what, percent, count) in shares {
             if self.tried >= ENOUGH && count * 100 < self.tried * percent {
                 return Err(format!("{TOO_SIMILAR}: {count} of {} are {what}, not {percent}%", self.tried));
@@ -379,6 +452,14 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     rules.prop_flat_map(move |policy| {
         proptest::collection::vec(chosen.clone(), policy.rules().len()).prop_map(move |patterns| {
             let rules = policy.rules().iter().zip(patterns).map(|(rule, patterns)| {
+                let looks_at_netns = rule.condition().is_some_and(Condition::looks_at_netns);
+                let patterns: Vec<KnobPattern> = if looks_at_netns {
+                    let below_net = KnobPattern::parse("net.**").expect("a pattern");
+                    let found: Vec<_> = patterns.into_iter().filter(KnobPattern::is_below_net).collect();
+                    if found.is_empty() { vec![below_net] } else { found }
+                } else {
+                    patterns
+                };
                 let rebuilt = Rule::new(rule.action().clone(), rule.kinds(), patterns).expect("a rule");
                 let rebuilt = rebuilt.with_condition(rule.condition().cloned()).expect("a condition");
                 rebuilt.with_log(rule.log())

@@ -18,7 +18,7 @@ use libtest_mimic::Failed;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::agreement::{access, degraded, draw, parsed, perform, policy};
+use crate::agreement::{Owner, access, degraded, draw, parsed, perform, policy};
 use crate::knobs::{KNOBS, TestKnob};
 use crate::supported::supported;
 
@@ -50,6 +50,8 @@ pub(crate) fn random_policies() -> Result<(), Failed> {
     for number in 0..policies {
         let features_of_rules =
             if number % 4 == 3 { Features { set_new_value: false, ..here } } else { here };
+        let owner = Owner::choose(number % 2 == 0)?;
+        let features_of_rules = owner.of_programs(features_of_rules);
         let policy = unlimited(&supported(draw(&mut runner, policy()), &features_of_rules));
         let file = parsed(&print(&policy))?;
         let options = EventOptions { features, observer: number % 5 == 4 };
@@ -74,7 +76,8 @@ pub(crate) fn random_policies() -> Result<(), Failed> {
                 both.kernel.set_value(knob.name, value.as_bytes()).map_err(failed)?;
             }
             let before = both.kernel.value(knob.name).map_err(failed)?;
-            let access = draw(&mut runner, access(file.policy(), knob, before));
+            let mut access = draw(&mut runner, access(file.policy(), knob, before));
+            owner.own(&mut access);
             let task = Task { uid: access.task.uid, gid: access.task.gid, comm: access.task.comm.clone() };
             both.kernel.set_task(cgroup, &task).map_err(failed)?;
             perform(&mut both.kernel, cgroup, &access)?;

@@ -7,6 +7,7 @@ mod events;
 mod knobs;
 mod large;
 mod normalised;
+mod owners;
 mod recording_knob;
 mod reserved_ports;
 mod similar;
@@ -42,6 +43,14 @@ const LISTS: &[Test] = &[
     ("what_is_stored_as_another_number_is_listed", normalised::list_of_normalisations),
 ];
 
+/// Programs can find out who owns a knob.
+const OWNERS: &[Test] = &[(
+    "a_descriptor_is_judged_by_the_network_namespace_of_its_knob",
+    owners::descriptors_of_another_namespace,
+)];
+const OWNERS_ON_HOST: &[Test] =
+    &[("the_knobs_of_the_host_are_told_from_those_of_a_network_of_its_own", owners::descriptors_of_the_host)];
+
 const SIZES: &[Test] = &[
     (
         "a_hundred_rules_with_globs_and_conditions_load_as_the_oldest_kernels_want_them",
@@ -56,6 +65,11 @@ const SIZES: &[Test] = &[
 fn no_events(_: &Profile) -> Option<String> {
     let lacks = probe_cached().event_features().is_none();
     lacks.then(|| "programs cannot send events".to_owned())
+}
+
+fn no_owners(_: &Profile) -> Option<String> {
+    let lacks = probe_cached().features().knob_owner.is_none();
+    lacks.then(|| "programs cannot find out which network namespace owns a knob".to_owned())
 }
 
 fn no_loop(profile: &Profile) -> Option<String> {
@@ -75,6 +89,9 @@ fn main() -> ExitCode {
     knobgate_testing::in_private_mount_namespace().unwrap_or_else(|| {
         let isolated = Suite::new(ISOLATED).requiring(no_loop, LARGE).isolated(PRIVATE_KNOBS);
         let events = Suite::default().requiring(no_events, EVENTS).isolated(PRIVATE_KNOBS);
-        isolated.and(events).and(Suite::new(LISTS).isolated(owners)).and(Suite::new(SIZES)).run()
+        let of_netns = Suite::default().requiring(no_owners, OWNERS).isolated(PRIVATE_KNOBS);
+        let of_netns = of_netns.and(Suite::default().requiring(no_owners, OWNERS_ON_HOST));
+        let lists = Suite::new(LISTS).isolated(owners);
+        isolated.and(events).and(of_netns).and(lists).and(Suite::new(SIZES)).run()
     })
 }

@@ -49,7 +49,7 @@ fn in_condition(condition: &Condition, by: u32) -> Condition {
             let members: Vec<Range> = test.members().iter().map(|member| in_member(*member, by)).collect();
             Condition::in_ranges(test.value(), members)
         }
-        Condition::Text(..) => Ok(condition.clone()),
+        Condition::Text(..) | Condition::Netns(_) => Ok(condition.clone()),
     };
     moved.expect("a condition")
 }

@@ -3,7 +3,7 @@
 use knobgate::{Off, OffBy};
 use knobgate_kernel::{
     AttachMode, BpfToken, Bpffs, BpffsError, Capabilities, Capability, Descendants, Hierarchy, Machine,
-    MachineAttachments, PinDir, ProbeOutcome, Probes, probe,
+    MachineAttachments, PinDir, ProbeOutcome, Probes, host_netns, probe,
 };
 
 use super::finding::Finding;
@@ -132,7 +132,11 @@ fn probed(probes: &Probes) -> Vec<Finding> {
             "no policy can be enforced: this needs Linux 5.7, since without links any process could detach it",
         ),
     ];
-    let useful: [(&'static str, &ProbeOutcome, &str); 14] = [
+    let knob_netns = match host_netns() {
+        Err(error) if probes.knob_netns.is_yes() => ProbeOutcome::Unknown(error.to_string()),
+        _ => probes.knob_netns.clone(),
+    };
+    let useful: [(&'static str, &ProbeOutcome, &str); 15] = [
         (
             "rewriting",
             &probes.set_new_value,
@@ -157,6 +161,11 @@ fn probed(probes: &Probes) -> Vec<Finding> {
             "namespaces",
             &probes.namespaces,
             "events do not have the namespaces of the task (this needs the kernel's BTF)",
+        ),
+        (
+            "network namespace of knobs",
+            &knob_netns,
+            "no policy can look at `netns` (Linux 5.8 with BTF, and CAP_PERFMON)",
         ),
         (
             "last events",

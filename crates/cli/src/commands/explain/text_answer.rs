@@ -238,6 +238,9 @@ fn fact(answer: &Answer<'_>, fact: Fact) -> String {
         Fact::Uid => format!("uid {}", access.task.uid),
         Fact::Gid => format!("gid {}", access.task.gid),
         Fact::Comm => format!("comm {}", quoted(&access.task.comm)),
+        Fact::Netns => {
+            format!("netns {}", access.knob_netns.map_or("unknown".into(), |netns| netns.to_string()))
+        }
     }
 }
 

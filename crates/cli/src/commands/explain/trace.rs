@@ -40,6 +40,7 @@ pub(super) enum Fact {
     Uid,
     Gid,
     Comm,
+    Netns,
 }
 
 impl Trace {
@@ -113,6 +114,7 @@ fn collect(condition: &Condition, facts: &mut Vec<Fact>) {
         Condition::Ranges(test) => facts.push(fact_of(test.value())),
         Condition::Text(TextOperand::Value(value), _) => facts.push(fact_of(*value)),
         Condition::Text(TextOperand::Comm, _) => facts.push(Fact::Comm),
+        Condition::Netns(_) => facts.push(Fact::Netns),
     }
 }
 

@@ -84,6 +84,7 @@ fn unknown(unknown: Unknown) -> &'static str {
     match unknown {
         Unknown::CurrentValue => "old",
         Unknown::TaskName => "comm",
+        Unknown::KnobNetns => "netns",
         Unknown::Names => "names",
     }
 }

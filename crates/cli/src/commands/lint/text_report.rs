@@ -46,6 +46,7 @@ fn unknown(unknown: Unknown) -> &'static str {
     match unknown {
         Unknown::CurrentValue => "the current value",
         Unknown::TaskName => "the name of the task",
+        Unknown::KnobNetns => "the network namespace that owns the knob",
         Unknown::Names => "which knobs there are: the patterns are too complex to try all",
     }
 }

@@ -141,6 +141,7 @@ fn input(unknown: Unknown) -> &'static str {
         Unknown::Uid => "uid",
         Unknown::Gid => "gid",
         Unknown::Comm => "comm",
+        Unknown::KnobNetns => "netns",
         Unknown::Replacement => "replacement",
         Unknown::Outcome => "outcome",
     }

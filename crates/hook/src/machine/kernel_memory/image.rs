@@ -4,7 +4,7 @@ use knobgate_bpf::uapi::TASK_COMM_LEN;
 use knobgate_bpf::{MemberType, StructDef};
 
 use super::{KernelMemory, Object};
-use crate::{Invocation, Namespaces, Task, VALUE_BYTES};
+use crate::{Invocation, KnobSet, Namespaces, Task, VALUE_BYTES};
 
 /// Tasks by their pid.
 const TASKS: u64 = 0xffff_8880_0000_0000;
@@ -39,6 +39,10 @@ const PROCNAME: u64 = 0x3000;
 const POSITION: u64 = 0x4000;
 const CURRENT_VALUE: u64 = 0x6000;
 const NEW_VALUE: u64 = 0x8000;
+const SHARED_SET: u64 = 0xa000;
+
+/// A function: whether a task can see the knobs of a network namespace.
+const IS_SEEN: u64 = 0xffff_ffff_8100_0000;
 
 /// The address of a task. `ancestor` is 0 for the current one, 1 for its parent, and so on: descriptions of different tasks
 /// may have the same pid.
@@ -152,6 +156,9 @@ impl KernelMemory {
         let at = NAMESPACES + u64::from(inum) * NAMESPACE;
         if self.place(at, name) {
             self.set(at, &format!("{name}.ns.inum"), inum.into());
+            if name == "net" {
+                self.set(at, "net.sysctls.is_seen", IS_SEEN);
+            }
         }
         at
     }
@@ -221,6 +228,15 @@ impl KernelMemory {
         self.place_bytes(at + POSITION, invocation.position.to_le_bytes().to_vec());
         self.place(header, "ctl_table_header");
         self.set(header, "ctl_table_header.ctl_table", table);
+        let set = match invocation.set {
+            KnobSet::Shared => {
+                self.place(at + SHARED_SET, "ctl_table_set");
+                at + SHARED_SET
+            }
+            KnobSet::OfNet(inum) => self.add_namespace("net", inum) + self.offset("net.sysctls"),
+            KnobSet::Unreadable => 0,
+        };
+        self.set(header, "ctl_table_header.set", set);
         self.place(table, "ctl_table");
         self.set(table, "ctl_table.procname", at + PROCNAME);
         let base = invocation.name.rsplit('/').next().unwrap_or_default();
