@@ -153,7 +153,7 @@ impl Tree {
         self.knob.is_none()
             && children.all(|(component, child)| {
                 let is_wanted = child.has_any(Cover::Host) || child.has_any(Cover::Namespace);
-                !component.starts_with('<') && !(is_wanted && child.children.is_empty())
+                !(component.starts_with('<') || is_wanted && child.children.is_empty())
             })
     }
 

@@ -29,7 +29,8 @@ fn without_comm(condition: &mut Condition) {
         | Condition::Chain(_)
         | Condition::InRange(_)
         | Condition::InSet(_)
-        | Condition::List(..) => {}
+        | Condition::List(..)
+        | Condition::Ranges(_) => {}
     }
 }
 
