@@ -70,7 +70,9 @@ proptest! {
 
     #[test]
     fn a_filter_means_what_the_condition_of_a_rule_means((policy, accesses) in policy_and_accesses()) {
-        for condition in policy.rules().iter().filter_map(Rule::condition) {
+        // An event does not have the network namespace that owns the knob.
+        let conditions = policy.rules().iter().filter_map(Rule::condition);
+        for condition in conditions.filter(|condition| !condition.looks_at_netns()) {
             let filter = parse(&condition.to_string());
             for access in &accesses {
                 let by_filter = filter.matches(&Event(access.clone()));

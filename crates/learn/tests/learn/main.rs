@@ -123,11 +123,12 @@ fn assert_tests_pass(file: &PolicyFile) {
 /// The same, and that there is nothing to warn about.
 #[track_caller]
 fn assert_sound(file: &PolicyFile) {
-    // That a knob rounds what was written to it cannot be helped, and what an existing rule asks is not learnt.
+    // That a knob rounds what was written to it cannot be helped, and what an existing rule asks is not learnt. The numbers of these
+    // tests are partly ones that no kernel takes.
     let warnings: Vec<_> = file
         .warnings()
         .iter()
-        .filter(|warning| !["stored-as-another", "chosen-comm"].contains(&warning.code))
+        .filter(|warning| !["stored-as-another", "chosen-comm", "out-of-bounds"].contains(&warning.code))
         .collect();
     assert!(warnings.is_empty(), "{warnings:?}\n{}", file.source().text());
     assert_tests_pass(file);
@@ -238,6 +239,7 @@ fn what_may_not_have_succeeded_is_a_comment() {
 
 # seen 1×, by sysctl
 # not allowed, because no condition can be evaluated for this: the new value goes on after its first newline or NUL
+# take care: no namespace has its own: it is the whole machine's
 # allow write net.core.dev_weight
 
 # seen 1×, by sysctl
