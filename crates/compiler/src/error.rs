@@ -31,10 +31,10 @@ pub enum CompileError {
         /// The rule.
         rule: usize,
     },
-    /// A text pattern of this rule makes too large an automaton.
+    /// A text pattern, or a set for `ranges`, of this rule makes too large an automaton.
     #[error(
-        "the text pattern makes an automaton of more than {} states and byte classes together, or the text patterns up to \
-         this rule take more than {} steps",
+        "the text pattern or the set of ranges makes an automaton of more than {} states and byte classes together, or \
+         those up to this rule take more than {} steps",
         knobgate_glob::ENTRIES_MAX,
         TEXT_STEPS_MAX
     )]

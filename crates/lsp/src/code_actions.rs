@@ -41,7 +41,8 @@ pub(crate) fn actions(server: &mut Server<'_>, params: CodeActionParams) -> Opti
                     title: title(diagnostic),
                     kind: Some(CodeActionKind::QuickFix),
                     diagnostics: Some(vec![reports::report(diagnostic, &analysis, encoding).1]),
-                    is_preferred: Some(true),
+                    // The fix of a warning may change what a policy decides.
+                    is_preferred: Some(diagnostic.severity == Severity::Error),
                     edit: Some(edits(file, vec![edit])),
                     ..CodeAction::default()
                 };

@@ -53,7 +53,10 @@ pub(crate) fn knob_help(
 /// `text` as code, whatever it has in it.
 fn code(text: &str) -> String {
     let text = escape(text.as_bytes());
-    if text.contains('`') { format!("`` {text} ``") } else { format!("`{text}`") }
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    // Blanks keep a `` ` `` at the ends apart from the fence.
+    if longest > 0 { format!("{fence} {text} {fence}") } else { format!("`{text}`") }
 }
 
 /// What it takes, whose it is, which kernels have it, and what to know before writing it.
@@ -106,11 +109,10 @@ fn deciders(name: &KnobName, file: &PolicyFile) -> String {
             AccessKind::Read => Access::read(name.clone()),
             AccessKind::Write => Access::write(name.clone(), ""),
         };
-        let unknown: Inputs =
-            [Input::New, Input::Old, Input::Uid, Input::Gid, Input::Comm].into_iter().collect();
         let unknown = match kind {
-            AccessKind::Read => [Input::Old, Input::Uid, Input::Gid, Input::Comm].into_iter().collect(),
-            AccessKind::Write => unknown,
+            // A read has no new value.
+            AccessKind::Read => Inputs::all().without(Input::New),
+            AccessKind::Write => Inputs::all(),
         };
         let mut deciders: Vec<String> = Vec::new();
         for decision in possible(file.policy(), &access, unknown).decisions {

@@ -245,8 +245,8 @@ impl Unknown<'_> {
         results
     }
 
-    /// The results of a comparison of each number of a value: of some of these operands, since it ends with the first number for which
-    /// it does not hold, or at once if there is no number.
+    /// The results of a comparison of each number of a value. It may look at some of these operands only: it ends with the
+    /// first number for which it does not hold, or at once if there is no number.
     fn of_each(&mut self, condition: &Condition, operands: &[Operand]) -> Results {
         let unknown = |operand: &Operand| input(*operand).filter(|&input| self.unknown.contains(input));
         let inputs: Inputs = operands.iter().filter_map(unknown).collect();
@@ -254,7 +254,9 @@ impl Unknown<'_> {
             return Results::only(holds(self.policy, condition, self.access));
         }
         let known = operands.iter().filter(|operand| unknown(operand).is_none());
-        let error = known.filter_map(|&operand| has_operand(self.policy, operand, self.access).err()).next();
+        // Errors stand for each other.
+        let error =
+            known.into_iter().find_map(|&operand| has_operand(self.policy, operand, self.access).err());
         self.unknown_of(inputs);
         Results { holds: true, fails: true, error: error.or(missing(inputs)) }
     }
@@ -267,9 +269,8 @@ impl Unknown<'_> {
             return Results::only(holds(self.policy, condition, self.access));
         }
         for &operand in operands.iter().filter(|&&operand| unknown(operand).is_none()) {
-            match has_operand(self.policy, operand, self.access) {
-                Ok(true) => {}
-                known => return Results::only(known),
+            if let Err(error) = has_operand(self.policy, operand, self.access) {
+                return Results::only(Err(error));
             }
         }
         self.unknown_of(inputs);
@@ -300,6 +301,17 @@ fn input(operand: Operand) -> Option<Input> {
 }
 
 impl Inputs {
+    /// All of them.
+    pub fn all() -> Self {
+        [Input::New, Input::Old, Input::Uid, Input::Gid, Input::Comm, Input::Netns].into_iter().collect()
+    }
+
+    /// The others than `input`.
+    #[must_use]
+    pub fn without(self, input: Input) -> Self {
+        Self(self.0 & !Self::from(input).0)
+    }
+
     /// Whether `input` is one of them.
     pub fn contains(self, input: Input) -> bool {
         self.0 & Self::from(input).0 != 0

@@ -74,11 +74,12 @@ pub(crate) fn numbers(bytes: &[u8], which: Value) -> Result<Numbers, EvalError> 
     Ok(numbers)
 }
 
-/// A number or a range of a set: both ends, or `None` for one beyond 64 bits.
+/// A number or a range of a set: both ends, or `None` for one beyond 32 bits, which no handler stores.
 pub(crate) type SetEntry = (Option<Integer>, Option<Integer>);
 
-/// The numbers and ranges of a value as `proc_do_large_bitmap` (kernel/sysctl.c) parses it: separated by commas, of which one may come
-/// last. The notations of a number are those in [`numbers`], without a sign. A reversed range, which the handler rejects, is one, too.
+/// The numbers and ranges of a value as `proc_do_large_bitmap` (kernel/sysctl.c) parses it: separated by commas, of which
+/// one may come last. The notations of a number are those in [`numbers`], without a sign. A reversed range, which the
+/// handler rejects, is one, too.
 ///
 /// After a newline or a NUL, the handler goes on to the next number. There is none in these values.
 pub(crate) fn ranges(bytes: &[u8], which: Value) -> Result<Vec<SetEntry>, EvalError> {
@@ -94,7 +95,7 @@ pub(crate) fn ranges(bytes: &[u8], which: Value) -> Result<Vec<SetEntry>, EvalEr
         let digits = digits.ok_or(EvalError::NotRanges(which))?;
         let append =
             |number: i128, digit: u32| number.saturating_mul(base.into()).saturating_add(digit.into());
-        Ok(Integer::new(digits.into_iter().fold(0, append)))
+        Ok(u32::try_from(digits.into_iter().fold(0, append)).ok().map(Integer::from))
     };
     let entry = |entry: &[u8]| match entry.iter().position(|&byte| byte == b'-') {
         Some(dash) => Ok((end(&entry[..dash])?, end(&entry[dash + 1..])?)),

@@ -1,10 +1,13 @@
-//! Sets of numbers as text, such as `8080,9000-9100`, and whether they are inside some ranges. `knobgate_policy` says how values are
-//! taken as sets. The unit tests here compare the automaton with it.
+//! Sets of numbers as text, such as `8080,9000-9100`, and whether they are inside some ranges. `knobgate_policy` says how
+//! values are taken as sets. The unit tests here compare the automaton with it.
 
 use std::cmp::Ordering;
 
 use knobgate_glob::{Dfa, TooLarge};
 use knobgate_policy::{Integer, Range};
+
+/// More members would take long to compile.
+const MEMBERS_MAX: usize = 256;
 
 /// The output for a set that is empty, or not inside.
 pub(crate) const OUTSIDE: u32 = 0;
@@ -53,7 +56,8 @@ enum Digits {
     More { base: u32, count: usize, order: Vec<Ordering> },
 }
 
-/// In ascending order, and by turns, the numbers from which on numbers are inside and outside: each by its digits, in three bases.
+/// The ends of the ranges in ascending order, by their digits in three bases: at even indices a range begins, and the
+/// number at the next one is the first after it.
 struct Ends {
     octal: Vec<Vec<u32>>,
     decimal: Vec<Vec<u32>>,
@@ -65,6 +69,9 @@ struct Ends {
 /// # Errors
 /// It is too large.
 pub(crate) fn dfa(members: &[Range]) -> Result<Dfa, TooLarge> {
+    if members.len() > MEMBERS_MAX {
+        return Err(TooLarge);
+    }
     let ends = Ends::new(members);
     let others = [0, b'\n', b',', b'-', b'X', b'x'];
     let digits = [b'0'..=b'9', b'A'..=b'F', b'a'..=b'f'].into_iter().flatten();
@@ -84,8 +91,9 @@ impl Ends {
     fn new(members: &[Range]) -> Self {
         let of_member = |member: &Range| {
             let low = member.low().unwrap_or(Integer::MIN).get().max(0);
-            let high = member.high().unwrap_or(Integer::MAX).get();
-            (high >= 0).then_some([low, high + 1])
+            // No handler of sets has numbers of more bits.
+            let high = member.high().unwrap_or(Integer::MAX).get().min(u32::MAX.into());
+            (high >= low).then_some([low, high + 1])
         };
         let ends: Vec<i128> = members.iter().filter_map(of_member).flatten().collect();
         let in_base = |base| ends.iter().map(|&end| digits_of(end, base)).collect();
@@ -274,9 +282,12 @@ mod tests {
             assert_eq!(specified(&ports, value), Some(expected).filter(|_| !value.is_empty()), "{value:?}");
         }
         let large = Range::new(Some(5.into()), None).unwrap();
-        for (value, expected) in
-            [("5-18446744073709551615", INSIDE), ("4", OUTSIDE), ("18446744073709551616", OUTSIDE)]
-        {
+        for (value, expected) in [
+            ("5-4294967295", INSIDE),
+            ("5-4294967296", OUTSIDE),
+            ("4", OUTSIDE),
+            ("18446744073709551616", OUTSIDE),
+        ] {
             assert_eq!(output(&[large], value), expected, "{value:?}");
             assert_eq!(specified(&[large], value), Some(expected), "{value:?}");
         }

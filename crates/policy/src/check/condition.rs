@@ -22,6 +22,11 @@ pub(super) fn first_old(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     first(condition, |term| term.value() == Some(ValueField::Old))
 }
 
+/// The first place where the condition takes a value as a set of numbers.
+pub(super) fn first_ranges(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
+    first(condition, |term| matches!(term, Term::Ranges(_)))
+}
+
 /// The first place where the condition looks at the name of the task.
 pub(super) fn first_comm(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     first(condition, |term| *term == Term::TextField(TextField::Comm))

@@ -1,9 +1,9 @@
 //! Warns of rules that never do what they say, because of what the catalogue knows about all knobs that they match.
 
-use knobgate_catalogue::{Knob, Variant};
+use knobgate_catalogue::{Kind, Knob, Variant};
 
 use super::Checker;
-use super::condition::first_old;
+use super::condition::{first_old, first_ranges};
 use crate::catalogue::{self, Match};
 use crate::syntax::{ActionSyntax, RuleSyntax, Spanned};
 use crate::{AccessKind, Diagnostic, Kinds, KnobPattern, Span};
@@ -15,6 +15,7 @@ impl Checker {
         // A denial of what is impossible does no harm.
         let denies = matches!(syntax.action.node, ActionSyntax::Deny(_));
         let ignores = matches!(syntax.action.node, ActionSyntax::Ignore);
+        self.sets_of_others(syntax);
         let old = syntax.condition.as_ref().and_then(first_old).filter(|_| kinds.contains(AccessKind::Write));
         if old.is_none() && (denies || kinds == Kinds::Both) {
             return;
@@ -35,6 +36,21 @@ impl Checker {
                 self.report(ignored_action(pattern, &syntax.action));
             } else if let Some(old) = old.filter(|_| is_write_only) {
                 self.report(old_of_write_only(pattern, old));
+            }
+        }
+    }
+
+    /// Warns of `ranges(new)` where no knob takes a set of numbers: what the rule judges is then not what the knob reads.
+    fn sets_of_others(&mut self, syntax: &RuleSyntax) {
+        let Some(ranges) = syntax.condition.as_ref().and_then(first_ranges) else { return };
+        for pattern in &syntax.patterns {
+            let Ok(found) = catalogue::matches(&pattern.node, &mut self.catalogue) else { return };
+            if !found.is_empty() && every_variant(&found, |variant| variant.kind() != Kind::RangeList) {
+                let message = "no such knob takes a set of numbers";
+                let warning = Diagnostic::warning("not-a-set", ranges, message)
+                    .also(pattern.span, "this knob")
+                    .help("sets are those of `net.ipv4.ip_local_reserved_ports` and alike; a list has blanks: `each(new)`");
+                return self.report(warning);
             }
         }
     }

@@ -6,8 +6,8 @@ use knobgate_glob::{Budget, Piece};
 use super::Checker;
 use crate::catalogue::{self, Match, OtherName, other_names};
 use crate::{
-    Access, AccessKind, Action, Applies, DecidedBy, Decision, Diagnostic, Input, KnobName, KnobPattern,
-    Policy, Rule, Span, Verdict, applies, evaluate, possible,
+    Access, AccessKind, Action, Applies, DecidedBy, Decision, Diagnostic, Inputs, KnobName, KnobNetns,
+    KnobPattern, Policy, Rule, Span, Verdict, applies, evaluate, possible,
 };
 
 /// Numbers to try, if the handler takes them, and its bounds.
@@ -89,17 +89,20 @@ impl Search<'_> {
         let taken = |value: &i128| bounds.is_none_or(|(low, high)| (low..=high).contains(value));
         let of_handler = bounds.into_iter().flat_map(|(low, high)| [low, high]);
         VALUES.into_iter().filter(taken).chain(of_handler).map(|value| value.to_string()).find_map(|value| {
-            let access = |name: &KnobName| Access {
-                old: Some(b"1\n".to_vec()),
-                ..Access::write(name.clone(), value.as_str())
-            };
-            // Both take as many steps as there are rules.
-            self.budget.spend(2 * self.policy.rules().len()).ok()?;
-            if !self.is_restricted(&access(name)) {
-                return None;
-            }
-            let by = self.lets_pass(&access(&other.name), other)?;
-            Some((value, by))
+            [KnobNetns::Host, KnobNetns::Other].into_iter().find_map(|netns| {
+                let access = |name: &KnobName| Access {
+                    old: Some(b"1\n".to_vec()),
+                    knob_netns: Some(netns),
+                    ..Access::write(name.clone(), value.as_str())
+                };
+                // Both take as many steps as there are rules.
+                self.budget.spend(2 * self.policy.rules().len()).ok()?;
+                if !self.is_restricted(&access(name)) {
+                    return None;
+                }
+                let by = self.lets_pass(&access(&other.name), other)?;
+                Some((value.clone(), by))
+            })
         })
     }
 
@@ -123,8 +126,7 @@ impl Search<'_> {
     /// What lets the write pass. Where the other name may have another unit, every value has to pass.
     fn lets_pass(&self, access: &Access, other: &OtherName) -> Option<DecidedBy> {
         if !other.is_same {
-            let inputs = [Input::New, Input::Old, Input::Uid, Input::Gid, Input::Comm];
-            let possible = possible(self.policy, access, inputs.into_iter().collect());
+            let possible = possible(self.policy, access, Inputs::all());
             return possible.by().filter(|_| possible.verdict() == Some(&Verdict::Allow));
         }
         let Decision { verdict, by, .. } = evaluate(self.policy, access);

@@ -297,7 +297,9 @@ fn is_ascending(members: &[Spanned<Member>]) -> bool {
         Member::Range(_) | Member::Text(_) => None,
     });
     let integers: Option<Vec<Integer>> = integers.collect();
+    // A list of one number says no more than the number.
     integers
+        .filter(|integers| integers.len() > 1)
         .is_some_and(|integers| integers.is_sorted() && !integers.iter().any(|integer| integer.is_negative()))
 }
 

@@ -90,7 +90,8 @@ impl Here {
     fn known(knob: &'static Knob, name: KnobName, machine: &ThisMachine) -> Self {
         let variant = machine.variant(knob);
         let mode = machine.mode(&name);
-        let value = (!knob.is_secret()).then(|| machine.value(&name));
+        // To read one that acts may do something, too: `vm.stat_refresh` sums up.
+        let value = (!knob.is_secret() && !knob.acts()).then(|| machine.value(&name));
         let mut differences = Vec::new();
         if !machine.is_in(knob.kernels()) && machine.series().is_some() {
             differences.push(Difference::OtherKernels(knob.kernels()));

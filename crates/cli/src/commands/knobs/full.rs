@@ -122,7 +122,10 @@ fn of_machine(entry: &Entry, machine: &ThisMachine) -> Vec<Line> {
 
 fn value(here: &Here) -> String {
     match &here.value {
-        None => "(a secret)".to_owned(),
+        None if knobgate_catalogue::find(here.name.as_bytes()).is_some_and(Knob::is_secret) => {
+            "(a secret)".to_owned()
+        }
+        None => "(not read)".to_owned(),
         Some(KnobValue::Value(value)) => {
             let value = value.trim_ascii_end();
             if value.is_empty() { "(empty)".to_owned() } else { printable(value).into_owned() }
