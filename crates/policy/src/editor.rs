@@ -134,7 +134,7 @@ mod tests {
             ("test \"x\" {\n  r", "\"r\": read write".to_owned()),
             ("test \"x\" {\n  read ", "\"\": Name".to_owned()),
             ("test \"x\" {\n  read kernel.o", "\"kernel.o\": Name".to_owned()),
-            ("test \"x\" {\n  read a ", "\"\": old pos uid gid comm =>".to_owned()),
+            ("test \"x\" {\n  read a ", "\"\": old pos uid gid comm netns =>".to_owned()),
             ("test \"x\" {\n  read a uid 0 ", "\"\": old pos gid comm =>".to_owned()),
             ("test \"x\" {\n  read a => ", "\"\": allow deny set".to_owned()),
             ("test \"x\" {\n  read a => deny ", "\"\": Errno".to_owned()),

@@ -10,8 +10,8 @@ use knobgate_events::{Event, EventText, EventVerdict, RuleRef, reconstruct, secr
 use knobgate_hook::Knobs;
 use knobgate_kernel::probe;
 use knobgate_policy::{
-    Access, Action, DecidedBy, Decision, Defaults, Errno, Fallback, FallbackAction, Logging, Mode, Policy,
-    PolicyFile, Rule, Verdict, evaluate, print,
+    Access, Action, Condition, DecidedBy, Decision, Defaults, Errno, Fallback, FallbackAction, Logging, Mode,
+    Policy, PolicyFile, Rule, Verdict, evaluate, print,
 };
 use knobgate_testing::{Both, number, seed};
 use libtest_mimic::Failed;
@@ -285,6 +285,8 @@ impl Expected<'_> {
                     || is_evaluated
                     // The event does not have the width that the policy declares.
                     || !policy.width_64().is_empty()
+                    // Nor has it the network namespace that owns the knob.
+                    || policy.rules().iter().filter_map(Rule::condition).any(Condition::looks_at_netns)
                     || (reconstructed.eval_error.is_some() == eval_error.is_some()
                         && reconstructed.replacement.is_some() == replacement.is_some()),
             ),
