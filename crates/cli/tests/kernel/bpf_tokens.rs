@@ -41,7 +41,7 @@ const ALL: Options<'static> = &[
 ];
 /// Judges a knob that root of a user namespace may write, in a network namespace of that.
 const POLICY: &str =
-    "policy t-token\nallow read **\ndeny(EACCES) write net.ipv4.ip_forward\nallow write **\n";
+    "policy t-token\nallow read **\ndeny(EACCES) write net.ipv4.ip_nonlocal_bind\nallow write **\n";
 /// The argument that makes this program open a bpffs, for another process to say what it delegates, and mount it.
 const MOUNTS: &str = "--mount-delegated";
 
@@ -133,7 +133,7 @@ fn expect_all(printed: &str, expected: &[&str]) {
 
 const RUN: &str = "$K run --policy $P --bpf-token /sys/fs/bpf";
 /// Prints whether the policy is in force.
-const WRITES: &str = "echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward && echo written || echo denied";
+const WRITES: &str = "echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_nonlocal_bind && echo written || echo denied";
 
 fn delegated() -> Result<(), Failed> {
     let place = Delegated::new()?;
@@ -145,7 +145,7 @@ fn delegated() -> Result<(), Failed> {
     assert!(!printed.contains("does not have its source lines"), "{printed}");
 
     let printed = place.sh(ALL, &format!("{RUN} --strict -- sh -c '{WRITES}'; {WRITES}"))?;
-    let summary = "1× DENY EACCES   write net.ipv4.ip_forward \"1\\n\" was \"0\\n\"";
+    let summary = "1× DENY EACCES   write net.ipv4.ip_nonlocal_bind \"1\\n\" was \"0\\n\"";
     expect_all(&printed, &["denied\n", "decided by the kernel's hook", summary, "\nwritten\n"]);
     assert!(!printed.contains("warning") && !printed.contains("error"), "{printed}");
 

@@ -203,7 +203,7 @@ fn compiled() -> Result<(), Failed> {
     let cgroup = scratch();
     let _detached = DetachOnDrop("t-compiled");
     let text = "policy t-compiled\ndefault write allow\ndeny write kernel.domainname if new == \"x\"\n\
-                deny write net.ipv4.conf.*.tag, net.ipv4.ip_forward\n";
+                deny write net.ipv4.conf.*.tag, net.ipv4.ip_nonlocal_bind\n";
     let policy = policy(text);
     let place = cgroup.path().to_str().ok_or("a path")?;
     let object = tempfile::NamedTempFile::with_suffix(".bpf.o")?;
@@ -224,7 +224,7 @@ fn compiled() -> Result<(), Failed> {
             write("kernel/domainname", "x")?,
             write("kernel/domainname", "example")?,
             write("net/ipv4/conf/default/tag", "1")?,
-            write("net/ipv4/ip_forward", "1")?,
+            write("net/ipv4/ip_nonlocal_bind", "1")?,
             write("net/ipv4/ip_default_ttl", "65")?,
         ];
         Ok((decided.to_vec(), shown("t-compiled")))
