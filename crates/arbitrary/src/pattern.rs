@@ -65,7 +65,7 @@ pub fn knob_pattern() -> BoxedStrategy<KnobPattern> {
 
 /// A pattern that matches nothing but names below `net/`.
 pub fn pattern_below_net() -> BoxedStrategy<KnobPattern> {
-    // Behind it, a pattern may be too long.
+    // After `net.`, a pattern may be too long.
     let below = |pattern: KnobPattern| KnobPattern::parse(format!("net.{pattern}")).ok();
     knob_pattern().prop_filter_map("too long below net", below).boxed()
 }
