@@ -74,7 +74,7 @@ pub fn marks(knob: &Knob) -> Vec<String> {
 pub fn effects(knob: &Knob) -> Vec<&'static str> {
     let mut effects = Vec::new();
     if knob.acts() {
-        effects.push("a write makes the kernel do something, and no value is kept");
+        effects.push("each write makes the kernel do something, even if the value stays the same");
     }
     if let Some(way) = knob.one_way() {
         effects.push(match way {

@@ -10,6 +10,7 @@ pub struct Knob {
     pub(crate) acts: bool,
     pub(crate) one_way: Option<OneWay>,
     pub(crate) is_secret: bool,
+    pub(crate) bounds_vary: bool,
     pub(crate) alias_of: Option<&'static str>,
     pub(crate) reaches: Vec<&'static str>,
     pub(crate) width: Width,
@@ -46,6 +47,11 @@ impl Knob {
     /// Whether each write makes the kernel do something at once, even if it changes no value: `vm/drop_caches`.
     pub fn acts(&self) -> bool {
         self.acts
+    }
+
+    /// Whether the [bounds](Variant::bounds) depend on the machine: its architecture, its memory, or how its kernel was built.
+    pub fn bounds_vary(&self) -> bool {
+        self.bounds_vary
     }
 
     /// Whether the value can only go one way until the machine, or the namespace, is new.

@@ -186,6 +186,7 @@ fn described(facts: &'static str, summary: &'static str) -> Result<(Knob, Option
         acts: false,
         one_way: None,
         is_secret: false,
+        bounds_vary: false,
         alias_of: None,
         reaches: Vec::new(),
         width: Width::default(),
@@ -197,6 +198,7 @@ fn described(facts: &'static str, summary: &'static str) -> Result<(Knob, Option
         match fact.split_once(' ').unwrap_or((fact, "")) {
             ("acts", "") => knob.acts = true,
             ("secret", "") => knob.is_secret = true,
+            ("machine-bounds", "") => knob.bounds_vary = true,
             ("up", "") => knob.one_way = Some(OneWay::Up),
             ("down", "") => knob.one_way = Some(OneWay::Down),
             ("final", "") => knob.one_way = Some(OneWay::Final),

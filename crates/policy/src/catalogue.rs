@@ -101,10 +101,7 @@ fn for_each_match(
                 budget.spend(name.len() * notation::size(pattern.pieces()))?;
                 pattern.matches(name).then_some(Cow::Borrowed(knob.pattern().as_bytes()))
             }
-            // Another entry may be about the name.
-            pieces => common_name(pattern.pieces(), pieces, budget)?
-                .filter(|name| find(name).is_some_and(|about| std::ptr::eq(about, *knob)))
-                .map(Cow::Owned),
+            _ => name_of(pattern, knob, pieces, budget)?.map(Cow::Owned),
         };
         if let Some(name) = name {
             budget.spend(MATCH_COST)?;
@@ -114,6 +111,55 @@ fn for_each_match(
         }
     }
     Ok(())
+}
+
+/// A name that `pattern` matches and that the entry `knob`, which has these pieces, is about. Where another entry is about the
+/// name that is found first, each of the pattern's alternatives is tried.
+fn name_of(
+    pattern: &KnobPattern,
+    knob: &'static Knob,
+    pieces: &[Piece],
+    budget: &mut Budget,
+) -> Result<Option<Vec<u8>>, TooLarge> {
+    let Some(name) = common_name(pattern.pieces(), pieces, budget)? else { return Ok(None) };
+    if find(&name).is_some_and(|about| std::ptr::eq(about, knob)) {
+        return Ok(Some(name));
+    }
+    for branch in branches(&pattern.to_string()) {
+        // Each of them is a pattern, but may be one that matches nothing.
+        let Ok(branch) = KnobPattern::parse(&branch) else { continue };
+        if let Some(name) = name_of(&branch, knob, pieces, budget)? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// The pattern with each of the alternatives in its first `{…}` instead of that; nothing if it has none.
+fn branches(pattern: &str) -> Vec<String> {
+    let (mut depth, mut escaped, mut cuts) = (0usize, false, Vec::new());
+    for (at, c) in pattern.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '{' => {
+                depth += 1;
+                if depth == 1 {
+                    cuts.push(at);
+                }
+            }
+            ',' if depth == 1 => cuts.push(at),
+            '}' if depth == 1 => {
+                cuts.push(at);
+                break;
+            }
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    let (Some(&open), Some(&close)) = (cuts.first(), cuts.last()) else { return Vec::new() };
+    let (before, after) = (&pattern[..open], &pattern[close + 1..]);
+    cuts.windows(2).map(|ends| format!("{before}{}{after}", &pattern[ends[0] + 1..ends[1]])).collect()
 }
 
 /// What all names that a pattern matches begin and end with.
@@ -204,6 +250,14 @@ mod tests {
         let patterns: Vec<&str> =
             names("net.ipv4.conf.*.forwarding").into_iter().map(|(pattern, _)| pattern).collect();
         assert!(patterns.contains(&of_all) && patterns.contains(&"net/ipv4/conf/<interface>/forwarding"));
+        for others in ["{all,eth0}", "{default,{all,wlan0}}", "{all,\\{a\\}}"] {
+            let found = names(&format!("net.ipv4.conf.{others}.forwarding"));
+            assert!(
+                found.iter().any(|(pattern, _)| *pattern == "net/ipv4/conf/<interface>/forwarding"),
+                "{others}"
+            );
+        }
+        assert_eq!(names("net.ipv4.conf.{all,default}.forwarding").len(), 2);
     }
 
     #[test]

@@ -56,9 +56,12 @@ impl Checker {
     }
 
     /// The least and the greatest number that a knob which `pattern` matches takes, on any kernel; `None` if that is not known
-    /// of all of them.
+    /// of all of them, or depends on the machine.
     pub(super) fn handler_bounds(&mut self, pattern: &KnobPattern) -> Option<(i128, i128)> {
         let found = catalogue::matches(pattern, &mut self.catalogue).ok()?;
+        if found.iter().any(|found| found.knob.bounds_vary()) {
+            return None;
+        }
         let variants = found.iter().flat_map(|found| found.knob.variants());
         let bounds = variants.map(|variant| variant.bounds().filter(|_| variant.kind().is_numeric()));
         let either = |(low, high): (i128, i128), (other_low, other_high): (i128, i128)| {
