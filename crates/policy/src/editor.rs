@@ -135,7 +135,7 @@ mod tests {
             ("test \"x\" {\n  read ", "\"\": Name".to_owned()),
             ("test \"x\" {\n  read kernel.o", "\"kernel.o\": Name".to_owned()),
             ("test \"x\" {\n  read a ", "\"\": old pos uid gid comm netns =>".to_owned()),
-            ("test \"x\" {\n  read a uid 0 ", "\"\": old pos gid comm =>".to_owned()),
+            ("test \"x\" {\n  read a uid 0 ", "\"\": old pos gid comm netns =>".to_owned()),
             ("test \"x\" {\n  read a => ", "\"\": allow deny set".to_owned()),
             ("test \"x\" {\n  read a => deny ", "\"\": Errno".to_owned()),
             ("test \"x\" {\n  read a => deny EP", "\"EP\": Errno".to_owned()),

@@ -47,7 +47,7 @@ fn what_is_under_the_cursor_is_explained() {
         ("policy x\ndeny write net.core.default|_qdisc\n", &["Here: empty"], &[]),
         (
             "policy x\ndeny write vm.drop_cach|es\n",
-            &["; a write makes the kernel do something", "Its value is not read."],
+            &["; each write makes the kernel do something", "Its value is not read."],
             &["Here"],
         ),
         (
