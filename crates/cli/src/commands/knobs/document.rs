@@ -41,7 +41,7 @@ struct KnownDocument {
     kernels: Vec<&'static str>,
     /// Whether a kernel like the machine's has it.
     expected: bool,
-    /// Whether a write makes the kernel do something, instead of keeping a value.
+    /// Whether each write makes the kernel do something, even if the value stays the same.
     acts: bool,
     /// The one way in which the value can change.
     #[serde(skip_serializing_if = "Option::is_none")]
