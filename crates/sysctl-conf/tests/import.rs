@@ -309,7 +309,9 @@ proptest! {
     fn the_policy_is_laid_out_and_its_tests_pass(lines in vec(line(), 0..8)) {
         let imported = imported(&lines.concat());
         let text = imported.file.source().text();
-        prop_assert_eq!(imported.file.warnings(), &[], "{}", text);
+        // A random number may be one that no kernel takes.
+        let warnings = imported.file.warnings().iter().filter(|warning| warning.code != "out-of-bounds");
+        prop_assert_eq!(warnings.collect::<Vec<_>>(), Vec::<&knobgate_policy::Diagnostic>::new(), "{}", text);
         prop_assert_eq!(&format(&Source::new("p.knob", text)).unwrap(), text);
         for step in imported.file.policy().tests().iter().flat_map(|test| &test.steps) {
             let verdict = evaluate(imported.file.policy(), step.access()).verdict;

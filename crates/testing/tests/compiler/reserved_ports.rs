@@ -88,7 +88,8 @@ fn values(seed: u64, count: usize, policy: &knobgate_policy::Policy) -> Vec<Vec<
 
 /// The ports of a set, if it is one that the kernel stores.
 fn ports(value: &[u8]) -> Option<BTreeSet<u32>> {
-    let text = str::from_utf8(value).ok()?.split('\n').next()?;
+    // After the first line, the handler takes only newlines.
+    let text = str::from_utf8(value).ok()?.trim_end_matches('\n');
     let number = |text: &str| {
         let (digits, base) = match text {
             text if text.starts_with("0x") || text.starts_with("0X") => (&text[2..], 16),
