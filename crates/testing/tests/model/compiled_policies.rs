@@ -3,14 +3,19 @@
 
 use knobgate_bpf::{Object, Program, write_object};
 use knobgate_compiler::{RULE_HITS_MAP, RuleHits, compile};
-use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, Task, VALUE_BYTES};
-use knobgate_policy::{CheckOptions, Errno, Mode, Source, Verdict, evaluate, parse, print};
+use knobgate_hook::{
+    Invocation, KnobSet, LoadOptions, LoadedProgram, Namespaces, Profile, Task, VALUE_BYTES,
+};
+use knobgate_policy::{CheckOptions, Errno, KnobNetns, Mode, Source, Verdict, evaluate, parse, print};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 const POLICIES: u64 = 60;
 const ACCESSES: u64 = 60;
+
+/// A network namespace that is not the host's.
+const OTHER_NETNS: u32 = 0xf000_0123;
 
 fn rule_hits(program: &LoadedProgram) -> Vec<RuleHits> {
     // In an object it is a section of data.
@@ -61,6 +66,13 @@ fn agree(way: Way, profile: &str) {
                 None => Invocation::read(name, &old, &task, &profile),
             };
             invocation.position = access.pos as i64;
+            if access.knob.is_below_net() {
+                invocation.set = match access.knob_netns {
+                    Some(KnobNetns::Host) => KnobSet::OfNet(Namespaces::default().net),
+                    Some(KnobNetns::Other) => KnobSet::OfNet(OTHER_NETNS),
+                    None => KnobSet::Unreadable,
+                };
+            }
             let before = rule_hits(&program);
             let returned =
                 program.run(&mut invocation, &mut knobgate_hook::RunOptions::default()).unwrap_or_else(
