@@ -60,7 +60,7 @@ impl PolicyText {
         Self { rules: (0..count).map(rule).collect() }
     }
 
-    /// Puts `rule` in the place of the middle one, or there if there is none: as many rules as before.
+    /// Replaces the middle rule with `rule`, or adds it if there is none: as many rules as before.
     #[must_use]
     pub fn with_rule(mut self, rule: &str) -> Self {
         let middle = self.rules.len() / 2;

@@ -1,6 +1,6 @@
 //! One entry of the catalogue.
 
-use crate::{Kernels, Stores, Variant, Width};
+use crate::{Kernels, Normalisation, Variant, Width};
 
 /// What is known about a knob, or about all knobs that a pattern matches.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct Knob {
     pub(crate) alias_of: Option<&'static str>,
     pub(crate) reaches: Vec<&'static str>,
     pub(crate) width: Width,
-    pub(crate) stores: Option<Stores>,
+    pub(crate) stores: Option<Normalisation>,
     pub(crate) summary: &'static str,
 }
 
@@ -80,7 +80,7 @@ impl Knob {
     }
 
     /// How it changes what is written, if it does.
-    pub fn stores(&self) -> Option<Stores> {
+    pub fn stores(&self) -> Option<Normalisation> {
         self.stores
     }
 

@@ -57,7 +57,7 @@ pub use handler::Kind;
 pub use kernels::{Kernel, Kernels};
 pub use knob::{Knob, OneWay};
 pub use variant::{Mode, Scope, Variant};
-pub use width::{Stores, Width};
+pub use width::{Normalisation, Width};
 
 /// The placeholders of patterns, each with what it stands for.
 pub const PLACEHOLDERS: [(&str, &str); 7] = [

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use crate::handler::{Handler, Kind};
 use crate::index::Index;
-use crate::{Kernels, Knob, Mode, OneWay, PLACEHOLDERS, Scope, Stores, Variant, Width};
+use crate::{Kernels, Knob, Mode, Normalisation, OneWay, PLACEHOLDERS, Scope, Variant, Width};
 
 /// The entries, and where to find them.
 #[derive(Debug)]
@@ -209,7 +209,7 @@ fn described(facts: &'static str, summary: &'static str) -> Result<(Knob, Option
                 let found = Width::NAMES.into_iter().find(|(known, _)| *known == name);
                 knob.width = found.ok_or_else(invalid)?.1;
             }
-            ("stores", how) => knob.stores = Some(Stores::parse(how).ok_or_else(invalid)?),
+            ("stores", how) => knob.stores = Some(Normalisation::parse(how).ok_or_else(invalid)?),
             _ => return Err(invalid()),
         }
     }

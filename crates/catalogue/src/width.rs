@@ -33,7 +33,7 @@ impl Width {
 
 /// How a handler changes what is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stores {
+pub enum Normalisation {
     /// A number, rounded up to a tick of the timer, which ticks 100 to 1000 times a second.
     Milliseconds,
     /// A number, rounded down to a tick of the timer, if it ticks 250 times a second.
@@ -57,7 +57,12 @@ pub enum Stores {
     WordSet,
 }
 
-impl Stores {
+impl Normalisation {
+    /// Whether the knob reads what is written as text. To compare it as a number would admit other texts, and mean others.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::CpuMask | Self::Text | Self::WordSet)
+    }
+
     /// From the notation of `knobs.tsv`.
     pub(crate) fn parse(text: &'static str) -> Option<Self> {
         let (name, argument) = text.split_once(' ').unwrap_or((text, ""));

@@ -1,6 +1,6 @@
 //! What the catalogue says about knobs that everybody knows, and whether its columns agree with each other.
 
-use knobgate_catalogue::{Kind, Knob, OneWay, Scope, Stores, Variant, Width, all, find, kernels};
+use knobgate_catalogue::{Kind, Knob, Normalisation, OneWay, Scope, Variant, Width, all, find, kernels};
 
 fn knob(name: &str) -> &'static Knob {
     find(name.as_bytes()).unwrap_or_else(|| panic!("{name} is not in the catalogue"))
@@ -174,15 +174,18 @@ fn what_is_stored_agrees_with_handlers() {
         let every = |kind| kinds.iter().all(|other| *other == kind);
         let stores = knob.stores();
         let name = knob.pattern();
-        assert_eq!(every(Kind::CpuMask), stores == Some(Stores::CpuMask), "{name}");
+        assert_eq!(every(Kind::CpuMask), stores == Some(Normalisation::CpuMask), "{name}");
         if every(Kind::Text) {
-            assert!(matches!(stores, Some(Stores::Text | Stores::WordSet)), "{name}: {stores:?}");
+            assert!(
+                matches!(stores, Some(Normalisation::Text | Normalisation::WordSet)),
+                "{name}: {stores:?}"
+            );
         }
         if every(Kind::Bool) {
-            assert_eq!(stores, Some(Stores::Booleans), "{name}");
+            assert_eq!(stores, Some(Normalisation::Booleans), "{name}");
         }
         if knob.variants().iter().all(|variant| variant.handler().contains("dointvec_ms_jiffies")) {
-            assert_eq!(stores, Some(Stores::Milliseconds), "{name}");
+            assert_eq!(stores, Some(Normalisation::Milliseconds), "{name}");
         }
     }
 }

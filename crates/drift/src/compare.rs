@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use knobgate_policy::{KnobName, KnobPattern, Normalisation, parse_numbers};
+use knobgate_policy::{KnobName, KnobPattern, Normalisation, known_normalisation, parse_numbers};
 
 /// Whether `running`, as the knob prints it, is what it stores if `written` is written to it. Two values that are written can
 /// be compared as well.
@@ -13,7 +13,7 @@ use knobgate_policy::{KnobName, KnobPattern, Normalisation, parse_numbers};
 /// in which the amount of white space does not count; or a set of words, if the knob prints those in its own order.
 pub fn is_same_value(knob: &KnobName, written: &[u8], running: &[u8]) -> bool {
     let normalisation =
-        KnobPattern::parse(knob.to_string()).ok().and_then(|pattern| Normalisation::known(&pattern));
+        KnobPattern::parse(knob.to_string()).ok().and_then(|pattern| known_normalisation(&pattern));
     let (written, running) = (words(written), words(running));
     if normalisation == Some(Normalisation::CpuMask) {
         return match (mask(&written), mask(&running)) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use knobgate_events::secrets::is_secret;
 use knobgate_events::{Event, Namespace, Namespaces, StreamItem};
-use knobgate_policy::{AccessKind, KnobName, KnobPattern, Normalisation};
+use knobgate_policy::{AccessKind, KnobName, KnobPattern, Normalisation, known_normalisation};
 
 use crate::{Writes, is_same_value};
 
@@ -213,7 +213,7 @@ impl ComparedKnob {
     /// Whether the knob stores some numbers as others in a way that the comparison does not know.
     pub fn may_store_another_number(&self) -> bool {
         let pattern = KnobPattern::parse(self.configured.knob.to_string()).ok();
-        let normalisation = pattern.and_then(|pattern| Normalisation::known(&pattern));
+        let normalisation = pattern.and_then(|pattern| known_normalisation(&pattern));
         matches!(
             normalisation,
             Some(Normalisation::Milliseconds | Normalisation::UserTicks | Normalisation::Own(_))

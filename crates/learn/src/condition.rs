@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate_policy::{
     Condition, Integer, KnobName, KnobPattern, Normalisation, Operand, PolicyError, Range, Relation,
-    TextOperand, TextTest, Value, ValueText, Width, parse_numbers,
+    TextOperand, TextTest, Value, ValueText, Width, known_normalisation, parse_numbers,
 };
 
 use crate::recording::{Group, Values};
@@ -57,7 +57,7 @@ struct Place {
 fn lists(values: &Values, names: &[&KnobName]) -> Option<BTreeMap<usize, Vec<Place>>> {
     let is_text = |name: &KnobName| {
         let pattern = KnobPattern::parse(name.to_string()).ok();
-        pattern.and_then(|pattern| Normalisation::known(&pattern)).is_some_and(Normalisation::is_text)
+        pattern.and_then(|pattern| known_normalisation(&pattern)).is_some_and(Normalisation::is_text)
     };
     if values.more_texts || names.iter().any(|name| is_text(name)) {
         return None;

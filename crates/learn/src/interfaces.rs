@@ -11,7 +11,7 @@ pub(crate) struct Leaf {
     knob: String,
 }
 
-/// What stands in the place of an interface.
+/// What stands for an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interface {
     /// An interface.

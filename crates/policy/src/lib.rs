@@ -96,6 +96,7 @@ pub use include::{IncludeError, IncludeLoader, IncludedText};
 pub use integer::Integer;
 #[cfg(feature = "json")]
 pub use json::{JsonDiagnostic, JsonParseError, json_schema, parse_json, print_json};
+pub use knobgate_catalogue::Normalisation;
 pub use knobgate_errno::Errno;
 pub use knobgate_glob::{Piece, Scope};
 pub use model::{
@@ -113,4 +114,4 @@ pub use print::print;
 pub use source::{Place, PolicyFile, Source, Span};
 pub use text::Text;
 pub use value::parse_numbers;
-pub use width::{Normalisation, SHORT_DIGITS, Width};
+pub use width::{SHORT_DIGITS, Width, known_normalisation, known_normalisations};

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use knobgate_catalogue::{Knob, Stores, Width as StoredWidth};
+use knobgate_catalogue::{Knob, Normalisation, Width as StoredWidth};
 
 use crate::{Integer, KnobPattern, Policy, Range, limits};
 
@@ -87,68 +87,21 @@ impl Width {
     }
 }
 
-/// How a handler changes a number that is inside its width.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Normalisation {
-    /// Rounded up to a tick of the timer, which ticks 100 to 1000 times a second.
-    Milliseconds,
-    /// Rounded down to a tick of the timer, if it ticks 250 times a second.
-    UserTicks,
-    /// Rounded up to a power of two, at least to `least`.
-    PowersOfTwo {
-        /// The least number that is stored.
-        least: u32,
-    },
-    /// 0 is stored as 0, every other number as 1.
-    Booleans,
-    /// Lowered to what is possible, as this text describes.
-    AtMost(&'static str),
-    /// In another way, described by this text.
-    Own(&'static str),
-    /// Parsed as hexadecimal: a mask or a list of CPUs.
-    CpuMask,
-    /// Not parsed as a number: the knob stores the text as it is written.
-    Text,
-    /// Not parsed as numbers: the knob stores a set of words, and prints them in its own order.
-    WordSet,
+/// How the knobs that `pattern` matches change what is written, if it is known of all of them.
+pub fn known_normalisation(pattern: &KnobPattern) -> Option<Normalisation> {
+    let found = NORMALISATIONS.iter().find(|(known, _)| match pattern.literal() {
+        Some(name) => known.matches(name),
+        None => known == pattern,
+    });
+    found.map(|(_, how)| *how)
 }
 
-impl Normalisation {
-    /// How the knobs that `pattern` matches change numbers, if it is known of all of them.
-    pub fn known(pattern: &KnobPattern) -> Option<Self> {
-        let found = NORMALISATIONS.iter().find(|(known, _)| match pattern.literal() {
-            Some(name) => known.matches(name),
-            None => known == pattern,
-        });
-        found.map(|(_, how)| *how)
-    }
-
-    /// The knobs that are known to change numbers.
-    pub fn all_known() -> &'static [(KnobPattern, Self)] {
-        &NORMALISATIONS
-    }
-
-    /// Whether the knob reads what is written as text. To compare it as a number would admit other texts, and mean others.
-    pub fn is_text(self) -> bool {
-        matches!(self, Self::CpuMask | Self::Text | Self::WordSet)
-    }
+/// The knobs that are known to change what is written.
+pub fn known_normalisations() -> &'static [(KnobPattern, Normalisation)] {
+    &NORMALISATIONS
 }
 
-static NORMALISATIONS: LazyLock<Vec<(KnobPattern, Normalisation)>> = LazyLock::new(|| {
-    known(|knob| {
-        Some(match knob.stores()? {
-            Stores::Milliseconds => Normalisation::Milliseconds,
-            Stores::UserTicks => Normalisation::UserTicks,
-            Stores::PowersOfTwo { least } => Normalisation::PowersOfTwo { least },
-            Stores::Booleans => Normalisation::Booleans,
-            Stores::AtMost(how) => Normalisation::AtMost(how),
-            Stores::Own(how) => Normalisation::Own(how),
-            Stores::CpuMask => Normalisation::CpuMask,
-            Stores::Text => Normalisation::Text,
-            Stores::WordSet => Normalisation::WordSet,
-        })
-    })
-});
+static NORMALISATIONS: LazyLock<Vec<(KnobPattern, Normalisation)>> = LazyLock::new(|| known(Knob::stores));
 
 /// What the catalogue has about knobs, by their pattern.
 fn known<T>(of: impl Fn(&'static Knob) -> Option<T>) -> Vec<(KnobPattern, T)> {

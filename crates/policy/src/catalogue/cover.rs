@@ -66,7 +66,7 @@ impl Tree {
         found
     }
 
-    /// A name that `pattern` matches: that of a knob, with a component in the place of each placeholder.
+    /// A name that `pattern` matches: that of a knob, with a component for each placeholder.
     pub(super) fn example(&self, pattern: &str) -> Option<String> {
         let pattern = crate::KnobPattern::parse(pattern).ok()?;
         let mut found = None;

@@ -1,12 +1,14 @@
 //! Warnings about numbers in rules that knobs store as other numbers, or that no write may contain.
 
+use knobgate_catalogue::Normalisation;
+
 use super::Checker;
 use crate::filter::ValueField;
 use crate::syntax::{
     ActionSyntax, ConditionSyntax, ListVerb, Member, RangeSyntax, RuleSyntax, Spanned, Term,
 };
 use crate::value::numbers;
-use crate::width::{Normalisation, Width};
+use crate::width::{Width, known_normalisation};
 use crate::{AccessKind, Diagnostic, Integer, KnobPattern, Relation, Span, Text, Value};
 
 /// A literal that is compared with a number of the new value.
@@ -83,7 +85,7 @@ impl Checker {
         if let Some(condition) = &syntax.condition {
             collect(condition, denies, &mut bounds);
             let is_text = |pattern: &Spanned<KnobPattern>| {
-                Normalisation::known(&pattern.node).is_some_and(Normalisation::is_text)
+                known_normalisation(&pattern.node).is_some_and(Normalisation::is_text)
             };
             if !syntax.patterns.iter().all(is_text) {
                 self.texts_that_are_numbers(condition, denies);
@@ -107,7 +109,7 @@ impl Checker {
                 continue;
             }
             let normalised = |pattern: &Spanned<KnobPattern>| {
-                Normalisation::known(&pattern.node)
+                known_normalisation(&pattern.node)
                     .and_then(|how| normalised(how, bound))
                     .map(|why| (why, pattern.span))
             };

@@ -3,8 +3,8 @@
 use knobgate_glob::{Budget, Partition};
 use knobgate_policy::limits::VALUE_MAX;
 use knobgate_policy::{
-    Condition, Integer, KnobPattern, ListTest, Normalisation, Operand, PolicyError, Relation, TextOperand,
-    TextTest, Value, ValueText, Width, parse_numbers,
+    Condition, Integer, KnobPattern, ListTest, Operand, PolicyError, Relation, TextOperand, TextTest, Value,
+    ValueText, Width, known_normalisations, parse_numbers,
 };
 
 /// How a value is compared. A condition on one of these can be evaluated for every value that is compared as an earlier
@@ -54,7 +54,7 @@ fn is(operand: Operand, number: Integer) -> Result<Condition, PolicyError> {
 
 /// Whether a knob that `pattern` might match reads what is written as text.
 fn may_be_text(pattern: &KnobPattern) -> bool {
-    let texts = Normalisation::all_known().iter().filter(|(_, how)| how.is_text());
+    let texts = known_normalisations().iter().filter(|(_, how)| how.is_text());
     texts.map(|(known, _)| known).any(|known| match pattern.literal() {
         Some(name) => known.matches(name),
         None => may_match_the_same(pattern, known),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use knobgate_policy::{Integer, KnobPattern, Normalisation};
+use knobgate_policy::{Integer, KnobPattern, Normalisation, known_normalisation};
 use libtest_mimic::Failed;
 
 use crate::stored::{Knob, own, spaced, width};
@@ -118,7 +118,7 @@ fn is_listed(knob: &Knob, before: &[i128], written: &[i128], after: &[i128]) -> 
         before.len() == after.len()
             && numbers.into_iter().all(|((&before, &written), &after)| is_as_listed(before, written, after))
     };
-    match Normalisation::known(&literal) {
+    match known_normalisation(&literal) {
         None | Some(Normalisation::Text | Normalisation::WordSet) => false,
         Some(Normalisation::Milliseconds) => each(&|_, written, after| {
             written.signum() * after >= written.abs() && (after - written).abs() < 10

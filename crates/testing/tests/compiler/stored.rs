@@ -15,7 +15,9 @@ use std::process::{Command, ExitCode};
 use knobgate_bpf::Features;
 use knobgate_compiler::compile;
 use knobgate_kernel::{Cgroup, Link, LoadOptions, load, probe, start_inside};
-use knobgate_policy::{CheckOptions, KnobPattern, Normalisation, Relation, Source, Width, parse};
+use knobgate_policy::{
+    CheckOptions, KnobPattern, Normalisation, Relation, Source, Width, known_normalisation, parse,
+};
 use knobgate_testing::{Reaped, number, scratch, seed};
 use libtest_mimic::Failed;
 use proptest::prelude::*;
@@ -165,7 +167,7 @@ pub(crate) struct Knob {
 impl Knob {
     pub(crate) fn new(name: String) -> Self {
         let literal = KnobPattern::parse(&name).expect("a name is a pattern");
-        let tolerance = match Normalisation::known(&literal) {
+        let tolerance = match known_normalisation(&literal) {
             Some(Normalisation::Milliseconds) => 10,
             Some(Normalisation::UserTicks) => 1,
             _ => 0,
@@ -187,7 +189,7 @@ pub(crate) fn knobs() -> Vec<Knob> {
     knobs.retain(|knob| {
         let literal = KnobPattern::parse(&knob.name).expect("a name is a pattern");
         matches!(
-            Normalisation::known(&literal),
+            known_normalisation(&literal),
             None | Some(Normalisation::Milliseconds | Normalisation::UserTicks)
         )
     });

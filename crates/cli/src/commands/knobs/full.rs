@@ -1,6 +1,6 @@
 //! Everything about some knobs.
 
-use knobgate_catalogue::{Knob, Stores, Variant, facts};
+use knobgate_catalogue::{Knob, Normalisation, Variant, facts};
 
 use super::entry::{Entry, Here, dotted};
 use super::machine::ThisMachine;
@@ -77,17 +77,21 @@ fn of_variant(variant: &Variant) -> Vec<Line> {
 }
 
 /// What it stores of what is written.
-fn stores(how: Stores) -> String {
+fn stores(how: Normalisation) -> String {
     match how {
-        Stores::Milliseconds => "a number of milliseconds, rounded up to ticks of the timer".to_owned(),
-        Stores::UserTicks => "a number of 1/100 s, rounded down to ticks of the timer".to_owned(),
-        Stores::PowersOfTwo { least } => format!("a number, rounded up to a power of two, at least {least}"),
-        Stores::Booleans => "0 for 0, and 1 for every other number".to_owned(),
-        Stores::AtMost(how) => format!("a number, or a lower one: {how}"),
-        Stores::Own(how) => format!("another number: {how}"),
-        Stores::CpuMask => "a set of CPUs, read as hexadecimal mask or as list".to_owned(),
-        Stores::Text => "the text as it was written".to_owned(),
-        Stores::WordSet => "a set of words, printed in its own order".to_owned(),
+        Normalisation::Milliseconds => {
+            "a number of milliseconds, rounded up to ticks of the timer".to_owned()
+        }
+        Normalisation::UserTicks => "a number of 1/100 s, rounded down to ticks of the timer".to_owned(),
+        Normalisation::PowersOfTwo { least } => {
+            format!("a number, rounded up to a power of two, at least {least}")
+        }
+        Normalisation::Booleans => "0 for 0, and 1 for every other number".to_owned(),
+        Normalisation::AtMost(how) => format!("a number, or a lower one: {how}"),
+        Normalisation::Own(how) => format!("another number: {how}"),
+        Normalisation::CpuMask => "a set of CPUs, read as hexadecimal mask or as list".to_owned(),
+        Normalisation::Text => "the text as it was written".to_owned(),
+        Normalisation::WordSet => "a set of words, printed in its own order".to_owned(),
     }
 }
 
