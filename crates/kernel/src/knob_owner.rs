@@ -5,7 +5,7 @@ use std::io;
 use std::sync::LazyLock;
 
 use knobgate_bpf::{KnobOwner, StructLayouts};
-use rustix::fs::stat;
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2, stat};
 
 use crate::cached_layout::cached_layout;
 use crate::traced_tasks::INITIAL_PID_NAMESPACE;
@@ -50,26 +50,48 @@ static LAYOUT: LazyLock<Option<KnobOwnerLayout>> = LazyLock::new(|| {
     })
 });
 
-/// The number of the initial network namespace, which is the host's: that of `/proc/2/ns/net`, or a constant of the kernel.
+/// The number of the initial network namespace, which is the host's. It is, in this order:
 ///
-/// Process 2 of the initial pid namespace is the parent of the kernel's threads, which never leave the initial namespaces;
-/// process 1 can. Another pid namespace has another process 2. There, the number is known from the kernel's BTF since it is the
-/// same on every boot (`NET_NS_INIT_INO` in include/uapi/linux/nsfs.h).
+/// - that of `/proc/2/ns/net`. Process 2 of the initial pid namespace is the parent of the kernel's threads, which never leave the
+///   initial namespaces; process 1 can. Another pid namespace has another process 2, and without `CAP_SYS_PTRACE` its namespaces
+///   cannot be seen;
+/// - a constant of the kernel, where its BTF has one: the number is then the same on every boot (`NET_NS_INIT_INO` in
+///   include/uapi/linux/nsfs.h);
+/// - that of this thread, if its namespace is the initial one.
 ///
 /// # Errors
 ///
-/// This process is in another pid namespace, and the kernel chooses the number when it boots; or `/proc` does not show it.
+/// None of these: the kernel chooses the number when it boots, this thread has another network namespace, and it cannot see that
+/// of the kernel's threads.
 pub fn host_netns() -> io::Result<u32> {
-    let number = |path: &str| u32::try_from(stat(path)?.st_ino).map_err(io::Error::other);
     // In /proc of a pid namespace below this process's own, there is no `self`.
-    let of_process_2 = if number("/proc/self/ns/pid")? == INITIAL_PID_NAMESPACE {
-        number("/proc/2/ns/net")
+    let of_process_2 = if number_of("/proc/self/ns/pid")? == INITIAL_PID_NAMESPACE {
+        number_of("/proc/2/ns/net")
     } else {
         Err(io::Error::other(
             "the number of the host's network namespace is that of /proc/2/ns/net in the initial pid namespace, where this process is not",
         ))
     };
-    of_process_2.or_else(|error| reserved_number().ok_or(error))
+    of_process_2.or_else(|error| match reserved_number() {
+        Some(number) => Ok(number),
+        None if is_in_initial_netns() => number_of("/proc/thread-self/ns/net"),
+        None => Err(error),
+    })
+}
+
+fn number_of(namespace: &str) -> io::Result<u32> {
+    u32::try_from(stat(namespace)?.st_ino).map_err(io::Error::other)
+}
+
+/// Whether the network namespace of this thread is certainly the initial one: what most of `net/core` sets is one for all
+/// namespaces, and only the initial one shows it (`net_core_table` in net/core/sysctl_net_core.c).
+fn is_in_initial_netns() -> bool {
+    let Ok(proc) = open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
+        return false;
+    };
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    // Not what somebody has mounted there.
+    openat2(proc, "sys/net/core/netdev_budget", flags, Mode::empty(), ResolveFlags::NO_XDEV).is_ok()
 }
 
 /// The number that kernels with such numbers give to the initial network namespace.
@@ -105,12 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_the_host_is_the_same_in_both_places() {
-        let is_initial =
-            stat("/proc/self/ns/pid").is_ok_and(|pid| pid.st_ino == u64::from(INITIAL_PID_NAMESPACE));
-        // Otherwise there is only one of them.
-        if let (true, Ok(host), Some(reserved)) = (is_initial, stat("/proc/2/ns/net"), reserved_number()) {
-            assert_eq!(host.st_ino, u64::from(reserved));
-        }
+    fn the_number_of_the_host_is_the_same_wherever_it_is() {
+        let is_initial = number_of("/proc/self/ns/pid").is_ok_and(|number| number == INITIAL_PID_NAMESPACE);
+        let places = [
+            is_initial.then(|| number_of("/proc/2/ns/net").ok()).flatten(),
+            reserved_number(),
+            is_in_initial_netns().then(|| number_of("/proc/thread-self/ns/net").ok()).flatten(),
+        ];
+        let numbers: Vec<u32> = places.into_iter().flatten().collect();
+        assert!(numbers.windows(2).all(|two| two[0] == two[1]), "{places:?}");
+        assert_eq!(host_netns().ok(), numbers.first().copied(), "{places:?}");
     }
 }

@@ -1,7 +1,8 @@
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use knobgate_kernel::{Cgroup, Namespaces, spawn_inside, start_inside, with_private_namespaces};
+use knobgate_kernel::{Cgroup, Namespaces, host_netns, spawn_inside, start_inside, with_private_namespaces};
 use knobgate_testing::scratch;
 use libtest_mimic::Failed;
 use rustix::process::WaitOptions;
@@ -10,6 +11,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("a_command_is_inside_from_its_first_instruction", inside),
     ("with_several_threads_a_command_enters_before_its_first_instruction", entered),
     ("a_command_has_the_namespaces_it_was_given", namespaces),
+    ("only_the_initial_network_namespace_shows_what_all_share", initial_netns),
     ("mounts_of_a_command_do_not_propagate", mounts),
     ("a_command_that_cannot_get_in_does_not_start", not_inside),
 ];
@@ -59,6 +61,19 @@ fn namespaces() -> Result<(), Failed> {
         let theirs = String::from_utf8(command.output()?.stdout)?;
         assert_ne!(theirs.trim(), ours(name)?.to_string_lossy(), "{name}");
         assert!(theirs.starts_with(name), "{theirs}");
+    }
+    Ok(())
+}
+
+/// By this, a process finds that it is in the initial network namespace where it cannot see that of other processes.
+fn initial_netns() -> Result<(), Failed> {
+    let own = std::fs::metadata("/proc/self/ns/net")?.ino();
+    let is_initial = host_netns().is_ok_and(|host| u64::from(host) == own);
+    for net in [false, true] {
+        let mut command = Command::new("test");
+        command.args(["-e", "/proc/sys/net/core/netdev_budget"]);
+        with_private_namespaces(&mut command, Namespaces { net, ..Namespaces::default() });
+        assert_eq!(command.status()?.success(), is_initial && !net);
     }
     Ok(())
 }
