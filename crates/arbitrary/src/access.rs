@@ -167,26 +167,33 @@ fn value(literals: Literals) -> BoxedStrategy<Vec<u8>> {
     let of_ranges = if literals.has_ranges { 6 } else { 1 };
     prop_oneof![
         of_ranges => ranges(literals.clone()),
-        6 => numbers(literals),
+        6 => numbers(literals.clone()),
         3 => texts,
         1 => vec(any::<u8>(), 0..8),
         1 => Just(Vec::new()),
-        1 => long(),
+        2 => long(literals),
     ]
     .boxed()
 }
 
 /// Values around the limits on their length.
-fn long() -> BoxedStrategy<Vec<u8>> {
+fn long(literals: Literals) -> BoxedStrategy<Vec<u8>> {
     let length = prop_oneof![
-        limits::VALUE_MAX - 2..=limits::VALUE_MAX + 2,
+        limits::SHORT_VALUE_MAX - 2..=limits::SHORT_VALUE_MAX + 2,
+        limits::REPLACED_MAX - 2..=limits::VALUE_MAX + 2,
         limits::NUMBERS_END_MAX - 2..=limits::NUMBERS_END_MAX + 2,
         0..300usize,
+        0..limits::VALUE_MAX,
     ];
     let filler = select(vec![b'a', b'1', b' ', b'\n', b'\t', 0]);
-    ("[0-9a-z]{0,3}", length, filler, any::<bool>())
-        .prop_map(|(word, length, filler, before)| {
-            let mut bytes = word.into_bytes();
+    let content = prop_oneof![
+        2 => "[0-9a-z]{0,3}".prop_map(String::into_bytes),
+        1 => text_bytes(literals.texts.clone()),
+        1 => numbers(literals.clone()),
+        2 => (ranges(literals), 1..200usize).prop_map(|(entries, times)| vec![entries; times].join(&b',')),
+    ];
+    (content, length, filler, any::<bool>())
+        .prop_map(|(mut bytes, length, filler, before)| {
             if before {
                 let mut padding = vec![filler; length.saturating_sub(bytes.len())];
                 padding.append(&mut bytes);

@@ -28,6 +28,8 @@ pub struct Features {
     pub long_jump: bool,
     /// `bpf_loop` can be called: a loop whose body the verifier follows once, however often it runs.
     pub bpf_loop: bool,
+    /// Atomic operations can return the old value.
+    pub atomic_fetch: bool,
     /// How programs find out which network namespace owns a knob; `None` if they cannot.
     pub knob_owner: Option<KnobOwner>,
 }
@@ -50,6 +52,12 @@ pub struct KnobOwner {
 }
 
 impl Features {
+    /// Whether compiled policies can look at values of up to 4,095 bytes, which is all that the hook shows. They loop over them in
+    /// memory that they lock. Elsewhere they take values of up to 135 bytes, for which there is room on the stack.
+    pub const fn long_values(&self) -> bool {
+        self.bpf_loop && self.atomic_fetch
+    }
+
     /// What every kernel with links for this hook has (5.7 and later): only the hook's own helpers and
     /// `bpf_get_current_uid_gid`.
     pub const BASELINE: Self = Self {
@@ -61,6 +69,7 @@ impl Features {
         variable_stack: false,
         long_jump: false,
         bpf_loop: false,
+        atomic_fetch: false,
         knob_owner: None,
     };
 
@@ -74,6 +83,7 @@ impl Features {
         variable_stack: true,
         long_jump: true,
         bpf_loop: true,
+        atomic_fetch: true,
         knob_owner: None,
     };
 }
@@ -84,8 +94,6 @@ impl Features {
 pub struct EventFeatures {
     /// `bpf_get_current_pid_tgid` can be called.
     pub current_pid_tgid: bool,
-    /// Atomic operations can return the old value.
-    pub atomic_fetch: bool,
     /// The members of a task, with `bpf_get_current_task_btf`.
     pub task: Option<TaskOffsets>,
 }

@@ -107,7 +107,7 @@ pub use program::{
     Code, Function, InnerMap, LineEntry, LineTable, MapReference, Program, Relocation, TailCall, Unresolved,
     UnresolvedReason,
 };
-pub use set_new_value::{emit_length_check, emit_set_new_value};
+pub use set_new_value::{emit_length_check, emit_set_new_value, emit_set_new_value_from};
 pub use spin_lock::InvalidLock;
 pub use struct_def::{MemberDef, MemberType, StructDef, struct_btf};
 pub use struct_layouts::{LayoutError, StructLayouts};

@@ -24,10 +24,24 @@ pub fn emit_length_check(asm: &mut Assembler, length: Reg, most: i32, out: Label
 ///
 /// `context` and `length` are registers that survive calls; R0 to R5 do not.
 pub fn emit_set_new_value(asm: &mut Assembler, context: Reg, buffer: i16, length: Reg, rejected: Label) {
-    for terminator in [1, 0] {
-        asm.mov(R1, context);
+    let address = |asm: &mut Assembler| {
         asm.mov(R2, R10);
         asm.alu(AluOp::Add, R2, i32::from(buffer));
+    };
+    emit_set_new_value_from(asm, context, address, length, rejected);
+}
+
+/// The same for a buffer anywhere: `address` emits code that makes R2 its address. It may clobber R1.
+pub fn emit_set_new_value_from(
+    asm: &mut Assembler,
+    context: Reg,
+    address: impl Fn(&mut Assembler),
+    length: Reg,
+    rejected: Label,
+) {
+    for terminator in [1, 0] {
+        address(asm);
+        asm.mov(R1, context);
         asm.mov(R3, length);
         asm.alu(AluOp::Add, R3, terminator);
         asm.call_helper(helper_ids::SYSCTL_SET_NEW_VALUE);

@@ -77,7 +77,7 @@ fn lower_rule(
         Some(condition) => condition::lower(condition, &mut fetch, tables),
         None => Default::default(),
     };
-    let (action, action_constants) = action::lower(rule.action(), &mut fetch);
+    let (action, action_constants) = action::lower(rule.action(), &mut fetch, tables);
     let reports = reports(sends_events, rule.log());
     let reports = match action {
         // Rules that differ only in what never happens share their code.

@@ -44,6 +44,7 @@ use code::{Code, Exit};
 use dispatch::{BlockEntrances, Starts};
 use interpreter::Interpreter;
 use rule_code::{RuleCode, RuleConstants};
+pub(crate) use subprograms::long_values_map;
 use subprograms::{EventFacts, Subprograms};
 
 /// What was emitted.
@@ -66,7 +67,7 @@ pub(crate) fn emit(
     features: &Features,
     events: Option<&EventOptions>,
 ) -> Result<Emitted, CompileError> {
-    let first_map = program::first_of_events(&layout.tables);
+    let first_map = program::first_of_events(&layout.tables, layout.has_long_values(features));
     let facts = events.map(|options| event_facts(source, options, features, first_map));
     let subprograms = Subprograms::new(features, layout.facts, facts);
     let mut code = Code::new(features, ir.mode, ir.rule_count, subprograms);
@@ -122,7 +123,9 @@ pub(crate) fn emit(
     let Code { mut asm, subprograms, lost_errnos, .. } = code;
     subprograms.emit(&mut asm);
     let lost = lost_errnos.into_iter().map(Degradation::ErrnoIsEperm);
-    let degradations = lost.chain(degraded_rewrites(ir, features)).collect();
+    let long_values =
+        (!features.long_values() && looks_at_long_values(ir)).then_some(Degradation::LongValuesAreDenied);
+    let degradations = lost.chain(long_values).chain(degraded_rewrites(ir, features)).collect();
     Ok(Emitted { code: asm.finish(features.long_jump)?, degradations, verifier_steps })
 }
 
@@ -261,6 +264,19 @@ impl<'a> CostModel<'a> {
         emit(&mut code);
         code.verifier_steps() - before
     }
+}
+
+/// Whether some rule takes values that are longer than a few numbers.
+fn looks_at_long_values(ir: &Ir) -> bool {
+    let is_long = |test: &Test| match test {
+        Test::Ranges { .. } => true,
+        Test::Text { subject, .. } => subject.value().is_some(),
+        Test::Compare { .. } | Test::Member { .. } => false,
+    };
+    ir.rules.values().any(|rule| {
+        let replaces = matches!(rule.action, Action::Set(_) | Action::SetLong(_) | Action::Ignore);
+        replaces || rule.graph.nodes().iter().any(|node| is_long(&node.test))
+    })
 }
 
 /// The rules that would rewrite, but cannot on this kernel.

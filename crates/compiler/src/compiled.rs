@@ -1,7 +1,9 @@
 //! A compiled policy, and the effect of the language's decisions in its program.
 
+use std::borrow::Cow;
+
 use knobgate_bpf::Program;
-use knobgate_policy::{DecidedBy, Decision, Errno, EvalError, Verdict};
+use knobgate_policy::{Access, DecidedBy, Decision, Errno, EvalError, Verdict};
 
 use crate::error::Degradation;
 use crate::rule_hits::{Counted, Counter, index_of_default};
@@ -12,6 +14,8 @@ pub struct Compiled {
     pub(crate) program: Program,
     pub(crate) degradations: Vec<Degradation>,
     pub(crate) verifier_steps: usize,
+    /// How many bytes the values have at most that the program can look at.
+    pub(crate) value_max: usize,
     /// How many rules the policy has.
     pub(crate) rules: usize,
 }
@@ -50,7 +54,13 @@ impl Compiled {
         self.verifier_steps
     }
 
-    /// What the program does when [`evaluate`](knobgate_policy::evaluate) returns `decision`.
+    /// The access as the program sees it: on [some kernels](Degradation::LongValuesAreDenied), the values that are too long for a rule
+    /// are fewer bytes than elsewhere.
+    pub fn seen<'a>(&self, access: &'a Access) -> Cow<'a, Access> {
+        access.seen_up_to(self.value_max)
+    }
+
+    /// What the program does when [`evaluate`](knobgate_policy::evaluate) returns `decision` for what it [sees](Self::seen).
     pub fn effect(&self, decision: &Decision) -> Effect {
         let degradation = self.degradation(decision);
         let verdict = match degradation {
@@ -96,7 +106,7 @@ impl Compiled {
 #[cfg(test)]
 mod tests {
     use knobgate_bpf::Features;
-    use knobgate_policy::{Access, CheckOptions, KnobName, Source, evaluate, parse};
+    use knobgate_policy::{CheckOptions, KnobName, Source, evaluate, parse};
 
     use crate::compile;
 

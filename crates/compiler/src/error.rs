@@ -103,6 +103,9 @@ impl CompileError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Degradation {
+    /// Programs cannot loop over a value: rules that look at one of more than [`SHORT_VALUE_MAX`](knobgate_policy::limits::SHORT_VALUE_MAX) bytes cannot
+    /// be evaluated.
+    LongValuesAreDenied,
     /// The kernel has no `bpf_set_retval`: denials with this errno are `EPERM`.
     ErrnoIsEperm(Errno),
     /// The kernel drops replaced values: wherever this rule would rewrite, it denies with `EPERM`.

@@ -91,6 +91,8 @@ impl<'a> Layout<'a> {
         let sorted: Vec<PlacedWords> =
             ir.tables.sorted.iter().map(|words| place_sorted(words, &mut tables)).collect();
         let texts = place_texts(ir, &mut tables)?;
+        let long_texts: Vec<u32> =
+            ir.tables.long_texts.iter().map(|text| tables.place_bytes(&[&text[..], &[0]].concat())).collect();
         let resolve = |constants: &[Constant]| {
             let resolved = constants.iter().map(|constant| match *constant {
                 Constant::Word(word) => word,
@@ -98,6 +100,7 @@ impl<'a> Layout<'a> {
                 Constant::SortedLog2(index) => sorted[index].log2.into(),
                 Constant::ClassesAt(index) => texts[index].classes.into(),
                 Constant::StartState(index) => texts[index].start.into(),
+                Constant::TextAt(index) => long_texts[index].into(),
             });
             resolved.collect::<Vec<u64>>()
         };
@@ -109,6 +112,11 @@ impl<'a> Layout<'a> {
         let facts = TableFacts::new(ir, &tables, shape);
         let (tests, sources) = (nodes.tests, nodes.sources);
         Ok(Self { blocks, steps, plans, tests, sources, row_constants, tables, facts })
+    }
+
+    /// Whether the program looks at long values.
+    pub(crate) fn has_long_values(&self, features: &Features) -> bool {
+        features.long_values() && self.facts.shape.is_some()
     }
 
     /// The bytes of all tables, with room for the longest row after the last masked offset.

@@ -50,6 +50,7 @@ mod rule_hits;
 mod source;
 
 use knobgate_bpf::{AsmError, Features, LineTable, Program};
+use knobgate_policy::limits::{SHORT_VALUE_MAX, VALUE_MAX};
 
 use codegen::{CostModel, Emitted};
 use ir::Ir;
@@ -139,6 +140,7 @@ fn compile_ir(
 ) -> Result<Compiled, CompileError> {
     codegen::check_operands(ir, features)?;
     let layout = Layout::new(ir, features, inlining)?;
+    let long_values = layout.has_long_values(features).then(codegen::long_values_map);
     let Emitted { code, degradations, verifier_steps } =
         codegen::emit(source, ir, &layout, features, events)?;
     if code.insns.len() > INSTRUCTIONS_MAX {
@@ -147,13 +149,14 @@ fn compile_ir(
     let program = Program {
         name: source.policy().name().to_owned(),
         insns: code.insns,
-        maps: program::maps(source, layout.into_table_bytes(), events.is_some()),
+        maps: program::maps(source, layout.into_table_bytes(), long_values, events.is_some()),
         relocations: code.relocations,
         functions: code.functions,
         lines: LineTable { file: source.name().to_owned(), entries: code.lines },
         ..Program::default()
     };
-    Ok(Compiled { program, degradations, verifier_steps, rules: ir.rule_count })
+    let value_max = if features.long_values() { VALUE_MAX } else { SHORT_VALUE_MAX };
+    Ok(Compiled { program, degradations, verifier_steps, value_max, rules: ir.rule_count })
 }
 
 #[cfg(test)]

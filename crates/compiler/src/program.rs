@@ -16,16 +16,28 @@ pub(crate) const RULE_HITS: usize = 0;
 /// which no instruction refers.
 pub(crate) const TABLES: usize = 2;
 
+/// The index of the map with the slots for long values, in programs that look at these. They have tables.
+pub(crate) const LONG_VALUES: usize = 3;
+
 /// The index of the first map for events, in programs that send some.
-pub(crate) fn first_of_events(tables: &Tables) -> usize {
-    if tables.is_empty() { TABLES } else { TABLES + 1 }
+pub(crate) fn first_of_events(tables: &Tables, has_long_values: bool) -> usize {
+    match (tables.is_empty(), has_long_values) {
+        (true, _) => TABLES,
+        (false, false) => LONG_VALUES,
+        (false, true) => LONG_VALUES + 1,
+    }
 }
 
 /// The name of the main function.
 pub(crate) const MAIN_FUNCTION: &str = "knobgate_policy";
 
-/// The maps of a program.
-pub(crate) fn maps(source: &PolicySource<'_>, tables: Vec<u8>, sends_events: bool) -> Vec<MapDef> {
+/// The maps of a program, among them that of the long values if it looks at some.
+pub(crate) fn maps(
+    source: &PolicySource<'_>,
+    tables: Vec<u8>,
+    long_values: Option<MapDef>,
+    sends_events: bool,
+) -> Vec<MapDef> {
     let rules = source.policy().rules().len();
     let hits = MapDef::frozen_value(RULE_HITS_MAP, vec![0; rule_hits::value_size(rules)]);
     let text = source.program_text().into_owned().into_bytes();
@@ -36,6 +48,7 @@ pub(crate) fn maps(source: &PolicySource<'_>, tables: Vec<u8>, sends_events: boo
     if !tables.is_empty() {
         maps.push(MapDef::frozen_value("tables", tables));
     }
+    maps.extend(long_values);
     if sends_events {
         maps.extend(events::maps(source));
     }

@@ -121,7 +121,7 @@ fn agree(features: &Features, profile: &Profile, compile: Compile) {
                 let mut access = Access::write(KnobName::parse(&name).expect("a name"), value.as_slice());
                 access.old = Some(old.clone());
                 access.task = PolicyTask::default().uid(task.uid).gid(task.gid).comm(task.comm.clone());
-                let effect = compiled.effect(&evaluate(file.policy(), &access));
+                let effect = compiled.effect(&evaluate(file.policy(), &compiled.seen(&access)));
 
                 let mut invocation = Invocation::write(&name, &old, &value, &task, profile);
                 let returned = program

@@ -7,10 +7,8 @@ use knobgate_policy::{CheckOptions, Source, parse};
 
 #[test]
 fn defaults_that_send_no_events_have_the_same_instructions_as_without_them() {
-    let options = EventOptions {
-        features: EventFeatures { current_pid_tgid: true, atomic_fetch: true, task: None },
-        observer: false,
-    };
+    let options =
+        EventOptions { features: EventFeatures { current_pid_tgid: true, task: None }, observer: false };
     let instructions = |defaults: &str| {
         let text = format!("policy p\n{defaults}");
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).unwrap();

@@ -1,5 +1,6 @@
 //! One access, as a program reports it.
 
+use knobgate_policy::limits::VALUE_MAX;
 use knobgate_policy::{AccessKind, Errno, Mode};
 
 /// One access, as a program reports it. What the kernel could not tell is `None`, never a guess.
@@ -95,6 +96,18 @@ pub struct EventText {
     /// How many bytes the whole text has, if more than were recorded: the kernel's helpers see at most 4,096, and that number
     /// stands for any longer text as well.
     pub cut_from: Option<u32>,
+}
+
+impl EventText {
+    /// What rules see of this value: all of it, or that it is too long for them. `None` if it was cut so short that neither is
+    /// known.
+    pub fn seen_by_rules(&self) -> Option<Vec<u8>> {
+        match self.cut_from {
+            None => Some(self.bytes.clone()),
+            Some(whole) if whole as usize > VALUE_MAX => Some(vec![b'?'; VALUE_MAX + 1]),
+            Some(_) => None,
+        }
+    }
 }
 
 /// What a policy decided about an access.

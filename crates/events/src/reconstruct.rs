@@ -1,13 +1,11 @@
 //! What a program does not record, from what it does: its rule decides again.
 
-use knobgate_policy::limits::VALUE_MAX;
 use knobgate_policy::{
     Access, AccessKind, CheckOptions, DecidedBy, EvalError, KnobName, KnobNetns, Source, Task, Verdict,
     evaluate, parse,
 };
 
 use crate::event::{Event, EventText, EventVerdict};
-use crate::record::TEXT_MAX;
 
 /// What follows from an event and the text of its rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,15 +49,17 @@ fn decide_with(event: &Event, width: &str, knob_netns: Option<KnobNetns>) -> Opt
     let mut task = Task::default().uid(event.uid?).gid(event.gid?);
     // A policy that looks at the name of the task runs only on kernels that tell it.
     task.comm = event.comm.clone().unwrap_or_default();
-    // No rule looks at a value of which only the start was recorded.
-    const _: () = assert!(TEXT_MAX > VALUE_MAX);
-    let value = |text: &Option<EventText>| text.as_ref().map(|text| text.bytes.clone());
+    let value = |text: &Option<EventText>| match text {
+        None => Some(None),
+        Some(text) => text.seen_by_rules().map(Some),
+    };
     let new = match event.kind {
         AccessKind::Read => None,
-        AccessKind::Write => Some(value(&event.new).unwrap_or_default()),
+        AccessKind::Write => Some(value(&event.new)?.unwrap_or_default()),
     };
+    let old = value(&event.old)?;
     let knob = KnobName::from_path(whole(&event.knob)?).ok()?;
-    let access = Access { knob, new, old: value(&event.old), pos: event.position.into(), knob_netns, task };
+    let access = Access { knob, new, old, pos: event.position.into(), knob_netns, task };
     let decision = evaluate(policy.policy(), &access);
     match (decision.by, decision.verdict) {
         (DecidedBy::EvalError { error, .. }, _) if event.rule.eval_error => {

@@ -25,6 +25,7 @@ impl Profile {
             variable_stack: self.variable_stack,
             long_jump: self.long_jump,
             bpf_loop: self.has_helper(helper_ids::LOOP),
+            atomic_fetch: self.atomics,
             knob_owner: self.knob_owner(),
         }
     }

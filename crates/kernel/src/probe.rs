@@ -130,7 +130,6 @@ impl Probes {
     pub fn event_features(&self) -> Option<EventFeatures> {
         self.events.is_yes().then(|| EventFeatures {
             current_pid_tgid: self.current_pid_tgid.is_yes(),
-            atomic_fetch: self.atomic_fetch.is_yes(),
             task: task_offsets().filter(|_| self.namespaces.is_yes()).map(|offsets| TaskOffsets {
                 typed_numbers: if self.typed_ids.is_yes() { TYPED_IDS } else { 1 },
                 ..offsets
@@ -149,6 +148,7 @@ impl Probes {
             variable_stack: self.variable_stack.is_yes(),
             long_jump: self.long_jump.is_yes(),
             bpf_loop: self.bpf_loop.is_yes(),
+            atomic_fetch: self.atomic_fetch.is_yes(),
             knob_owner: if self.knob_netns.is_yes() { host_netns().ok().and_then(knob_owner) } else { None },
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use knobgate_compiler::{Degradation, PolicySource};
 use knobgate_kernel::ProbeOutcome;
+use knobgate_policy::limits;
 
 /// The kernel that a policy is compiled for.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +86,11 @@ fn describe(degradation: Degradation, policy: &PolicySource<'_>, kernel: &Target
         (Degradation::VectorClampIsDenied { rule }, _) => format!(
             "{name} does not let programs build lists of numbers; where `{}` would rewrite, it denies with EPERM",
             text(rule),
+        ),
+        (Degradation::LongValuesAreDenied, _) => format!(
+            "{name} does not let programs loop over a value (Linux 5.17 does): rules that look at a value of more than {} bytes \
+             cannot be evaluated, and deny it",
+            limits::SHORT_VALUE_MAX,
         ),
         (other, _) => {
             format!("{name} cannot do everything that the policy says, and denies instead: {other:?}")

@@ -71,7 +71,7 @@ impl<'f> PolicyTest<'f> {
     ///
     /// [`DecideError`]: no program runs for such an access, or there is a mismatch.
     pub fn decide(&mut self, access: &Access) -> Result<Decided, DecideError> {
-        let decision = evaluate(self.file.policy(), access);
+        let decision = evaluate(self.file.policy(), &self.compiled.seen(access));
         let effect = self.compiled.effect(&decision);
         let expected = self.expected(access, &effect);
         let found = match self.perform(access)? {

@@ -1,6 +1,8 @@
 //! One `read(2)` or `write(2)` of a knob, as the hook sees it.
 
-use crate::KnobName;
+use std::borrow::Cow;
+
+use crate::{KnobName, limits};
 
 /// Whether a knob is read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +99,19 @@ impl Access {
     #[must_use]
     pub fn knob_netns(self, netns: KnobNetns) -> Self {
         Self { knob_netns: Some(netns), ..self }
+    }
+
+    /// The access as a program sees it that can look at values of at most `most` bytes: a longer value is too long for every
+    /// [rule](crate::evaluate()) that looks at it.
+    pub fn seen_up_to(&self, most: usize) -> Cow<'_, Self> {
+        let is_seen = |value: &Option<Vec<u8>>| value.as_ref().is_none_or(|value| value.len() <= most);
+        if is_seen(&self.new) && is_seen(&self.old) {
+            return Cow::Borrowed(self);
+        }
+        let seen = |value: &Option<Vec<u8>>| {
+            if is_seen(value) { value.clone() } else { Some(vec![b'?'; limits::VALUE_MAX + 1]) }
+        };
+        Cow::Owned(Self { new: seen(&self.new), old: seen(&self.old), ..self.clone() })
     }
 
     /// Whether it is a read or a write.

@@ -61,6 +61,9 @@ pub enum EvalError {
     /// The value is longer than [`VALUE_MAX`](crate::limits::VALUE_MAX).
     #[error("the {0} value has more than {limit} bytes", limit = crate::limits::VALUE_MAX)]
     TooLong(Value),
+    /// The new value is longer than [`REPLACED_MAX`](crate::limits::REPLACED_MAX).
+    #[error("a value of more than {limit} bytes cannot be replaced", limit = crate::limits::REPLACED_MAX)]
+    TooLongToReplace,
     /// Something other than white space and NULs follows the first newline or NUL. Handlers disagree on whether it
     /// belongs to the value.
     #[error("the {0} value goes on after its first newline or NUL")]

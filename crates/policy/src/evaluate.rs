@@ -113,6 +113,9 @@ fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, EvalError> {
     if written.len() > limits::VALUE_MAX {
         return Err(EvalError::TooLong(Value::New));
     }
+    if written.len() > limits::REPLACED_MAX {
+        return Err(EvalError::TooLongToReplace);
+    }
     if replacement.len() > written.len() {
         return Err(EvalError::DoesNotFit { needed: replacement.len(), room: written.len() });
     }

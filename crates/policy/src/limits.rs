@@ -1,8 +1,8 @@
 //! The limits of the language. They are part of its meaning: a rule cannot be evaluated for a value that exceeds one,
 //! and the access is denied (see [`evaluate`](crate::evaluate())).
 //!
-//! The limits on values come from the 512 bytes of stack of a BPF program: the name, the new value and the current
-//! value have to fit.
+//! The limits on names and numbers, and on values where programs cannot loop, come from the 512 bytes of stack of a BPF program: the
+//! name, the new value and the current value have to fit.
 
 use std::num::NonZeroU32;
 
@@ -17,8 +17,15 @@ pub const LAST_COMPONENT_MAX: usize = 63;
 /// How many last components of one pattern programs look at.
 pub const LAST_COMPONENTS_MAX: usize = 64;
 
-/// The longest new or current value, in bytes (padding included), that a compiled policy can look at.
-pub const VALUE_MAX: usize = 135;
+/// The longest new or current value, in bytes (padding included), that a compiled policy can look at. The hook shows programs no
+/// longer ones (`PAGE_SIZE` in kernel/bpf/cgroup.c, where pages have 4 KiB).
+pub const VALUE_MAX: usize = 4095;
+
+/// The same on kernels where programs cannot loop over a value: before Linux 5.17.
+pub const SHORT_VALUE_MAX: usize = 135;
+
+/// The longest new value, in bytes, that can be replaced. A NUL has to follow the replacement.
+pub const REPLACED_MAX: usize = VALUE_MAX - 1;
 
 /// How far from its start the numbers of a value may extend, in bytes.
 pub const NUMBERS_END_MAX: usize = 63;

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use knobgate_events::{Event, EventText};
-use knobgate_policy::limits::VALUE_MAX;
 use knobgate_policy::{Access, AccessKind, Input, Inputs, KnobName, Task};
 
 /// An access, as far as an event has it.
@@ -55,7 +54,7 @@ impl Recorded {
         let mut unknown = vec![Input::Netns];
         let mut value = |text: &Option<EventText>, input: Input| {
             let Some(text) = text else { return None };
-            let known = seen(text);
+            let known = text.seen_by_rules();
             unknown.extend(known.is_none().then_some(input));
             Some(known.unwrap_or_default())
         };
@@ -97,15 +96,6 @@ impl Recorded {
         reasons.dedup();
         reasons
     }
-}
-
-/// What rules see of a value: all of it, or that it is too long for them. `None` if it was cut so short that neither is known.
-fn seen(text: &EventText) -> Option<Vec<u8>> {
-    let whole = text.bytes.len().max(text.cut_from.unwrap_or(0) as usize);
-    if whole > VALUE_MAX {
-        return Some(vec![b'?'; VALUE_MAX + 1]);
-    }
-    text.cut_from.is_none().then(|| text.bytes.clone())
 }
 
 /// As in "the user id".

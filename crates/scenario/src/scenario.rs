@@ -8,6 +8,7 @@ use knobgate_bpf::{Features, MapDef, Object};
 use knobgate_compiler::{CompileError, Degradation};
 use knobgate_hook::{AttachMode, Profile, WritesStrict};
 use knobgate_policy::PolicyFile;
+use knobgate_policy::limits::SHORT_VALUE_MAX;
 
 use crate::expectation::Expectations;
 use crate::id::Id;
@@ -233,6 +234,9 @@ fn in_words(degradation: Degradation, file: &PolicyFile) -> String {
         }
         Degradation::VectorClampIsDenied { rule: index } => {
             format!("where a number is outside of its range, `{}` denies with EPERM", rule(index))
+        }
+        Degradation::LongValuesAreDenied => {
+            format!("rules that look at a value of more than {SHORT_VALUE_MAX} bytes cannot be evaluated")
         }
         other => format!("{other:?}"),
     }

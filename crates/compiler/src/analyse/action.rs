@@ -3,17 +3,29 @@
 use knobgate_policy::{self as policy, FallbackAction, Range, Relation, Value};
 
 use super::constants::Constants;
-use crate::ir::{Action, Bound, Constant, FetchSet};
+use crate::ir::{Action, Bound, Constant, FetchSet, TableContents};
 
 /// The action of the IR, and its constants, which are hoisted out of it. Adds the values that it looks at to `fetch`.
-pub(super) fn lower(action: &policy::Action, fetch: &mut FetchSet) -> (Action, Vec<Constant>) {
+///
+/// A text that does not fit on the stack is added to `tables`.
+pub(super) fn lower(
+    action: &policy::Action,
+    fetch: &mut FetchSet,
+    tables: &mut TableContents,
+) -> (Action, Vec<Constant>) {
     let mut constants = Constants::default();
     let lowered = match action {
         policy::Action::Allow => Action::Allow,
         policy::Action::Deny(errno) => Action::Deny(*errno),
         policy::Action::Set(text) => {
             fetch.add(Value::New);
-            Action::Set(constants.padded(text.as_bytes(), Action::SET_BYTES))
+            let text = text.as_bytes();
+            if text.len() < Action::SET_BYTES {
+                Action::Set(constants.padded(text, Action::SET_BYTES))
+            } else {
+                let index = tables.long_texts.insert_full(text.to_vec()).0;
+                Action::SetLong(constants.slot(Constant::TextAt(index)))
+            }
         }
         policy::Action::Ignore => {
             fetch.add(Value::New);

@@ -1,7 +1,7 @@
 //! From the conditions of the language to decision graphs.
 
 use knobgate_glob::{Piece, TextEnd};
-use knobgate_policy::limits::ELEMENTS_MAX;
+use knobgate_policy::limits::{ELEMENTS_MAX, SHORT_VALUE_MAX};
 use knobgate_policy::{
     self as policy, Condition, Elements, KnobNetns, ListTest, Range, Relation, TextOperand, Value, ValueText,
 };
@@ -290,19 +290,25 @@ impl Builder<'_> {
         };
         let end = subject.end();
         let (test, holds, fails) = match test {
-            policy::TextTest::Equals(text) => (TextTest::Equals(self.bytes(text)), holds, fails),
-            policy::TextTest::Differs(text) => (TextTest::Equals(self.bytes(text)), fails, holds),
+            policy::TextTest::Equals(text) => (self.equals(subject, text), holds, fails),
+            policy::TextTest::Differs(text) => (self.equals(subject, text), fails, holds),
             policy::TextTest::In(texts) if texts.len() > COMPARED_TEXTS_MAX => {
                 let branches = texts.iter().map(|text| literal(text).into_iter().collect()).collect();
                 (self.matches(vec![Piece::Alternatives(branches)], end), holds, fails)
             }
             policy::TextTest::In(texts) => {
                 return self.sequence(texts, |builder, text, last, next| {
-                    let test = Test::Text { subject, test: TextTest::Equals(builder.bytes(text)) };
+                    let test = Test::Text { subject, test: builder.equals(subject, text) };
                     builder.node(test, holds, if last { fails } else { next });
                 });
             }
-            policy::TextTest::StartsWith(text) => (TextTest::StartsWith(self.bytes(text)), holds, fails),
+            policy::TextTest::StartsWith(text) if is_compared(subject, text) => {
+                (TextTest::StartsWith(self.bytes(text)), holds, fails)
+            }
+            policy::TextTest::StartsWith(text) => {
+                let pieces = literal(text).into_iter().chain([Piece::Star]).collect();
+                (self.matches(pieces, end), holds, fails)
+            }
             policy::TextTest::Matches(glob) => (self.matches(glob.pieces().to_vec(), end), holds, fails),
             policy::TextTest::Contains(text) => {
                 let rest = literal(text).map(|literal| [literal, Piece::Star]);
@@ -311,6 +317,15 @@ impl Builder<'_> {
             }
         };
         self.node(Test::Text { subject, test }, holds, fails);
+    }
+
+    /// Whether a text is this one.
+    fn equals(&mut self, subject: Subject, text: &ValueText) -> TextTest {
+        if is_compared(subject, text) {
+            TextTest::Equals(self.bytes(text))
+        } else {
+            self.matches(literal(text).into_iter().collect(), subject.end())
+        }
     }
 
     fn matches(&mut self, pieces: Vec<Piece>, end: TextEnd) -> TextTest {
@@ -328,6 +343,12 @@ impl Builder<'_> {
     fn bytes(&mut self, text: &ValueText) -> Bytes {
         self.constants.bytes(text.as_bytes())
     }
+}
+
+/// Whether texts are compared with this one byte by byte. Only the first bytes of a value are on the stack, so longer texts are
+/// matched by a DFA.
+fn is_compared(subject: Subject, text: &ValueText) -> bool {
+    subject == Subject::Comm || text.as_bytes().len() < SHORT_VALUE_MAX
 }
 
 /// A number from which on numbers are inside a set, or outside of it.

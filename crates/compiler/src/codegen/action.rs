@@ -4,14 +4,15 @@
 //! replacement, and writers take a different length for a short write or an error. A NUL follows it, which
 //! [`emit_set_new_value`] needs.
 
-use knobgate_bpf::Reg::{R0, R1, R2, R3, R6, R7, R10};
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Size, emit_length_check, emit_set_new_value};
-use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
+use knobgate_policy::limits::{NUMBER_CHARS_MAX, SHORT_VALUE_MAX};
 use knobgate_policy::{Errno, Value};
 
 use super::code::{Code, CounterSource, Exit, Report, ReportedVerdict};
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::RuleCode;
+use super::subprograms::long_value::{self, replacement, source};
 use super::{inline, subject, verifier};
 use crate::ir::{Action, Bound, Bytes, CountRange, Established, Number, Operand, Reports};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
@@ -37,9 +38,30 @@ pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut C
             subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
             replace_with(code, rule, commits, *text);
         }
+        Action::SetLong(text) => {
+            subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
+            if code.features.long_values() {
+                rule.constants.load(code, R1, *text);
+                code.asm.store(Size::U32, R10, frame::SOURCE, R1);
+                commits.go_from(code, Value::Old, rule.reports);
+            } else {
+                // No value is long enough for it.
+                let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+                code.asm.jump(otherwise);
+            }
+        }
         Action::Ignore => {
             subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
             subject::require_text(code, (R10, R1), Value::Old, &mut rule.cannot_evaluate);
+            if code.features.long_values() {
+                let short = code.asm.new_label();
+                code.asm.mov(R2, source::BUFFER);
+                code.asm.load(Size::U8, R1, R10, Numbers::of(Value::Old).length());
+                code.asm.jump_if(Cond::Le, R1, SHORT_VALUE_MAX as i32, short);
+                code.asm.mov(R2, source::OLD);
+                code.asm.bind(short);
+                code.asm.store(Size::U32, R10, frame::SOURCE, R2);
+            }
             commits.go_from(code, Value::Old, rule.reports);
         }
         Action::ClampOne(bounds) => clamp_one(code, rule, commits, bounds),
@@ -185,6 +207,10 @@ fn replace_with(code: &mut Code<'_>, rule: &RuleCode<'_>, commits: &mut Commits,
         code.asm.store(Size::U64, R10, buffer + offset as i16, R1);
     }
     code.subprograms.will_pad_constants();
+    if code.features.long_values() {
+        code.asm.mov(R1, source::BUFFER);
+        code.asm.store(Size::U32, R10, frame::SOURCE, R1);
+    }
     commits.go_from(code, Value::Old, rule.reports);
 }
 
@@ -211,12 +237,20 @@ impl Commits {
     }
 }
 
-/// Pads what is in the buffer of `value` to the length of the new value, and replaces that with it.
+/// Pads what is in the buffer of `value` to the length of the new value, and replaces that with it. Instead of the buffer, it may be
+/// another [`source`].
 fn pad_and_commit(code: &mut Code<'_>, value: Value, reports: Reports) {
-    let otherwise = code.asm.new_label();
+    let [otherwise, long, same] = [(); 3].map(|()| code.asm.new_label());
     code.asm.load(Size::U8, R7, R10, Numbers::of(Value::New).length());
+    if code.features.long_values() {
+        if value == Value::Old {
+            code.asm.load(Size::U32, R1, R10, frame::SOURCE);
+            code.asm.jump_if(Cond::Ne, R1, source::BUFFER, long);
+        }
+        code.asm.jump_if(Cond::Gt, R7, SHORT_VALUE_MAX as i32, long);
+    }
     // The length is in these bounds, but the verifier does not know it.
-    emit_length_check(&mut code.asm, R7, VALUE_MAX as i32, otherwise);
+    emit_length_check(&mut code.asm, R7, SHORT_VALUE_MAX as i32, otherwise);
     code.address(R1, frame::buffer(value));
     verifier::load_unlinked_byte(&mut code.asm, R2, R10, Numbers::of(Value::New).length());
     verifier::load_unknown_zero(&mut code.asm, R3);
@@ -227,13 +261,41 @@ fn pad_and_commit(code: &mut Code<'_>, value: Value, reports: Reports) {
     if value == Value::Old {
         let differs = code.asm.new_label();
         jump_if_buffers_differ(code, differs);
-        let allowed = Report::of(ReportedVerdict::Allow);
-        code.end(CounterSource::Row, Exit::Allow, reports.allow.then_some(allowed));
+        code.asm.jump(same);
         code.asm.bind(differs);
     }
-    commit(code, value, reports.other);
+    commit(code, reports.other, Replacement::InBuffer(value));
+    if code.features.long_values() {
+        code.asm.bind(long);
+        commit_long(code, value, reports, (same, otherwise));
+    }
+    if value == Value::Old {
+        code.asm.bind(same);
+        let allowed = Report::of(ReportedVerdict::Allow);
+        code.end(CounterSource::Row, Exit::Allow, reports.allow.then_some(allowed));
+    }
     code.asm.bind(otherwise);
     code.decide(CounterSource::Row, Counted::EvalError, Exit::Deny(Errno::EINVAL), true);
+}
+
+/// The same if the new value, or what replaces it, does not fit on the stack.
+fn commit_long(code: &mut Code<'_>, value: Value, reports: Reports, (same, otherwise): (Label, Label)) {
+    code.asm.mov(R1, R6);
+    code.address(R2, frame::buffer(value));
+    match value {
+        // What it is clamped to. It differs from what was written.
+        Value::New => code.asm.mov(R3, source::BUFFER),
+        Value::Old => code.asm.load(Size::U32, R3, R10, frame::SOURCE),
+    }
+    code.asm.mov(R4, R10);
+    code.subprograms.call_replace(&mut code.asm);
+    verifier::launder_byte(&mut code.asm, R0);
+    code.asm.jump_if(Cond::Eq, R0, replacement::NONE, otherwise);
+    code.count_by_row(Counted::Decided);
+    if value == Value::Old {
+        code.asm.jump_if(Cond::Eq, R0, replacement::SAME, same);
+    }
+    commit(code, reports.other, Replacement::InSlot);
 }
 
 /// Goes to `differs` if the first R7 bytes in the buffers of the two values differ.
@@ -260,10 +322,23 @@ fn jump_if_buffers_differ(code: &mut Code<'_>, differs: Label) {
     code.asm.bind(same);
 }
 
-/// Replaces the new value with the R7 bytes in the buffer of `value`, which a NUL follows.
-fn commit(code: &mut Code<'_>, value: Value, reports: bool) {
+/// Where what replaces the new value is. A NUL follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replacement {
+    /// The R7 bytes in the buffer of this value.
+    InBuffer(Value),
+    /// In a slot, which is taken.
+    InSlot,
+}
+
+/// Replaces the new value.
+fn commit(code: &mut Code<'_>, reports: bool, with: Replacement) {
     let reports = reports && code.sends_events();
     let report = |verdict| reports.then_some(Report::of(verdict));
+    let is_set = code.features.set_new_value && !code.audits();
+    if !is_set && with == Replacement::InSlot {
+        long_value::emit_give_back_held(&mut code.asm);
+    }
     if !code.features.set_new_value {
         let report = report(ReportedVerdict::Deny(Errno::EPERM));
         return code.end(CounterSource::Row, Exit::Deny(Errno::EPERM), report);
@@ -272,19 +347,27 @@ fn commit(code: &mut Code<'_>, value: Value, reports: bool) {
         return code.end(CounterSource::Row, Exit::Allow, report(ReportedVerdict::Rewrite));
     }
     let (failed, failed_unreported) = (code.asm.new_label(), code.asm.new_label());
-    if reports {
+    let can_fail_unreported = reports && with != Replacement::InSlot;
+    if can_fail_unreported {
         // Else the verifier would follow the function for every length that the comparison of the buffers has shown.
         verifier::launder_byte(&mut code.asm, R7);
-        emit_length_check(&mut code.asm, R7, VALUE_MAX as i32, failed_unreported);
+        emit_length_check(&mut code.asm, R7, SHORT_VALUE_MAX as i32, failed_unreported);
+    }
+    if reports {
         code.stash();
     }
     let report = |verdict| reports.then_some(Report { is_stashed: true, ..Report::of(verdict) });
-    emit_set_new_value(&mut code.asm, R6, frame::buffer(value), R7, failed);
+    match with {
+        Replacement::InBuffer(value) => {
+            emit_set_new_value(&mut code.asm, R6, frame::buffer(value), R7, failed);
+        }
+        Replacement::InSlot => long_value::emit_set(&mut code.asm, failed),
+    }
     code.end(CounterSource::Row, Exit::Allow, report(ReportedVerdict::Rewrite));
     code.asm.bind(failed);
     let errno = if code.features.set_retval { Errno::EINVAL } else { Errno::EPERM };
     code.end(CounterSource::Row, Exit::Deny(Errno::EINVAL), report(ReportedVerdict::Deny(errno)));
-    if reports {
+    if can_fail_unreported {
         code.asm.bind(failed_unreported);
         code.end(CounterSource::Row, Exit::Deny(Errno::EINVAL), None);
     }

@@ -9,7 +9,8 @@ use knobgate_policy::limits::ELEMENTS_MAX;
 use super::code::Code;
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::{RuleCode, RuleConstants};
-use super::{subject, subprograms, verifier};
+use super::subprograms::{self, long_value};
+use super::{subject, verifier};
 use crate::ir::{
     Automaton, Bytes, CountRange, Established, Extent, Graph, Next, NumberSet, Operand, Sorted, Subject,
     Test, TextTest,
@@ -226,10 +227,25 @@ fn emit_automaton(
     subject: Subject,
     Automaton { classes, start }: Automaton,
 ) {
+    let [long, done] = [(); 2].map(|()| code.asm.new_label());
+    let load_dfa = |code: &mut Code<'_>| {
+        rule.constants.load(code, R3, classes);
+        rule.constants.load(code, R4, start);
+    };
+    subject::jump_if_long(code, R10, subject, long);
     subject::load_text(code, R10, subject, &mut rule.cannot_evaluate);
-    rule.constants.load(code, R3, classes);
-    rule.constants.load(code, R4, start);
+    load_dfa(code);
     code.subprograms.call_run_dfa(&mut code.asm, frame::subject_bytes(subject));
+    if let Some(value) = subject.value().filter(|_| code.features.long_values()) {
+        code.asm.jump(done);
+        code.asm.bind(long);
+        code.asm.mov(R1, R6);
+        load_dfa(code);
+        code.subprograms.call_match(&mut code.asm, value);
+        let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+        code.asm.jump32_if(Cond::Eq, R0, long_value::NO_OUTPUT, otherwise);
+    }
+    code.asm.bind(done);
 }
 
 const _: () = assert!(ELEMENTS_MAX < shape::UNAVAILABLE as usize);

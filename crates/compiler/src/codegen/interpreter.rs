@@ -65,6 +65,9 @@ impl<'a> Interpreter<'a> {
         code.asm.store(Size::U32, R10, frame::NODE, R0);
         code.asm.load(Size::U32, R1, R6, context::FILE_POS);
         code.asm.store(Size::U32, R10, frame::POSITION, R1);
+        if code.features.long_values() {
+            code.asm.store(Size::U64, R10, frame::CONTEXT, R6);
+        }
         if self.layout.sources.values().any(|source| *source == OperandSource::KnobNetns) {
             // The function that makes the tests has no context.
             code.asm.mov(R1, R6);
@@ -336,9 +339,23 @@ impl Tester<'_> {
     /// Runs the DFA of the record over the text of `subject`. Its output is in R0.
     fn run_automaton(&mut self, code: &mut Code<'_>, subject: Subject) {
         self.require_text(code, subject);
+        let [long, done] = [(); 2].map(|()| code.asm.new_label());
+        let load_dfa = |code: &mut Code<'_>| {
+            code.asm.load(Size::U32, R3, R7, node::CLASSES);
+            code.asm.load(Size::U32, R4, R7, node::START);
+        };
+        subject::jump_if_long(code, R6, subject, long);
         subject::load_text(code, R6, subject, &mut self.cannot_evaluate);
-        code.asm.load(Size::U32, R3, R7, node::CLASSES);
-        code.asm.load(Size::U32, R4, R7, node::START);
+        load_dfa(code);
         code.subprograms.call_run_dfa(&mut code.asm, frame::subject_bytes(subject));
+        if let Some(value) = subject.value().filter(|_| code.features.long_values()) {
+            code.asm.jump(done);
+            code.asm.bind(long);
+            code.asm.load(Size::U64, R8, R6, frame::CONTEXT);
+            load_dfa(code);
+            let cannot_evaluate = self.cannot_evaluate.get(&mut code.asm);
+            code.subprograms.emit_run_of_long_value(&mut code.asm, (value, R8), cannot_evaluate);
+        }
+        code.asm.bind(done);
     }
 }

@@ -3,9 +3,9 @@
 //! `base` is the register with the frame pointer of the main function: R10 in that function itself.
 
 use knobgate_bpf::Reg::{R0, R1, R2};
-use knobgate_bpf::{AluOp, Cond, Reg, Size, helper_ids as helper};
+use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::Value;
-use knobgate_policy::limits::VALUE_MAX;
+use knobgate_policy::limits::SHORT_VALUE_MAX;
 
 use super::code::{Code, LazyLabel};
 use super::verifier;
@@ -46,14 +46,22 @@ pub(super) fn fetch_comm(code: &mut Code<'_>, base: Reg, cannot_evaluate: &mut L
     code.asm.jump_if(Cond::Ne, R0, 0, cannot_evaluate);
 }
 
-/// Makes R1 the address of a text, and R2 its length.
+/// Goes to `long` if the text of `subject` is that of a long value. Clobbers R1.
+pub(super) fn jump_if_long(code: &mut Code<'_>, base: Reg, subject: Subject, long: Label) {
+    if let Some(value) = subject.value().filter(|_| code.features.long_values()) {
+        code.asm.load(Size::U8, R1, base, Numbers::of(value).length());
+        code.asm.jump_if(Cond::Gt, R1, SHORT_VALUE_MAX as i32, long);
+    }
+}
+
+/// Makes R1 the address of a text, and R2 its length. It is not that of a [long value](jump_if_long).
 pub(super) fn load_text(code: &mut Code<'_>, base: Reg, subject: Subject, cannot_evaluate: &mut LazyLabel) {
     address(code, base, frame::subject_buffer(subject));
     match subject {
         Subject::Value(value) => {
             code.asm.load(Size::U8, R2, base, Numbers::of(value).length());
             let cannot_evaluate = cannot_evaluate.get(&mut code.asm);
-            verifier::prove_at_most(&mut code.asm, R2, VALUE_MAX as i32, cannot_evaluate);
+            verifier::prove_at_most(&mut code.asm, R2, SHORT_VALUE_MAX as i32, cannot_evaluate);
         }
         Subject::Comm => code.asm.mov(R2, i32::from(COMM_BYTES)),
     }

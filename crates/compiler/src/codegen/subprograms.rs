@@ -7,6 +7,7 @@ mod admit;
 mod append_number;
 mod fetch;
 mod knob_netns;
+pub(super) mod long_value;
 mod pad;
 mod report;
 mod run_dfa;
@@ -15,13 +16,15 @@ mod short_number;
 mod stash;
 
 use knobgate_bpf::Reg::{R3, R4};
-use knobgate_bpf::{Assembler, Features, Label};
-use knobgate_policy::limits::{NAME_MAX, VALUE_MAX};
+use knobgate_bpf::{Assembler, Features, Label, Reg};
+use knobgate_policy::limits::{NAME_MAX, SHORT_VALUE_MAX};
 use knobgate_policy::{Value, Width};
 
 use crate::events::{EventMap, EventOptions};
 use crate::layout::TableFacts;
 pub(super) use knob_netns::UNKNOWN as NETNS_UNKNOWN;
+pub(crate) use long_value::map as long_values_map;
+use long_value::{ReplaceLabels, RunLabels};
 
 /// The functions that were called, and what that costs.
 #[derive(Debug, Clone)]
@@ -45,6 +48,13 @@ enum Subprogram {
     AppendNumber,
     Search,
     RunDfa,
+    MatchNew,
+    MatchOld,
+    Replace,
+    TakeSlot,
+    RunDfaLoop,
+    CopyLoop,
+    PadLoop,
     KnobNetns,
     Stash,
     Report,
@@ -52,13 +62,20 @@ enum Subprogram {
 
 impl Subprogram {
     /// In the order in which they are emitted: those that call others first.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 16] = [
         Self::FetchNew,
         Self::FetchOld,
         Self::Pad,
         Self::AppendNumber,
         Self::Search,
         Self::RunDfa,
+        Self::MatchNew,
+        Self::MatchOld,
+        Self::Replace,
+        Self::TakeSlot,
+        Self::RunDfaLoop,
+        Self::CopyLoop,
+        Self::PadLoop,
         Self::KnobNetns,
         Self::Stash,
         Self::Report,
@@ -72,6 +89,13 @@ impl Subprogram {
             Self::AppendNumber => "append_number",
             Self::Search => "search",
             Self::RunDfa => "run_dfa",
+            Self::MatchNew => "match_new",
+            Self::MatchOld => "match_old",
+            Self::Replace => "replace",
+            Self::TakeSlot => "take_slot",
+            Self::RunDfaLoop => "run_dfa_loop",
+            Self::CopyLoop => "copy_loop",
+            Self::PadLoop => "pad_loop",
             Self::KnobNetns => "knob_netns",
             Self::Stash => "stash",
             Self::Report => "report",
@@ -87,6 +111,8 @@ impl Subprogram {
             Self::Pad => 7,
             Self::AppendNumber => 4,
             Self::RunDfa | Self::KnobNetns => 1,
+            Self::MatchNew | Self::MatchOld | Self::Replace => 2,
+            Self::TakeSlot | Self::RunDfaLoop | Self::CopyLoop | Self::PadLoop => 3,
             Self::Stash => 4,
             Self::Report => 4,
         }
@@ -139,8 +165,8 @@ impl Subprograms {
         };
         for subprogram in Subprogram::ALL {
             let mut asm = Assembler::new();
-            let run_dfa = asm.new_label();
-            subprograms.emit_one(&mut asm, subprogram, run_dfa);
+            let labels = Subprogram::ALL.map(|_| asm.new_label());
+            subprograms.emit_one(&mut asm, subprogram, &labels);
             subprograms.lengths[subprogram as usize] = asm.position();
         }
         subprograms
@@ -177,7 +203,10 @@ impl Subprograms {
             asm.load_imm64(R3, low.low_bits());
             asm.load_imm64(R4, high.low_bits());
         }
-        self.steps += self.lengths[Subprogram::RunDfa as usize] * VALUE_MAX / NAME_MAX;
+        self.steps += self.lengths[Subprogram::RunDfa as usize] * SHORT_VALUE_MAX / NAME_MAX;
+        if self.features.long_values() {
+            self.count_run_of_long_value();
+        }
         self.call_whole(
             asm,
             match value {
@@ -188,7 +217,7 @@ impl Subprograms {
     }
 
     /// Calls the function that pads a replacement with newlines and a NUL: R1 its buffer of `VALUE_BYTES`, in which its text
-    /// ends at the first newline or NUL; R2 the length to pad it to, at most `VALUE_MAX`; R3 the NUL. Returns in R0 whether it
+    /// ends at the first newline or NUL; R2 the length to pad it to, at most `SHORT_VALUE_MAX`; R3 the NUL. Returns in R0 whether it
     /// fits.
     pub(super) fn call_pad(&mut self, asm: &mut Assembler) {
         self.call_whole(asm, Subprogram::Pad);
@@ -226,21 +255,65 @@ impl Subprograms {
         self.call_whole(asm, Subprogram::Report);
     }
 
-    /// Emits the functions that were called.
+    /// Calls the function that runs a DFA over a long `value`: R1 the context, R3 and R4 as for
+    /// [`call_run_dfa`](Self::call_run_dfa). Returns the output in R0, or [`long_value::NO_OUTPUT`].
+    pub(super) fn call_match(&mut self, asm: &mut Assembler, value: Value) {
+        self.count_run_of_long_value();
+        self.call_whole(
+            asm,
+            match value {
+                Value::New => Subprogram::MatchNew,
+                Value::Old => Subprogram::MatchOld,
+            },
+        );
+    }
+
+    /// Calls the function that makes a replacement for a long value, or of one: as [`long_value::emit_replace`] says.
+    pub(super) fn call_replace(&mut self, asm: &mut Assembler) {
+        for called in [Subprogram::TakeSlot, Subprogram::CopyLoop, Subprogram::PadLoop] {
+            self.steps += self.lengths[called as usize] * called.passes();
+        }
+        self.call_whole(asm, Subprogram::Replace);
+    }
+
+    /// Emits code that runs a DFA over a long value, as [`long_value::emit_run_dfa`] does. The state is the only thing on the stack of
+    /// its function.
+    pub(super) fn emit_run_of_long_value(
+        &mut self,
+        asm: &mut Assembler,
+        of: (Value, Reg),
+        unavailable: Label,
+    ) {
+        self.count_run_of_long_value();
+        let labels = RunLabels {
+            take_slot: self.label(asm, Subprogram::TakeSlot),
+            run_dfa_loop: self.label(asm, Subprogram::RunDfaLoop),
+        };
+        long_value::emit_run_dfa(asm, of, long_value::STATE, &self.tables, labels, unavailable);
+    }
+
+    fn count_run_of_long_value(&mut self) {
+        for called in [Subprogram::TakeSlot, Subprogram::RunDfaLoop] {
+            self.steps += self.lengths[called as usize] * called.passes();
+        }
+    }
+
+    /// Emits the functions that were called, and those that they call.
     pub(super) fn emit(self, asm: &mut Assembler) {
-        let is_called = |one: Subprogram| self.labels[one as usize].is_some();
-        let fetches = is_called(Subprogram::FetchNew) || is_called(Subprogram::FetchOld);
-        let run_dfa = self.labels[Subprogram::RunDfa as usize].unwrap_or_else(|| asm.new_label());
-        for subprogram in Subprogram::ALL {
-            let label = match self.labels[subprogram as usize] {
-                None if subprogram == Subprogram::RunDfa && fetches => Some(run_dfa),
-                label => label,
-            };
-            if let Some(label) = label {
-                asm.begin_function(subprogram.name());
-                asm.bind(label);
-                self.emit_one(asm, subprogram, run_dfa);
-            }
+        let mut is_called = Subprogram::ALL.map(|one| self.labels[one as usize].is_some());
+        let fetches = is_called[Subprogram::FetchNew as usize] || is_called[Subprogram::FetchOld as usize];
+        let replaces = is_called[Subprogram::Replace as usize];
+        is_called[Subprogram::RunDfa as usize] |= fetches;
+        let long_values = self.features.long_values();
+        is_called[Subprogram::TakeSlot as usize] |= fetches && long_values;
+        is_called[Subprogram::RunDfaLoop as usize] |= fetches && long_values;
+        is_called[Subprogram::CopyLoop as usize] |= replaces;
+        is_called[Subprogram::PadLoop as usize] |= replaces;
+        let labels = self.labels.map(|label| label.unwrap_or_else(|| asm.new_label()));
+        for subprogram in Subprogram::ALL.into_iter().filter(|&one| is_called[one as usize]) {
+            asm.begin_function(subprogram.name());
+            asm.bind(labels[subprogram as usize]);
+            self.emit_one(asm, subprogram, &labels);
         }
     }
 
@@ -250,18 +323,39 @@ impl Subprograms {
     }
 
     fn call(&mut self, asm: &mut Assembler, subprogram: Subprogram) {
-        let label = *self.labels[subprogram as usize].get_or_insert_with(|| asm.new_label());
+        let label = self.label(asm, subprogram);
         asm.call(label);
     }
 
-    fn emit_one(&self, asm: &mut Assembler, subprogram: Subprogram, run_dfa: Label) {
+    fn label(&mut self, asm: &mut Assembler, subprogram: Subprogram) -> Label {
+        *self.labels[subprogram as usize].get_or_insert_with(|| asm.new_label())
+    }
+
+    /// Emits one function. It calls others by these labels.
+    fn emit_one(&self, asm: &mut Assembler, subprogram: Subprogram, labels: &SubprogramLabels) {
+        let of = |subprogram: Subprogram| labels[subprogram as usize];
+        let take_slot = of(Subprogram::TakeSlot);
+        let run = RunLabels { take_slot, run_dfa_loop: of(Subprogram::RunDfaLoop) };
+        let fetch = |asm: &mut Assembler, value| {
+            fetch::emit(asm, value, &self.features, &self.tables, (of(Subprogram::RunDfa), run));
+        };
         match subprogram {
-            Subprogram::FetchNew => self.emit_fetch(asm, Value::New, run_dfa),
-            Subprogram::FetchOld => self.emit_fetch(asm, Value::Old, run_dfa),
+            Subprogram::FetchNew => fetch(asm, Value::New),
+            Subprogram::FetchOld => fetch(asm, Value::Old),
             Subprogram::Pad => pad::emit(asm),
             Subprogram::AppendNumber => append_number::emit(asm),
             Subprogram::Search => search::emit(asm, &self.tables),
             Subprogram::RunDfa => run_dfa::emit(asm, &self.tables),
+            Subprogram::MatchNew => long_value::emit_match(asm, Value::New, &self.tables, run),
+            Subprogram::MatchOld => long_value::emit_match(asm, Value::Old, &self.tables, run),
+            Subprogram::Replace => {
+                let (copy_loop, pad_loop) = (of(Subprogram::CopyLoop), of(Subprogram::PadLoop));
+                long_value::emit_replace(asm, ReplaceLabels { take_slot, copy_loop, pad_loop });
+            }
+            Subprogram::TakeSlot => long_value::emit_take_slot(asm),
+            Subprogram::RunDfaLoop => long_value::emit_run_dfa_loop(asm, &self.tables),
+            Subprogram::CopyLoop => long_value::emit_copy_loop(asm, &self.tables),
+            Subprogram::PadLoop => long_value::emit_pad_loop(asm),
             Subprogram::KnobNetns => {
                 self.features.knob_owner.iter().for_each(|owner| knob_netns::emit(asm, owner));
             }
@@ -269,11 +363,7 @@ impl Subprograms {
             Subprogram::Report => self.events.iter().for_each(|facts| report::emit(asm, facts)),
         }
     }
-
-    /// Emits nothing where the tables have no DFA for shapes: nothing is fetched then.
-    fn emit_fetch(&self, asm: &mut Assembler, value: Value, run_dfa: Label) {
-        if let Some(shape) = self.tables.shape {
-            fetch::emit(asm, value, &self.features, shape, run_dfa);
-        }
-    }
 }
+
+/// Where each function is.
+type SubprogramLabels = [Label; Subprogram::ALL.len()];

@@ -1,6 +1,6 @@
 //! What a rule does.
 
-use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
+use knobgate_policy::limits::{NUMBER_CHARS_MAX, SHORT_VALUE_MAX};
 use knobgate_policy::{Errno, Relation};
 
 use super::{Bytes, Integer, Slot};
@@ -14,6 +14,8 @@ pub(crate) enum Action {
     CannotEvaluate,
     /// Replace the value with the text, which fills a whole buffer.
     Set(Bytes),
+    /// Replace the value with the text at this offset in the tables, which does not fit in a buffer.
+    SetLong(Slot),
     /// Replace the value with the current one.
     Ignore,
     /// Move the one number between bounds.
@@ -43,13 +45,13 @@ impl Bound {
 
 impl Action {
     /// The bytes that a text to set fills, with the NUL that ends it.
-    pub(crate) const SET_BYTES: usize = VALUE_MAX + 1;
+    pub(crate) const SET_BYTES: usize = SHORT_VALUE_MAX + 1;
 
     /// Whether it may replace what is written.
     pub(crate) fn rewrites(&self) -> bool {
         match self {
             Action::Allow | Action::Deny(_) | Action::CannotEvaluate => false,
-            Action::Set(_) | Action::Ignore => true,
+            Action::Set(_) | Action::SetLong(_) | Action::Ignore => true,
             Action::ClampOne(bounds) => !bounds.is_empty(),
             Action::ClampEach(bounds) => bounds.iter().any(|bounds| !bounds.is_empty()),
         }

@@ -17,6 +17,8 @@ pub(crate) enum Constant {
     ClassesAt(usize),
     /// The state in which it starts.
     StartState(usize),
+    /// The offset of the text of [`TableContents::long_texts`] with this index.
+    TextAt(usize),
 }
 
 /// The index of a constant.
@@ -54,4 +56,6 @@ pub(crate) struct TableContents {
     pub(crate) sorted: IndexSet<Vec<u64>>,
     /// Automata for texts.
     pub(crate) texts: IndexSet<TextAutomaton>,
+    /// Texts that values are replaced with, and that do not fit on the stack.
+    pub(crate) long_texts: IndexSet<Vec<u8>>,
 }

@@ -111,6 +111,14 @@ impl Subject {
             Self::Comm => TextEnd::Nul,
         }
     }
+
+    /// The value whose text it is, if it is one.
+    pub(crate) fn value(self) -> Option<Value> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Comm => None,
+        }
+    }
 }
 
 /// A predicate on text.

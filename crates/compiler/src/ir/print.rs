@@ -167,6 +167,10 @@ impl ConstantPrinter<'_> {
             Action::Deny(errno) => format!("deny({errno})"),
             Action::CannotEvaluate => "cannot be evaluated".to_owned(),
             Action::Set(text) => format!("set {:?}", self.text(text.first, text.len)),
+            Action::SetLong(at) => match self.constants[at.0] {
+                Constant::TextAt(index) => format!("set text {index}"),
+                _ => String::new(),
+            },
             Action::Ignore => "ignore".to_owned(),
             Action::ClampOne(bounds) => format!("clamp to {}", self.bounds(bounds)),
             Action::ClampEach(each) => {

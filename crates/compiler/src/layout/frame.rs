@@ -5,13 +5,15 @@
 
 use knobgate_bpf::uapi::TASK_COMM_LEN;
 use knobgate_policy::Value;
-use knobgate_policy::limits::{COMM_MAX, LAST_COMPONENT_MAX, NAME_MAX, VALUE_MAX};
+use knobgate_policy::limits::{COMM_MAX, LAST_COMPONENT_MAX, NAME_MAX, SHORT_VALUE_MAX};
 
 use crate::ir::Subject;
 
-/// Bytes in the buffer of a value: one more than the longest value, so that the helpers can tell that it fits and
-/// a terminating NUL has room.
-pub(crate) const VALUE_BYTES: i16 = VALUE_MAX as i16 + 1;
+/// Bytes in the buffer of a value: one more than the longest value that fits, so that the helpers can tell that it does and
+/// a terminating NUL has room. Of a longer one, the buffer has the first bytes, and a NUL.
+pub(crate) const VALUE_BYTES: i16 = SHORT_VALUE_MAX as i16 + 1;
+/// The [length](Numbers::length) of a value that is longer than that.
+pub(crate) const LONG: u8 = u8::MAX;
 /// Bytes in the buffer of the name. The buffers of the values are in the same place: they are fetched when the name has been
 /// matched and is no longer needed.
 pub(crate) const NAME_BYTES: i16 = NAME_MAX as i16 + 1;
@@ -34,8 +36,10 @@ pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
 pub(crate) const IDS: i16 = COMM + COMM_BYTES;
 /// The file position, 4 bytes.
 pub(crate) const POSITION: i16 = IDS + 8;
-/// For the interpreter, the network namespace of the knob, 4 bytes. No ids are loaded while it runs.
-pub(crate) const KNOB_NETNS: i16 = IDS + 4;
+/// For the interpreter, the context. No ids are loaded while it runs.
+pub(crate) const CONTEXT: i16 = IDS;
+/// For the interpreter, the network namespace of the knob, 4 bytes. The row is known while it runs.
+pub(crate) const KNOB_NETNS: i16 = LAUNDER_ROW;
 // The offsets below are no multiples of 8: there the verifier would track what is stored, and follow every path once for
 // each value (see `codegen::verifier`).
 /// One byte through which a register is [laundered](crate::codegen). Names are known by then.
@@ -53,6 +57,12 @@ pub(crate) const REPORTED: i16 = TOO_LONG;
 pub(crate) const ROW: i16 = TOO_LONG;
 /// For the interpreter, the offset of the node that is tested, or the [end](super::end) of the condition, 4 bytes.
 pub(crate) const NODE: i16 = NUMBERS_OF_NEW.at + 4;
+/// Where the text of a replacement comes from, 4 bytes. The numbers of the current value are no longer needed.
+pub(crate) const SOURCE: i16 = NUMBERS_OF_OLD.at + 8 + 4;
+/// The number of the slot that holds a replacement, 4 bytes.
+pub(crate) const HELD_SLOT: i16 = NUMBERS_OF_OLD.at + 16 + 4;
+/// The length of that replacement, 4 bytes.
+pub(crate) const HELD_LENGTH: i16 = NUMBERS_OF_OLD.at + 24 + 4;
 /// Bytes of the [`Numbers`] of a value.
 const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
 
@@ -91,7 +101,7 @@ impl Numbers {
         self.at + 2
     }
 
-    /// How many bytes the value has, if it is available, one byte.
+    /// How many bytes the value has, if it is available, or [`LONG`], one byte.
     pub(crate) fn length(self) -> i16 {
         self.at + 3
     }
@@ -141,6 +151,7 @@ const _: () = {
     assert!(LAST_COMPONENT_BYTES <= NUMBERS_BYTES);
     assert!(NAME_BYTES <= 2 * VALUE_BYTES);
     assert!(COMM_MAX + 1 == TASK_COMM_LEN);
-    assert!(VALUE_MAX <= u8::MAX as usize);
+    assert!(SHORT_VALUE_MAX < LONG as usize);
+    assert!(SOURCE % 8 != 0 && HELD_SLOT % 8 != 0 && HELD_LENGTH % 8 != 0);
     assert!(NEW % 8 == 0 && VALUE_BYTES % 8 == 0);
 };

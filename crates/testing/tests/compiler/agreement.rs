@@ -247,7 +247,7 @@ impl Comparison {
             let mut access = draw(&mut self.runner, access(&beginning, knob, before.clone()));
             aim(&mut access, knob, draw(&mut self.runner, any::<proptest::sample::Index>()));
             owner.own(&mut access);
-            let decision = evaluate(policy, &access);
+            let decision = evaluate(policy, &compiled.seen(&access));
             let verdict = degraded(&compiled, file, features, decision.by, decision.verdict.clone());
 
             let (uid, gid, comm) = (access.task.uid, access.task.gid, access.task.comm.clone());

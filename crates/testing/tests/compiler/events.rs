@@ -81,7 +81,7 @@ pub(crate) fn random_policies() -> Result<(), Failed> {
             let task = Task { uid: access.task.uid, gid: access.task.gid, comm: access.task.comm.clone() };
             both.kernel.set_task(cgroup, &task).map_err(failed)?;
             perform(&mut both.kernel, cgroup, &access)?;
-            let decision = evaluate(file.policy(), &access);
+            let decision = evaluate(file.policy(), &compiled.seen(&access));
             let expected = Expected {
                 file: &file,
                 access: &access,

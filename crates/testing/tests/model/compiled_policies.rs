@@ -78,7 +78,7 @@ fn agree(way: Way, profile: &str) {
                 program.run(&mut invocation, &mut knobgate_hook::RunOptions::default()).unwrap_or_else(
                     |fault| panic!("{fault}\n{text}\n{access:?}\n{}", compiled.program().listing()),
                 );
-            let effect = compiled.effect(&evaluate(&policy, &access));
+            let effect = compiled.effect(&evaluate(&policy, &compiled.seen(&access)));
             let expected = if policy.mode() == Mode::Audit { Verdict::Allow } else { effect.verdict };
             let errno = if invocation.retval != 0 { -invocation.retval } else { 1 };
             let got = match (returned, invocation.replacement()) {

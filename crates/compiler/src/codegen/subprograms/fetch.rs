@@ -2,19 +2,25 @@
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
 use knobgate_bpf::{AluOp, Assembler, Cond, Features, Label, Size, helper_ids as helper};
-use knobgate_policy::limits::{ELEMENTS_MAX, NUMBERS_END_MAX, VALUE_MAX};
+use knobgate_policy::limits::{ELEMENTS_MAX, NUMBERS_END_MAX, SHORT_VALUE_MAX};
 use knobgate_policy::{SHORT_DIGITS, Value};
 
+use super::long_value::{self, RunLabels};
 use super::short_number;
 use crate::codegen::{context, verifier};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
-use crate::layout::{PlacedDfa, shape};
+use crate::layout::{TableFacts, shape};
 
 /// The least number that the knob can store, on the stack of the function that fetches the new value.
 const LEAST: i16 = -8;
 /// The greatest one.
 const GREATEST: i16 = -16;
+/// Below them, the state of the DFA for a long value.
+const STATE: i16 = GREATEST + long_value::STATE;
 const _: () = assert!(short_number::DIGITS as u32 <= SHORT_DIGITS);
+
+/// The value does not fit in the buffer.
+const E2BIG: i32 = -7;
 
 /// How many bytes `bpf_strtoul` may read. It must find every number that ends too late: that takes one byte more than numbers
 /// may use, and another because of a `0x` at the end, of which it takes the `0` alone. This many bytes after the previous
@@ -22,14 +28,15 @@ const _: () = assert!(short_number::DIGITS as u32 <= SHORT_DIGITS);
 const STRTOUL_BYTES: i32 = NUMBERS_END_MAX as i32 + 2;
 const _: () = assert!(NUMBERS_END_MAX as i16 + STRTOUL_BYTES as i16 <= VALUE_BYTES);
 
-/// Emits the function for `value`; `shape_dfa` finds the shape.
+/// Emits the function for `value`. Emits nothing where the tables have no DFA for shapes: nothing is fetched then.
 pub(super) fn emit(
     asm: &mut Assembler,
     value: Value,
     features: &Features,
-    shape_dfa: PlacedDfa,
-    run_dfa: Label,
+    tables: &TableFacts,
+    (run_dfa, run_labels): (Label, RunLabels),
 ) {
+    let Some(shape_dfa) = tables.shape else { return };
     let (buffer, numbers) = (i32::from(frame::buffer(value)), Numbers::of(value));
     let unavailable = asm.new_label();
     asm.mov(R6, R1);
@@ -52,13 +59,15 @@ pub(super) fn emit(
         Value::Old => helper::SYSCTL_GET_CURRENT_VALUE,
     });
     asm.jump_if(Cond::Eq, R0, 0, unavailable);
-    // A negative errno is a large number.
-    asm.jump_if(Cond::Gt, R0, VALUE_MAX as i32, unavailable);
     if value == Value::New {
         // A write at another position does not show what the knob will hold.
         asm.load(Size::U32, R1, R6, context::FILE_POS);
         asm.jump_if(Cond::Ne, R1, 0, unavailable);
     }
+    let shaped = asm.new_label();
+    let too_long = if features.long_values() { asm.new_label() } else { unavailable };
+    // A negative errno is a large number.
+    asm.jump_if(Cond::Gt, R0, SHORT_VALUE_MAX as i32, too_long);
     asm.store(Size::U8, R7, numbers.length(), R0);
 
     // In this order for the verifier's sake (see `verifier`).
@@ -80,6 +89,7 @@ pub(super) fn emit(
     asm.mov(R3, shape_dfa.classes as i32);
     asm.mov(R4, shape_dfa.start as i32);
     asm.call(run_dfa);
+    asm.bind(shaped);
     asm.store(Size::U8, R7, numbers.shape(), R0);
     asm.mov(R8, R0);
 
@@ -130,6 +140,15 @@ pub(super) fn emit(
     asm.bind(done);
     asm.mov(R0, 0);
     asm.exit();
+    if features.long_values() {
+        asm.bind(too_long);
+        asm.jump_if(Cond::Ne, R0, E2BIG, unavailable);
+        asm.store_imm(Size::U8, R7, numbers.length(), frame::LONG.into());
+        asm.mov(R3, shape_dfa.classes as i32);
+        asm.mov(R4, shape_dfa.start as i32);
+        long_value::emit_run_dfa(asm, (value, R6), STATE, tables, run_labels, unavailable);
+        asm.jump(shaped);
+    }
     for (label, shape) in [(no_numbers, shape::TEXT), (unavailable, shape::UNAVAILABLE)] {
         asm.bind(label);
         asm.store_imm(Size::U8, R7, numbers.shape(), shape as i32);

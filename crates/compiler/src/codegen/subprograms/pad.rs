@@ -2,10 +2,10 @@
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4};
 use knobgate_bpf::{Assembler, Cond, Label, Size};
-use knobgate_policy::limits::VALUE_MAX;
+use knobgate_policy::limits::SHORT_VALUE_MAX;
 
 pub(super) fn emit(asm: &mut Assembler) {
-    const LAST: usize = VALUE_MAX;
+    const LAST: usize = SHORT_VALUE_MAX;
     let does_not_fit = asm.new_label();
     let fill: Vec<Label> = (0..=LAST).map(|_| asm.new_label()).collect();
     for (i, &fill) in fill.iter().enumerate() {

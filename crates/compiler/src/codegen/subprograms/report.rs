@@ -383,7 +383,7 @@ impl Emitter<'_> {
     /// Makes the place the last one of the key, and frees the one that was.
     fn exchange_place(&mut self) {
         let (shared, done) = (self.asm.new_label(), self.asm.new_label());
-        if self.facts.options.features.atomic_fetch {
+        if self.facts.features.atomic_fetch {
             self.jump_if_flag(flag::SHARED, shared);
             self.asm.load(Size::U64, R2, R10, COUNTERS);
             self.asm.load(Size::U32, R1, R10, SLOT);
