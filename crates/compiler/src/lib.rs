@@ -179,12 +179,17 @@ mod tests {
         assert!(compiled.verifier_steps < 50_000, "{}", compiled.verifier_steps);
     }
 
+    /// Whether some conditions are data.
+    fn interprets(compiled: &Compiled) -> bool {
+        compiled.program().functions.iter().any(|function| function.name.starts_with("test"))
+    }
+
     fn steps(rule: impl Fn(usize) -> String, rules: usize) -> (usize, bool) {
         let rules: Vec<String> = (1..=rules).map(rule).collect();
         let text = format!("policy p\n{}\n", rules.join("\n"));
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let compiled = compile(&file, &Features::ALL).expect("within the limits");
-        (compiled.verifier_steps(), compiled.program().listing().to_string().contains("bpf_loop"))
+        (compiled.verifier_steps(), interprets(&compiled))
     }
 
     #[test]
@@ -253,6 +258,6 @@ mod tests {
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let compiled = compile(&file, &Features::ALL).expect("within the limits");
         assert!(compiled.verifier_steps > INSTRUCTIONS_MAX / 2);
-        assert!(!compiled.program.listing().to_string().contains("bpf_loop"));
+        assert!(!interprets(&compiled));
     }
 }

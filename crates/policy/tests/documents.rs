@@ -166,11 +166,15 @@ fn the_limits_in_the_reference_are_those_of_the_language() {
         format!("that a policy includes | 1,000, {} deep", limits::INCLUDE_DEPTH_MAX),
         format!("the name of a policy | {} bytes", limits::POLICY_NAME_MAX),
         format!("a glob for texts | {} bytes", limits::PATTERN_MAX),
-        format!("to compare with | {} bytes", limits::VALUE_MAX),
+        format!("to compare with | {} bytes", grouped(limits::VALUE_MAX)),
         format!("`{{…}}` in patterns | {}", limits::NESTING_MAX),
         format!("that can be named | {}", limits::ELEMENTS_MAX),
         format!("the name of a knob | {} bytes", limits::NAME_MAX),
-        format!("that is looked at | {} bytes", limits::VALUE_MAX),
+        format!(
+            "that is looked at | {} bytes; {} before Linux 5.17",
+            grouped(limits::VALUE_MAX),
+            limits::SHORT_VALUE_MAX
+        ),
         format!(
             "as numbers | {}, the last ending within {} bytes",
             limits::ELEMENTS_MAX,
@@ -184,6 +188,11 @@ fn the_limits_in_the_reference_are_those_of_the_language() {
     ] {
         assert!(table.contains(&format!("{row} |")), "the reference does not say: {row}");
     }
+}
+
+/// A number of four digits.
+fn grouped(number: usize) -> String {
+    format!("{},{:03}", number / 1000, number % 1000)
 }
 
 /// A section of the reference.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use knobgate_policy::{Access, Expected, KnobName, Source, Verdict, evaluate, format, parse_numbers};
+use knobgate_policy::{Access, Expected, KnobName, Source, Verdict, evaluate, format, limits, parse_numbers};
 use knobgate_sysctl_conf::{Conf, ConfFile, ImportError, Imported, Key, import};
 use proptest::collection::vec;
 use proptest::option;
@@ -197,7 +197,7 @@ fn a_file_that_sets_nothing_is_a_policy_that_allows_nothing() {
 
 #[test]
 fn lines_that_are_wrong_are_errors_with_their_file() {
-    let long = "x".repeat(135);
+    let long = "x".repeat(limits::VALUE_MAX);
     let conf = Conf::parse(format!("oops\nkernel.core_pattern = {long}\n").as_bytes());
     let Err(ImportError::Lines(errors)) = import("p", &[ConfFile { name: "p.conf", conf: &conf }]) else {
         panic!("two lines are wrong");

@@ -280,6 +280,10 @@ fn pad_and_commit(code: &mut Code<'_>, value: Value, reports: Reports) {
 
 /// The same if the new value, or what replaces it, does not fit on the stack.
 fn commit_long(code: &mut Code<'_>, value: Value, reports: Reports, (same, otherwise): (Label, Label)) {
+    // The function may return without having stored these, and the verifier forgets when it does.
+    verifier::load_unknown_zero(&mut code.asm, R1);
+    code.asm.store(Size::U32, R10, frame::HELD_SLOT, R1);
+    code.asm.store(Size::U32, R10, frame::HELD_LENGTH, R1);
     code.asm.mov(R1, R6);
     code.address(R2, frame::buffer(value));
     match value {

@@ -243,6 +243,19 @@ fn a_value_has_limits() {
     let text = "x".repeat(limits::VALUE_MAX + 1);
     assert_eq!(holds("new != \"a\"", &write(&text, "0")), Err(EvalError::TooLong(Value::New)));
     assert_eq!(holds("old != \"a\"", &write("0", &text)), Err(EvalError::TooLong(Value::Old)));
+
+    // Where programs cannot loop over a value.
+    let [fits, long] = [0, 1].map(|more| write(&"x".repeat(limits::SHORT_VALUE_MAX + more), "0"));
+    assert_eq!(holds("new != \"a\"", &fits.seen_up_to(limits::SHORT_VALUE_MAX)), Ok(true));
+    assert_eq!(
+        holds("new != \"a\"", &long.seen_up_to(limits::SHORT_VALUE_MAX)),
+        Err(EvalError::TooLong(Value::New))
+    );
+    assert_eq!(
+        holds("old != \"a\"", &long.seen_up_to(limits::SHORT_VALUE_MAX)),
+        holds("old != \"a\"", &long)
+    );
+    assert_eq!(holds("new != \"a\"", &long), Ok(true));
 }
 
 #[test]
@@ -446,11 +459,12 @@ fn a_replacement_is_padded_to_the_callers_length() {
 #[test]
 fn a_write_too_long_to_be_rewritten_is_denied() {
     let rule = "set write a.b to \"10\"";
-    let longest = "9".repeat(limits::VALUE_MAX);
+    let longest = "9".repeat(limits::REPLACED_MAX);
     assert!(
-        matches!(verdict(rule, &write(&longest, "1")), Ok(Verdict::Rewrite(bytes)) if bytes.len() == limits::VALUE_MAX)
+        matches!(verdict(rule, &write(&longest, "1")), Ok(Verdict::Rewrite(bytes)) if bytes.len() == limits::REPLACED_MAX)
     );
-    assert_eq!(verdict(rule, &write(longest + "9", "1")), Err(EvalError::TooLong(Value::New)));
+    assert_eq!(verdict(rule, &write(longest.clone() + "9", "1")), Err(EvalError::TooLongToReplace));
+    assert_eq!(verdict(rule, &write(longest + "99", "1")), Err(EvalError::TooLong(Value::New)));
 }
 
 #[test]

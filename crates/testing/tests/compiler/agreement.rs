@@ -12,6 +12,7 @@ use knobgate_compiler::{
 };
 use knobgate_hook::{KernelBtf, Knob, KnobSet, Knobs};
 use knobgate_kernel::probe;
+use knobgate_policy::limits::SHORT_VALUE_MAX;
 use knobgate_policy::{
     Access, AccessKind, Action, CheckOptions, Condition, DecidedBy, Decision, Errno, EvalError, KnobName,
     KnobNetns, KnobPattern, Mode, Policy, PolicyFile, Rule, Source, Verdict, evaluate, parse, print,
@@ -182,6 +183,8 @@ struct Tally {
     instead: u64,
     /// A rule decided that looks at the network namespace of the knob: the host's, or another one.
     by_netns: [u64; 2],
+    /// It was decided by more of a value than fits on the stack of a program.
+    long: u64,
 }
 
 impl Comparison {
@@ -303,6 +306,7 @@ impl Comparison {
             }
             self.tally.count(&decision, &verdict);
             self.tally.count_netns(policy, &decision, owner);
+            self.tally.count_long(policy, &decision, &access);
         }
         self.both.must(|backend| backend.close_link(link))?;
         self.both.must(|backend| backend.unload(program))
@@ -369,13 +373,19 @@ impl Tally {
         }
     }
 
+    /// Counts decisions that are others where values do not fit on the stack of a program.
+    fn count_long(&mut self, policy: &Policy, decision: &Decision, access: &Access) {
+        self.long += u64::from(*decision != evaluate(policy, &access.seen_up_to(SHORT_VALUE_MAX)));
+    }
+
     fn print(&self) {
-        let Self { tried, allowed, denied, not_evaluated, rewritten, instead, by_netns: [other, host] } =
+        let Self { tried, allowed, denied, not_evaluated, rewritten, instead, by_netns: [other, host], long } =
             *self;
         println!(
             "{tried} accesses: {allowed} allowed, {rewritten} rewritten, {denied} denied, of these {not_evaluated} for what \
              cannot be evaluated and {instead} instead of being rewritten"
         );
+        println!("{long} were decided by a value of more than {SHORT_VALUE_MAX} bytes");
         println!(
             "rules that look at `netns` decided {host} accesses to knobs of the host, and {other} to others"
         );
@@ -399,6 +409,9 @@ impl Tally {
             || (self.tried >= 40 * ENOUGH && (other == 0 || host == 0));
         if is_missing && probe().features().knob_owner.is_some() {
             return Err(format!("{TOO_SIMILAR}: no rule that looks at `netns` decided"));
+        }
+        if self.tried >= 40 * ENOUGH && self.long == 0 && probe().features().long_values() {
+            return Err(format!("{TOO_SIMILAR}: no long value decided"));
         }
         for (what, percent, count) in shares {
             if self.tried >= ENOUGH && count * 100 < self.tried * percent {

@@ -20,6 +20,33 @@ const fn knob(name: &'static str, values: &'static [&'static str]) -> TestKnob {
     TestKnob { name, values, restarts: false }
 }
 
+/// A set of so many ports that it fills this many bytes, of which it cannot be shortened to ranges.
+const fn ports<const BYTES: usize>() -> [u8; BYTES] {
+    let mut text = [b','; BYTES];
+    let (mut at, mut port) = (0, 10_001);
+    while at < BYTES {
+        let (mut digit, mut rest) = (at + 5, port);
+        while digit > at {
+            digit -= 1;
+            text[digit] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        at += 6;
+        port += 2;
+    }
+    text
+}
+
+const fn text(bytes: &[u8]) -> &str {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => panic!(),
+    }
+}
+
+/// As many ports as a cluster has reserved, and as many as the hook shows.
+pub(crate) const LONG_SETS: [&str; 2] = [text(&ports::<{ 65 * 6 - 1 }>()), text(&ports::<{ 682 * 6 - 1 }>())];
+
 /// All of them. Those that the kernel does not have are left out when the test starts, and it says so.
 pub(crate) const KNOBS: &[TestKnob] = &[
     // Strings.
@@ -50,6 +77,8 @@ pub(crate) const KNOBS: &[TestKnob] = &[
     knob("net/ipv4/neigh/lo/locktime", &["100", "0", "4"]),
     knob("net/ipv4/neigh/lo/retrans_time_ms", &["1000", "4"]),
     knob("net/ipv4/ipfrag_high_thresh", &["4194304", "9223372036854775807"]),
+    // Values of any length.
+    knob("net/ipv4/ip_local_reserved_ports", &["8080,9000-9100", LONG_SETS[0], LONG_SETS[1]]),
     // Cannot be read: written only, and failing on read until it was written.
     knob("net/ipv4/route/flush", &[]),
     TestKnob { name: "net/ipv6/conf/default/stable_secret", values: &[], restarts: true },

@@ -6,6 +6,7 @@ mod agreement;
 mod events;
 mod knobs;
 mod large;
+mod long_values;
 mod normalised;
 mod owners;
 mod recording_knob;
@@ -43,6 +44,10 @@ const LISTS: &[Test] = &[
     ("what_is_stored_as_another_number_is_listed", normalised::list_of_normalisations),
 ];
 
+/// Programs can loop over a value.
+const LONG: &[Test] =
+    &[("accesses_with_long_values_are_decided_at_the_same_time", long_values::accesses_at_the_same_time)];
+
 /// Programs can find out who owns a knob.
 const OWNERS: &[Test] = &[(
     "a_descriptor_is_judged_by_the_network_namespace_of_its_knob",
@@ -72,6 +77,11 @@ fn no_owners(_: &Profile) -> Option<String> {
     lacks.then(|| "programs cannot find out which network namespace owns a knob".to_owned())
 }
 
+fn no_long_values(_: &Profile) -> Option<String> {
+    let lacks = !probe_cached().features().long_values();
+    lacks.then(|| "programs cannot loop over a value".to_owned())
+}
+
 fn no_loop(profile: &Profile) -> Option<String> {
     let lacks = !profile.features().bpf_loop;
     lacks.then(|| "programs have no bpf_loop, which interpreted conditions need".to_owned())
@@ -81,13 +91,19 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(stored::WRITER) {
         return stored::run_writer();
     }
+    if std::env::args().nth(1).as_deref() == Some(long_values::PROCESS) {
+        return long_values::run_process();
+    }
     let owners: TestNamespaces = if widths::is_whole_machine() {
         &[]
     } else {
         &["--user", "--map-root-user", "--net", "--uts", "--ipc"]
     };
     knobgate_testing::in_private_mount_namespace().unwrap_or_else(|| {
-        let isolated = Suite::new(ISOLATED).requiring(no_loop, LARGE).isolated(PRIVATE_KNOBS);
+        let isolated = Suite::new(ISOLATED)
+            .requiring(no_loop, LARGE)
+            .requiring(no_long_values, LONG)
+            .isolated(PRIVATE_KNOBS);
         let events = Suite::default().requiring(no_events, EVENTS).isolated(PRIVATE_KNOBS);
         let of_netns = Suite::default().requiring(no_owners, OWNERS).isolated(PRIVATE_KNOBS);
         let of_netns = of_netns.and(Suite::default().requiring(no_owners, OWNERS_ON_HOST));

@@ -1,0 +1,125 @@
+//! Accesses with values that do not fit on the stack of a program, by six processes at the same time. Every one is decided
+//! as the policy says, and afterwards no slot for such values is taken.
+
+use std::fs;
+use std::io::{self, Read};
+use std::process::{Command, ExitCode, Stdio};
+
+use knobgate_compiler::compile_inlining;
+use knobgate_kernel::{Link, LoadOptions, load, probe, start_inside};
+use knobgate_policy::{CheckOptions, Errno, Source, parse};
+use knobgate_testing::{Reaped, number, scratch};
+use libtest_mimic::Failed;
+
+use crate::knobs::LONG_SETS;
+
+/// The default of `KNOBGATE_ACCESSES`: by all processes together.
+const ACCESSES: u64 = 150_000;
+/// How many processes there are.
+const PROCESSES: u64 = 6;
+/// The argument that makes the test binary one of them.
+pub(crate) const PROCESS: &str = "--long-values";
+
+const PORTS: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+const DOMAIN: &str = "/proc/sys/kernel/domainname";
+
+const POLICY: &str = "policy t-long
+allow write net.ipv4.ip_local_reserved_ports if ranges(new) in 10001..11999
+deny(EROFS) write net.ipv4.ip_local_reserved_ports if new matches \"*,22\"
+deny(EACCES) read net.ipv4.ip_local_reserved_ports if old contains \"-\"
+allow read net.ipv4.ip_local_reserved_ports if old starts with \"10001,10003,\"
+set write kernel.domainname to \"replaced\" if new starts with \"xx\"
+ignore write kernel.domainname if new starts with \"yy\"
+allow read kernel.domainname
+";
+
+/// With the conditions inlined, and as data.
+pub(crate) fn accesses_at_the_same_time() -> Result<(), Failed> {
+    let accesses = number("KNOBGATE_ACCESSES", ACCESSES)?;
+    let file = parse(Source::new("long.knob", POLICY), &CheckOptions::default())?;
+    fs::write(PORTS, LONG_SETS[0])?;
+    fs::write(DOMAIN, "replaced")?;
+    for (inlined, what) in [(usize::MAX, "inlined"), (0, "interpreted")] {
+        let cgroup = scratch();
+        let compiled = compile_inlining(&file, &probe().features(), inlined)?;
+        let loaded = load(compiled.program(), &LoadOptions::default())?;
+        let _link = Link::create(&loaded.program, &cgroup)?;
+        let mut processes = Vec::new();
+        for number in 0..PROCESSES {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args([PROCESS.to_owned(), (accesses / 2 / PROCESSES).to_string(), number.to_string()]);
+            command.stdout(Stdio::piped());
+            start_inside(&mut command, &cgroup)?;
+            processes.push(Reaped(command.spawn()?));
+        }
+        for mut process in processes {
+            let output = io::read_to_string(process.0.stdout.take().ok_or("a pipe")?)?;
+            let status = process.0.wait()?;
+            if !status.success() {
+                return Err(format!("{what}: {status}: {output}").into());
+            }
+        }
+        let map = loaded.map("long_values").ok_or("the map of long values")?;
+        let value = map.lookup(&[0; 4])?.ok_or("its value")?;
+        assert_eq!(value[..8], [0; 8], "{what}: no slot is taken");
+        assert!(value[8..].iter().any(|&byte| byte != 0), "{what}: slots were used");
+    }
+    println!("{accesses} accesses by {PROCESSES} processes");
+    Ok(())
+}
+
+/// Runs as one of the processes: the arguments say how many accesses it makes, and which of them it is.
+pub(crate) fn run_process() -> ExitCode {
+    let arguments: Vec<u64> = std::env::args().skip(2).filter_map(|argument| argument.parse().ok()).collect();
+    let [accesses, number] = arguments[..] else { return ExitCode::FAILURE };
+    match make_accesses(accesses, number) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(wrong) => {
+            println!("{wrong}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes accesses of all kinds. The processes with odd numbers write the longest sets.
+fn make_accesses(accesses: u64, number: u64) -> Result<(), String> {
+    let set = LONG_SETS[if number % 2 == 0 { 0 } else { 1 }];
+    let with_ssh = set.rsplit_once(',').map(|(others, _)| format!("{others},22\n")).unwrap_or_default();
+    let errno = |errno: Errno| Err(Some(errno.number() as i32));
+    let long = |start: &str| format!("{start}{}\n", "z".repeat(200 + 137 * number as usize));
+    let (replaced, ignored, neither) = (long("xx"), long("yy"), long("zz"));
+    let written = |path: &str, value: &str| fs::write(path, value).map_err(|error| error.raw_os_error());
+    for access in 0..accesses {
+        let (expected, found) = match access % 7 {
+            0 | 1 => (Ok(()), written(PORTS, set)),
+            2 => (errno(Errno::EROFS), written(PORTS, &with_ssh)),
+            3 => (Ok(()), written(DOMAIN, &replaced)),
+            4 => (Ok(()), written(DOMAIN, &ignored)),
+            5 => (errno(Errno::EPERM), written(DOMAIN, &neither)),
+            _ => {
+                let ports = read(PORTS).map_err(|error| error.to_string())?;
+                // While another process writes, it may be some of the longer set.
+                if !LONG_SETS[1].starts_with(ports.trim_end()) || ports.len() <= LONG_SETS[0].len() {
+                    return Err(format!("the knob holds {ports}"));
+                }
+                let domain = read(DOMAIN).map_err(|error| error.to_string())?;
+                if domain != "replaced\n" {
+                    return Err(format!("the domain is {domain}"));
+                }
+                continue;
+            }
+        };
+        if expected != found {
+            return Err(format!("access {access}: {found:?}, not {expected:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// What one system call reads: in parts, the kernel would give the first of them alone.
+fn read(path: &str) -> io::Result<String> {
+    let mut value = vec![0; 8192];
+    let length = fs::File::open(path)?.read(&mut value)?;
+    value.truncate(length);
+    String::from_utf8(value).map_err(io::Error::other)
+}
