@@ -1,6 +1,6 @@
 //! Values that stand for all values: at least one for each part.
 
-use knobgate_policy::limits::{COMM_MAX, ELEMENTS_MAX, VALUE_MAX};
+use knobgate_policy::limits::{COMM_MAX, ELEMENTS_MAX, SHORT_VALUE_MAX, VALUE_MAX};
 use knobgate_policy::{Integer, KnobNetns, Text, TextTest};
 
 use crate::atoms::{Atoms, Cuts, ValueAtoms};
@@ -126,6 +126,10 @@ pub(crate) fn old_values(atoms: &Atoms<'_>, reasons: &mut Vec<Reason>) -> Vec<Ca
     if !atoms.old.is_used {
         return vec![Candidate { part: Part::Any, value: Bytes::These(b"1\n".to_vec()) }];
     }
+    // More than any text that the rules compare the new value with.
+    let of_new = parts(&atoms.new, relations(atoms, Subject::New), VALUE_MAX, &mut Vec::new());
+    let longest = of_new.iter().map(|candidate| candidate.value.len()).max().unwrap_or(0);
+    let too_long = (longest + 1).clamp(SHORT_VALUE_MAX, VALUE_MAX);
     let mut values = Vec::new();
     let mut push = |part: &Part, value: Bytes| values.push(Candidate { part: part.clone(), value });
     for Candidate { part, value } in parts(&atoms.old, relations(atoms, Subject::Old), VALUE_MAX, reasons) {
@@ -136,7 +140,7 @@ pub(crate) fn old_values(atoms: &Atoms<'_>, reasons: &mut Vec<Reason>) -> Vec<Ca
         if atoms.ignores && !matches!(part, Part::Text(_)) {
             // It fits into nothing that is shorter.
             let mut long = value.clone();
-            long.resize(VALUE_MAX, b' ');
+            long.resize(too_long.max(long.len()), b' ');
             push(&part, Bytes::These(long));
         }
         let ends: &[u8] = if value.len() < VALUE_MAX { b"\n" } else { b"" };

@@ -136,7 +136,11 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         Err(error) if probes.knob_netns.is_yes() => ProbeOutcome::Unknown(error.to_string()),
         _ => probes.knob_netns.clone(),
     };
-    let useful: [(&'static str, &ProbeOutcome, &str); 15] = [
+    let long_values = match &probes.bpf_loop {
+        ProbeOutcome::Yes => &probes.atomic_fetch,
+        other => other,
+    };
+    let useful: [(&'static str, &ProbeOutcome, &str); 16] = [
         (
             "rewriting",
             &probes.set_new_value,
@@ -182,6 +186,11 @@ fn probed(probes: &Probes) -> Vec<Finding> {
             "loops",
             &probes.bpf_loop,
             "policies with thousands of different conditions are rejected (Linux 5.17)",
+        ),
+        (
+            "long values",
+            long_values,
+            "rules that look at a value of more than 135 bytes cannot be evaluated, and deny it (Linux 5.17)",
         ),
         ("machine code", &probes.jit, "policies are interpreted, which is slow: net.core.bpf_jit_enable=1"),
         ("source lines", &probes.line_info, "the verifier's log does not show the lines of the policy"),
