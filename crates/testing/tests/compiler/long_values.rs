@@ -13,7 +13,7 @@ use libtest_mimic::Failed;
 
 use crate::knobs::LONG_SETS;
 
-/// The default of `KNOBGATE_ACCESSES`: by all processes together.
+/// The default of `KNOBGATE_LONG_ACCESSES`: by all processes together.
 const ACCESSES: u64 = 150_000;
 /// How many processes there are.
 const PROCESSES: u64 = 6;
@@ -35,7 +35,7 @@ allow read kernel.domainname
 
 /// With the conditions inlined, and as data.
 pub(crate) fn accesses_at_the_same_time() -> Result<(), Failed> {
-    let accesses = number("KNOBGATE_ACCESSES", ACCESSES)?;
+    let accesses = number("KNOBGATE_LONG_ACCESSES", ACCESSES)?;
     let file = parse(Source::new("long.knob", POLICY), &CheckOptions::default())?;
     fs::write(PORTS, LONG_SETS[0])?;
     fs::write(DOMAIN, "replaced")?;
@@ -64,7 +64,7 @@ pub(crate) fn accesses_at_the_same_time() -> Result<(), Failed> {
         assert_eq!(value[..8], [0; 8], "{what}: no slot is taken");
         assert!(value[8..].iter().any(|&byte| byte != 0), "{what}: slots were used");
     }
-    println!("{accesses} accesses by {PROCESSES} processes");
+    println!("KNOBGATE_LONG_ACCESSES={accesses} by {PROCESSES} processes");
     Ok(())
 }
 
