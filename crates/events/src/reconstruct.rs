@@ -1,8 +1,9 @@
 //! What a program does not record, from what it does: its rule decides again.
 
+use knobgate_policy::limits::{SHORT_VALUE_MAX, VALUE_MAX};
 use knobgate_policy::{
-    Access, AccessKind, CheckOptions, DecidedBy, EvalError, KnobName, KnobNetns, Source, Task, Verdict,
-    evaluate, parse,
+    Access, AccessKind, CheckOptions, DecidedBy, EvalError, KnobName, KnobNetns, Source, Task, Value,
+    Verdict, evaluate, parse,
 };
 
 use crate::event::{Event, EventText, EventVerdict};
@@ -49,27 +50,40 @@ fn decide_with(event: &Event, width: &str, knob_netns: Option<KnobNetns>) -> Opt
     let mut task = Task::default().uid(event.uid?).gid(event.gid?);
     // A policy that looks at the name of the task runs only on kernels that tell it.
     task.comm = event.comm.clone().unwrap_or_default();
-    let value = |text: &Option<EventText>| match text {
-        None => Some(None),
-        Some(text) => text.seen_by_rules().map(Some),
-    };
+    // Of a value of which only the start was recorded, what matters is whether the rule looks at it: then it finds it too long.
+    let too_long = || vec![b'?'; VALUE_MAX + 1];
+    let value =
+        |text: &Option<EventText>| text.as_ref().map(|text| text.seen_by_rules().unwrap_or_else(too_long));
+    let is_unknown =
+        |text: &Option<EventText>| text.as_ref().is_some_and(|text| text.seen_by_rules().is_none());
     let new = match event.kind {
         AccessKind::Read => None,
-        AccessKind::Write => Some(value(&event.new)?.unwrap_or_default()),
+        AccessKind::Write => Some(value(&event.new).unwrap_or_default()),
     };
-    let old = value(&event.old)?;
     let knob = KnobName::from_path(whole(&event.knob)?).ok()?;
-    let access = Access { knob, new, old, pos: event.position.into(), knob_netns, task };
-    let decision = evaluate(policy.policy(), &access);
-    match (decision.by, decision.verdict) {
-        (DecidedBy::EvalError { error, .. }, _) if event.rule.eval_error => {
-            Some(Reconstructed { eval_error: Some(error), replacement: None })
+    let access = Access { knob, new, old: value(&event.old), pos: event.position.into(), knob_netns, task };
+    let follows = |access: &Access| {
+        let decision = evaluate(policy.policy(), access);
+        match (decision.by, decision.verdict) {
+            (DecidedBy::EvalError { error, .. }, _) if event.rule.eval_error => {
+                Some(Reconstructed { eval_error: Some(error), replacement: None })
+            }
+            (DecidedBy::Rule(_), Verdict::Rewrite(value)) if !event.rule.eval_error => {
+                Some(Reconstructed { eval_error: None, replacement: Some(value) })
+            }
+            _ => None,
         }
-        (DecidedBy::Rule(_), Verdict::Rewrite(value)) if !event.rule.eval_error => {
-            Some(Reconstructed { eval_error: None, replacement: Some(value) })
-        }
-        _ => None,
-    }
+    };
+    let found = match follows(&access) {
+        // Perhaps the kernel takes only shorter values.
+        None => follows(&access.seen_up_to(SHORT_VALUE_MAX)),
+        found => found,
+    };
+    found.filter(|found| match found.eval_error {
+        Some(EvalError::TooLong(Value::New)) => !is_unknown(&event.new),
+        Some(EvalError::TooLong(Value::Old)) => !is_unknown(&event.old),
+        _ => true,
+    })
 }
 
 /// The bytes of a text, if they are all there.

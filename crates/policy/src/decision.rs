@@ -58,8 +58,9 @@ pub enum EvalError {
     /// The write is at a position other than 0, so its bytes alone do not say what the knob will hold.
     #[error("the write is at a file position other than 0")]
     Position,
-    /// The value is longer than [`VALUE_MAX`](crate::limits::VALUE_MAX).
-    #[error("the {0} value has more than {limit} bytes", limit = crate::limits::VALUE_MAX)]
+    /// The value is longer than [`VALUE_MAX`](crate::limits::VALUE_MAX), or than what the kernel lets a program
+    /// [look at](crate::Access::seen_up_to).
+    #[error("the {0} value has more bytes than a program can look at")]
     TooLong(Value),
     /// The new value is longer than [`REPLACED_MAX`](crate::limits::REPLACED_MAX).
     #[error("a value of more than {limit} bytes cannot be replaced", limit = crate::limits::REPLACED_MAX)]

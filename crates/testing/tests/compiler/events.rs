@@ -287,6 +287,8 @@ impl Expected<'_> {
                     || !policy.width_64().is_empty()
                     // Nor has it the network namespace that owns the knob.
                     || policy.rules().iter().filter_map(Rule::condition).any(Condition::looks_at_netns)
+                    // Nor all of a long value.
+                    || [&event.new, &event.old].into_iter().flatten().any(|text| text.cut_from.is_some())
                     || (reconstructed.eval_error.is_some() == eval_error.is_some()
                         && reconstructed.replacement.is_some() == replacement.is_some()),
             ),
