@@ -46,7 +46,7 @@ fn decide(event: &Event) -> Option<Reconstructed> {
 fn decide_with(event: &Event, width: &str, knob_netns: Option<KnobNetns>) -> Option<Reconstructed> {
     let text = whole(&event.rule.text).and_then(|text| str::from_utf8(text).ok())?;
     let source = Source::new("rule", format!("policy rule\n{width}{text}\n"));
-    let policy = parse(source, &CheckOptions::default()).ok()?;
+    let policy = parse(source, &CheckOptions::default().only_errors()).ok()?;
     let mut task = Task::default().uid(event.uid?).gid(event.gid?);
     // A policy that looks at the name of the task runs only on kernels that tell it.
     task.comm = event.comm.clone().unwrap_or_default();

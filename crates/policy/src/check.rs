@@ -44,6 +44,9 @@ pub struct CheckOptions<'a> {
     pub knobs: Option<&'a [KnobName]>,
     /// Reads what the policy includes. Without it, a policy can include presets only.
     pub includes: Option<&'a dyn IncludeLoader>,
+    /// Whether warnings are left out that compare rules with each other or with the [catalogue](crate::catalogue). They take most of
+    /// the time.
+    pub only_errors: bool,
 }
 
 impl<'a> CheckOptions<'a> {
@@ -51,6 +54,12 @@ impl<'a> CheckOptions<'a> {
     #[must_use]
     pub fn knobs(self, knobs: &'a [KnobName]) -> Self {
         Self { knobs: Some(knobs), ..self }
+    }
+
+    /// The same without [warnings that take time](Self::only_errors).
+    #[must_use]
+    pub fn only_errors(self) -> Self {
+        Self { only_errors: true, ..self }
     }
 
     /// The same with a loader for what the policy [includes](Self::includes).
@@ -151,6 +160,9 @@ impl Checker {
         if let Some(write) = &parsed.default_write {
             defaults.write = write.node;
         }
+        if options.only_errors {
+            self.catalogue = Budget::steps(0);
+        }
         self.width_64 = parsed.width_64.into_iter().map(|pattern| pattern.node).collect();
         let mut rules = Vec::new();
         let mut rule_spans = Vec::new();
@@ -167,11 +179,13 @@ impl Checker {
                 comm_spans.push(comm);
             }
         }
-        self.diagnostics.extend(reach::unreachable_rules(&rules, &rule_spans));
-        self.diagnostics.extend(comm::chosen_names(&rules, &comm_spans, &defaults));
-        let unknown =
-            known::unknown_knobs(&rules, &pattern_spans, options.knobs, source, &mut self.catalogue);
-        self.diagnostics.extend(unknown);
+        if !options.only_errors {
+            self.diagnostics.extend(reach::unreachable_rules(&rules, &rule_spans));
+            self.diagnostics.extend(comm::chosen_names(&rules, &comm_spans, &defaults));
+            let unknown =
+                known::unknown_knobs(&rules, &pattern_spans, options.knobs, source, &mut self.catalogue);
+            self.diagnostics.extend(unknown);
+        }
         let (tests, test_spans) = self.tests(parsed.tests);
         let (apply_if, apply_if_spans) = self.selectors(&parsed.apply_if);
         // If the header or another part is missing, an error has been reported.
@@ -185,12 +199,14 @@ impl Checker {
             .with_tests(tests)
             .with_apply_if(apply_if)
             .with_width_64(std::mem::take(&mut self.width_64));
-        let spans = other_name::Spans { patterns: &pattern_spans, rules: &rule_spans, default_write };
-        self.other_names(&policy, &spans);
-        let (apply_if, rules) = (&apply_if_spans[..], &rule_spans[..]);
-        let places = Places { source, header, default_write, apply_if, rules };
-        self.denied_engines(&policy, &places);
-        self.diagnostics.extend(netns::unstated(&policy, &test_spans));
+        if !options.only_errors {
+            let spans = other_name::Spans { patterns: &pattern_spans, rules: &rule_spans, default_write };
+            self.other_names(&policy, &spans);
+            let (apply_if, rules) = (&apply_if_spans[..], &rule_spans[..]);
+            let places = Places { source, header, default_write, apply_if, rules };
+            self.denied_engines(&policy, &places);
+            self.diagnostics.extend(netns::unstated(&policy, &test_spans));
+        }
         Some(PolicyFile {
             source: Source::new("", ""),
             policy,
