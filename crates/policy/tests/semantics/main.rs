@@ -245,7 +245,7 @@ fn a_value_has_limits() {
     assert_eq!(holds("old != \"a\"", &write("0", &text)), Err(EvalError::TooLong(Value::Old)));
 
     // Where programs cannot loop over a value.
-    let [fits, long] = [0, 1].map(|more| write(&"x".repeat(limits::SHORT_VALUE_MAX + more), "0"));
+    let [fits, long] = [0, 1].map(|more| write("x".repeat(limits::SHORT_VALUE_MAX + more), "0"));
     assert_eq!(holds("new != \"a\"", &fits.seen_up_to(limits::SHORT_VALUE_MAX)), Ok(true));
     assert_eq!(
         holds("new != \"a\"", &long.seen_up_to(limits::SHORT_VALUE_MAX)),

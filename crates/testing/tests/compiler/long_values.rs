@@ -83,7 +83,7 @@ pub(crate) fn run_process() -> ExitCode {
 
 /// Makes accesses of all kinds. The processes with odd numbers write the longest sets.
 fn make_accesses(accesses: u64, number: u64) -> Result<(), String> {
-    let set = LONG_SETS[if number % 2 == 0 { 0 } else { 1 }];
+    let set = LONG_SETS[number as usize % 2];
     let with_ssh = set.rsplit_once(',').map(|(others, _)| format!("{others},22\n")).unwrap_or_default();
     let errno = |errno: Errno| Err(Some(errno.number() as i32));
     let long = |start: &str| format!("{start}{}\n", "z".repeat(200 + 137 * number as usize));
