@@ -139,9 +139,9 @@ const LONG_TEXT_MAX: usize = 500;
 /// their automata stay small.
 pub fn text() -> BoxedStrategy<ValueText> {
     let bytes = prop_oneof![
-        16 => "[a-z0-9 ]{0,6}".prop_map(String::into_bytes),
-        8 => integer().prop_map(|integer| integer.to_string().into_bytes()),
-        4 => "[^\n\0]{0,12}".prop_map(String::into_bytes),
+        32 => "[a-z0-9 ]{0,6}".prop_map(String::into_bytes),
+        16 => integer().prop_map(|integer| integer.to_string().into_bytes()),
+        8 => "[^\n\0]{0,12}".prop_map(String::into_bytes),
         3 => vec(any::<u8>(), 0..=limits::SHORT_VALUE_MAX + 1),
         1 => vec(select(b"ab1 ".to_vec()), limits::SHORT_VALUE_MAX - 1..=LONG_TEXT_MAX),
     ];

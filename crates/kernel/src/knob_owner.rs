@@ -5,7 +5,7 @@ use std::io;
 use std::sync::LazyLock;
 
 use knobgate_bpf::{KnobOwner, StructLayouts};
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2, stat};
+use rustix::fs::{AtFlags, CWD, StatxFlags, stat, statx};
 
 use crate::cached_layout::cached_layout;
 use crate::traced_tasks::INITIAL_PID_NAMESPACE;
@@ -86,12 +86,12 @@ fn number_of(namespace: &str) -> io::Result<u32> {
 /// Whether the network namespace of this thread is certainly the initial one: what most of `net/core` sets is one for all
 /// namespaces, and only the initial one shows it (`net_core_table` in net/core/sysctl_net_core.c).
 fn is_in_initial_netns() -> bool {
-    let Ok(proc) = open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
-        return false;
+    // Not what somebody has mounted there. By mount ids, since systemd lets no unit with `RestrictSUIDSGID=` call openat2(2).
+    let mount = |path: &str| {
+        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+        (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id)
     };
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    // Not what somebody has mounted there.
-    openat2(proc, "sys/net/core/netdev_budget", flags, Mode::empty(), ResolveFlags::NO_XDEV).is_ok()
+    mount("/proc").is_some_and(|proc| mount("/proc/sys/net/core/netdev_budget") == Some(proc))
 }
 
 /// The number that kernels with such numbers give to the initial network namespace.
@@ -134,6 +134,10 @@ mod tests {
             reserved_number(),
             is_in_initial_netns().then(|| number_of("/proc/thread-self/ns/net").ok()).flatten(),
         ];
+        let own = number_of("/proc/thread-self/ns/net").ok();
+        if let Some(host) = places[0] {
+            assert_eq!(places[2].is_some(), own == Some(host), "{places:?}");
+        }
         let numbers: Vec<u32> = places.into_iter().flatten().collect();
         assert!(numbers.windows(2).all(|two| two[0] == two[1]), "{places:?}");
         assert_eq!(host_netns().ok(), numbers.first().copied(), "{places:?}");
