@@ -142,8 +142,13 @@ fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commit
         return decide(code, rule, Exit::Deny(Errno::EPERM));
     }
     // R7: how many bytes have been written. Eight numbers and the blanks between them may be longer than the buffer of one
-    // value, and continue in the next one; padding then finds that they do not fit.
+    // value, and continue in the next one; they do not fit then, unless the new value is long.
     code.asm.mov(R7, 0);
+    if code.features.long_values() {
+        for offset in (VALUE_BYTES..frame::LIST_BYTES).step_by(8) {
+            code.asm.store(Size::U64, R10, frame::buffer(Value::New) + offset, R7);
+        }
+    }
     for (index, (number, number_bounds)) in numbers().zip(bounds).enumerate() {
         if index > 0 {
             append_byte(code, b' ');
@@ -288,7 +293,7 @@ fn commit_long(code: &mut Code<'_>, value: Value, reports: Reports, (same, other
     code.address(R2, frame::buffer(value));
     match value {
         // What it is clamped to. It differs from what was written.
-        Value::New => code.asm.mov(R3, source::BUFFER),
+        Value::New => code.asm.mov(R3, source::LIST),
         Value::Old => code.asm.load(Size::U32, R3, R10, frame::SOURCE),
     }
     code.asm.mov(R4, R10);

@@ -5,13 +5,18 @@
 
 use knobgate_bpf::uapi::TASK_COMM_LEN;
 use knobgate_policy::Value;
-use knobgate_policy::limits::{COMM_MAX, LAST_COMPONENT_MAX, NAME_MAX, SHORT_VALUE_MAX};
+use knobgate_policy::limits::{
+    COMM_MAX, ELEMENTS_MAX, LAST_COMPONENT_MAX, NAME_MAX, NUMBER_CHARS_MAX, SHORT_VALUE_MAX,
+};
 
 use crate::ir::Subject;
 
 /// Bytes in the buffer of a value: one more than the longest value that fits, so that the helpers can tell that it does and
 /// a terminating NUL has room. Of a longer one, the buffer has the first bytes, and a NUL.
 pub(crate) const VALUE_BYTES: i16 = SHORT_VALUE_MAX as i16 + 1;
+/// Bytes that a list of numbers may fill, from the start of the buffer of the new value on, with the NUL that ends it. They may go on
+/// in the buffer of the current one.
+pub(crate) const LIST_BYTES: i16 = (ELEMENTS_MAX * (NUMBER_CHARS_MAX + 1)).next_multiple_of(8) as i16;
 /// The [length](Numbers::length) of a value that is longer than that.
 pub(crate) const LONG: u8 = u8::MAX;
 /// Bytes in the buffer of the name. The buffers of the values are in the same place: they are fetched when the name has been
@@ -64,7 +69,7 @@ pub(crate) const HELD_SLOT: i16 = NUMBERS_OF_OLD.at + 16 + 4;
 /// The length of that replacement, 4 bytes.
 pub(crate) const HELD_LENGTH: i16 = NUMBERS_OF_OLD.at + 24 + 4;
 /// Bytes of the [`Numbers`] of a value.
-const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
+const NUMBERS_BYTES: i16 = 8 + 8 * ELEMENTS_MAX as i16;
 
 /// The shape and length of a value, and the signs and low bits of its numbers.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +154,7 @@ const _: () = {
     assert!(ONLY_SLOT % 8 != 0 && ROW % 8 != 0 && NODE % 8 != 0);
     assert!(POSITION + 4 <= TOO_LONG);
     assert!(LAST_COMPONENT_BYTES <= NUMBERS_BYTES);
-    assert!(NAME_BYTES <= 2 * VALUE_BYTES);
+    assert!(NAME_BYTES <= 2 * VALUE_BYTES && LIST_BYTES <= 2 * VALUE_BYTES);
     assert!(COMM_MAX + 1 == TASK_COMM_LEN);
     assert!(SHORT_VALUE_MAX < LONG as usize);
     assert!(SOURCE % 8 != 0 && HELD_SLOT % 8 != 0 && HELD_LENGTH % 8 != 0);

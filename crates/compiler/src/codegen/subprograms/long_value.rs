@@ -244,6 +244,8 @@ pub(in crate::codegen) mod source {
     pub(in crate::codegen) const BUFFER: i32 = 0;
     /// The current value.
     pub(in crate::codegen) const OLD: i32 = 1;
+    /// The buffer, and after it the [buffer of the other value](super::frame::LIST_BYTES).
+    pub(in crate::codegen) const LIST: i32 = 2;
 }
 
 /// Emits the function that makes a replacement in a slot: R1 the context, R2 the buffer of a value on the stack of the main function, R3
@@ -268,8 +270,9 @@ pub(super) fn emit_replace(asm: &mut Assembler, labels: ReplaceLabels) {
     asm.store(Size::U32, R10, AT + state::LENGTH, R0);
     emit_length_check(asm, R0, REPLACED_MAX as i32, give_back_none);
 
-    let [from_tables, copied, from_buffer] = [(); 3].map(|()| asm.new_label());
+    let [copied, from_buffer, from_list, from_tables] = [(); 4].map(|()| asm.new_label());
     asm.jump_if(Cond::Eq, R8, source::BUFFER, from_buffer);
+    asm.jump_if(Cond::Eq, R8, source::LIST, from_list);
     asm.jump_if(Cond::Ne, R8, source::OLD, from_tables);
     replacement_address(asm, R2, R0, AT);
     get(asm, Value::Old, R6);
@@ -278,11 +281,14 @@ pub(super) fn emit_replace(asm: &mut Assembler, labels: ReplaceLabels) {
     asm.bind(from_tables);
     call_loop(asm, AT, labels.copy_loop, 1);
     asm.jump(copied);
-    asm.bind(from_buffer);
-    replacement_address(asm, R2, R0, AT);
-    for word in (0..VALUE_BYTES).step_by(8) {
-        asm.load(Size::U64, R1, R7, word);
-        asm.store(Size::U64, R2, word, R1);
+    for (label, bytes) in [(from_buffer, VALUE_BYTES), (from_list, frame::LIST_BYTES)] {
+        asm.bind(label);
+        replacement_address(asm, R2, R0, AT);
+        for word in (0..bytes).step_by(8) {
+            asm.load(Size::U64, R1, R7, word);
+            asm.store(Size::U64, R2, word, R1);
+        }
+        asm.jump(copied);
     }
     asm.bind(copied);
 
