@@ -209,9 +209,12 @@ fn compiled() -> Result<(), Failed> {
     let object = tempfile::NamedTempFile::with_suffix(".bpf.o")?;
     let (policy, object) = (policy.path().to_str().ok_or("a path")?, object.path().to_str().ok_or("a path")?);
     let message = stderr(&expect(0, ["compile", "--policy", policy, "-o", object]));
-    let [note, warning] = message.lines().collect::<Vec<_>>()[..] else { return Err(message.into()) };
+    let [note, warning, of_values] = message.lines().collect::<Vec<_>>()[..] else {
+        return Err(message.into());
+    };
     assert!(note.starts_with("note: ") && note.contains("--profile"), "{note}");
     assert!(warning.contains("denials with EINVAL are EPERM"), "{warning}");
+    assert!(of_values.contains("a value of more than 135 bytes"), "{of_values}");
 
     let decided = |what: [&str; 2]| -> Result<(Vec<bool>, Value), Failed> {
         let [kind, file] = what;
