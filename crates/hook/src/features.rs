@@ -89,7 +89,8 @@ mod tests {
         assert_eq!(features("7.2"), Features::ALL);
         assert_eq!(features("6.18"), Features::ALL);
         assert_eq!(features("5.10"), Features::BASELINE);
-        assert_eq!(features("5.15"), Features { variable_stack: true, ..Features::BASELINE });
+        let with_atomics = Features { variable_stack: true, atomic_fetch: true, ..Features::BASELINE };
+        assert_eq!(features("5.15"), with_atomics);
         assert_eq!(features("6.8"), Features { set_new_value: false, ..Features::ALL });
     }
 }
