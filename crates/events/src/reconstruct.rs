@@ -39,11 +39,12 @@ fn decide(event: &Event) -> Option<Reconstructed> {
     let known = of_netns(&KnobNetns::ALL.map(Some));
     let mut possible = if known.is_empty() { of_netns(&[None]) } else { known }.into_iter();
     let first = possible.next()?;
-    possible.all(|other| other == first).then_some(first)
+    if possible.all(|other| other == first) { first } else { None }
 }
 
-/// What follows with this statement in the policy, for a knob of this network namespace, if it is possible.
-fn decide_with(event: &Event, width: &str, knob_netns: Option<KnobNetns>) -> Option<Reconstructed> {
+/// What follows with this statement in the policy, for a knob of this network namespace, if it is possible. That is `None` if it depends
+/// on more of a value than was recorded.
+fn decide_with(event: &Event, width: &str, knob_netns: Option<KnobNetns>) -> Option<Option<Reconstructed>> {
     let text = whole(&event.rule.text).and_then(|text| str::from_utf8(text).ok())?;
     let source = Source::new("rule", format!("policy rule\n{width}{text}\n"));
     let policy = parse(source, &CheckOptions::default().only_errors()).ok()?;
@@ -79,10 +80,10 @@ fn decide_with(event: &Event, width: &str, knob_netns: Option<KnobNetns>) -> Opt
         None => follows(&access.seen_up_to(SHORT_VALUE_MAX)),
         found => found,
     };
-    found.filter(|found| match found.eval_error {
-        Some(EvalError::TooLong(Value::New)) => !is_unknown(&event.new),
-        Some(EvalError::TooLong(Value::Old)) => !is_unknown(&event.old),
-        _ => true,
+    found.map(|found| match found.eval_error {
+        Some(EvalError::TooLong(Value::New)) if is_unknown(&event.new) => None,
+        Some(EvalError::TooLong(Value::Old)) if is_unknown(&event.old) => None,
+        _ => Some(found),
     })
 }
 

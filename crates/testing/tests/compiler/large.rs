@@ -19,6 +19,10 @@ pub(crate) struct Large {
 /// How many operands conditions have, other than the one that finds the rule.
 const OPERANDS: usize = 12;
 
+/// For how many knobs there are rules with different conditions. It has no factor in common with the number of actions, so that each knob
+/// has rules of all kinds.
+const DIFFERENT_KNOBS: usize = 23;
+
 /// A rule for every way to connect so many operands by `and` and `or`.
 pub(crate) fn different_conditions() -> Large {
     let mut text = "policy different\ndefault write deny\n".to_owned();
@@ -30,7 +34,7 @@ pub(crate) fn different_conditions() -> Large {
                 format!("({inner} and not comm in {{\"c{operand}\", \"c{rule}\"}})")
             }
         });
-        let knob = KNOBS[rule % KNOBS.len()].name.replace('.', "/");
+        let knob = KNOBS[rule % DIFFERENT_KNOBS].name.replace('.', "/");
         let (action, to) = match rule % 4 {
             0 => ("allow read write", String::new()),
             1 => ("deny(EROFS) read write", String::new()),
@@ -42,7 +46,7 @@ pub(crate) fn different_conditions() -> Large {
     let aim = |access: &mut Access, knob: &TestKnob, index: Index| {
         let first = KNOBS.iter().position(|other| other.name == knob.name).unwrap_or(0);
         let number = index.index(1 << 20);
-        access.task.uid = (first + number % 215 * KNOBS.len()) as u32;
+        access.task.uid = (first + number % 215 * DIFFERENT_KNOBS) as u32;
         access.task.gid = (number / 215 % (OPERANDS + 2)) as u32;
         access.task.comm = format!("c{}", number / 5000 % 20).into_bytes();
     };
