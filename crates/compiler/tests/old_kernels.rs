@@ -8,7 +8,7 @@ use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 
 /// Rules with each action and with conditions of each kind.
-const RULES: [&str; 12] = [
+const RULES: [&str; 14] = [
     "set write vm.* to \"1\" if uid == 7 and pos == 0",
     "allow write vm.* if old >= 13",
     "deny write vm.* if new <= old",
@@ -21,6 +21,12 @@ const RULES: [&str; 12] = [
     "clamp write vm.d to 1..5",
     "clamp write vm.e to [1..5, 7.., ..9]",
     "allow read write vm.x",
+    "allow write vm.f if ranges(new) in 1..7",
+    concat!(
+        "set write vm.f to \"",
+        "0123456789012345678901234567890123456789012345678901234567890123456789",
+        "0123456789012345678901234567890123456789012345678901234567890123456789\"",
+    ),
 ];
 
 fn policy(rules: &[&str]) -> PolicyFile {

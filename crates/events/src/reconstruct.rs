@@ -75,10 +75,10 @@ fn decide_with(event: &Event, width: &str, knob_netns: Option<KnobNetns>) -> Opt
             _ => None,
         }
     };
-    let found = match follows(&access) {
-        // Perhaps the kernel takes only shorter values.
-        None => follows(&access.seen_up_to(SHORT_VALUE_MAX)),
-        found => found,
+    // Some programs can look at less of a value.
+    let found = match (follows(&access), follows(&access.seen_up_to(SHORT_VALUE_MAX))) {
+        (Some(one), Some(other)) if one != other => return Some(None),
+        (one, other) => one.or(other),
     };
     found.map(|found| match found.eval_error {
         Some(EvalError::TooLong(Value::New)) if is_unknown(&event.new) => None,

@@ -57,7 +57,7 @@ static LAYOUT: LazyLock<Option<KnobOwnerLayout>> = LazyLock::new(|| {
 ///   cannot be seen;
 /// - a constant of the kernel, where its BTF has one: the number is then the same on every boot (`NET_NS_INIT_INO` in
 ///   include/uapi/linux/nsfs.h);
-/// - that of this thread, if its namespace is the initial one.
+/// - that of this thread, if its namespace is the initial one, and nothing is mounted on `/proc/sys`.
 ///
 /// # Errors
 ///

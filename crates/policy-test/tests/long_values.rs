@@ -117,26 +117,30 @@ fn decide_all(kernel: &str) -> Vec<(String, usize, Result<Verdict, EvalError>)> 
 #[test]
 fn long_values_are_decided_as_the_language_says_where_programs_can_loop() {
     let kernel = "7.2";
-    {
-        let decided = decide_all(kernel);
-        let has = |prefix: &str, length: usize, wanted: &dyn Fn(&Result<Verdict, EvalError>) -> bool| {
-            decided
-                .iter()
-                .any(|(knob, of, outcome)| knob.starts_with(prefix) && *of == length && wanted(outcome))
-        };
-        for rule in ["equals", "starts", "contains", "matches", "ranges", "number", "old"] {
-            assert!(has(rule, VALUE_MAX, &|outcome| *outcome == Ok(Verdict::Allow)), "{kernel}: {rule}");
-        }
-        for rule in ["set", "ignore", "clamp", "list"] {
-            let rewrites = |outcome: &Result<Verdict, EvalError>| matches!(outcome, Ok(Verdict::Rewrite(_)));
-            assert!(has(rule, REPLACED_MAX, &rewrites), "{kernel}: {rule}");
-            assert!(
-                has(rule, VALUE_MAX, &|outcome| *outcome == Err(EvalError::TooLongToReplace)),
-                "{kernel}: {rule}"
-            );
-        }
-        assert!(has("equals", VALUE_MAX + 1, &|outcome| *outcome == Err(EvalError::TooLong(Value::New))));
-        assert!(has("nothing", VALUE_MAX + 1, &|outcome| *outcome == Ok(Verdict::Allow)));
+    let decided = decide_all(kernel);
+    let has = |prefix: &str, length: usize, wanted: &dyn Fn(&Result<Verdict, EvalError>) -> bool| {
+        decided.iter().any(|(knob, of, outcome)| knob.starts_with(prefix) && *of == length && wanted(outcome))
+    };
+    for rule in ["equals", "starts", "contains", "matches", "ranges", "number", "old"] {
+        assert!(has(rule, VALUE_MAX, &|outcome| *outcome == Ok(Verdict::Allow)), "{kernel}: {rule}");
+    }
+    for rule in ["set", "ignore", "clamp", "list"] {
+        let rewrites = |outcome: &Result<Verdict, EvalError>| matches!(outcome, Ok(Verdict::Rewrite(_)));
+        assert!(has(rule, REPLACED_MAX, &rewrites), "{kernel}: {rule}");
+        assert!(
+            has(rule, VALUE_MAX, &|outcome| *outcome == Err(EvalError::TooLongToReplace)),
+            "{kernel}: {rule}"
+        );
+    }
+    assert!(has("equals", VALUE_MAX + 1, &|outcome| *outcome == Err(EvalError::TooLong(Value::New))));
+    assert!(has("nothing", VALUE_MAX + 1, &|outcome| *outcome == Ok(Verdict::Allow)));
+}
+
+/// One kernel drops replaced values; the verifier of the other has to know that stack was stored.
+#[test]
+fn so_are_they_on_kernels_that_can_do_less() {
+    for kernel in ["6.8", "6.1.170"] {
+        assert!(!decide_all(kernel).is_empty());
     }
 }
 

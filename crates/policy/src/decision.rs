@@ -60,7 +60,7 @@ pub enum EvalError {
     Position,
     /// The value is longer than [`VALUE_MAX`](crate::limits::VALUE_MAX), or than what the kernel lets a program
     /// [look at](crate::Access::seen_up_to).
-    #[error("the {0} value has more bytes than a program can look at")]
+    #[error("the {0} value has more bytes than the program could look at")]
     TooLong(Value),
     /// The new value is longer than [`REPLACED_MAX`](crate::limits::REPLACED_MAX).
     #[error("a value of more than {limit} bytes cannot be replaced", limit = crate::limits::REPLACED_MAX)]

@@ -41,6 +41,12 @@ pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut C
         Action::SetLong(text) => {
             subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
             if code.features.long_values() {
+                if !code.features.uninit_stack {
+                    // The end that the rule shares with others may read the buffer, as far as the verifier knows.
+                    let buffer = frame::buffer(Value::Old);
+                    let words = (buffer..buffer + VALUE_BYTES).step_by(8);
+                    verifier::zero_through_register(&mut code.asm, R10, words);
+                }
                 rule.constants.load(code, R1, *text);
                 code.asm.store(Size::U32, R10, frame::SOURCE, R1);
                 commits.go_from(code, Value::Old, rule.reports);

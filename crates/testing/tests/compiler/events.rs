@@ -9,6 +9,7 @@ use knobgate_events::record::{TEXT_MAX, decode};
 use knobgate_events::{Event, EventText, EventVerdict, RuleRef, reconstruct, secrets};
 use knobgate_hook::Knobs;
 use knobgate_kernel::probe;
+use knobgate_policy::limits::SHORT_VALUE_MAX;
 use knobgate_policy::{
     Access, Action, Condition, DecidedBy, Decision, Defaults, Errno, Fallback, FallbackAction, Logging, Mode,
     Policy, PolicyFile, Rule, Verdict, evaluate, print,
@@ -287,8 +288,8 @@ impl Expected<'_> {
                     || !policy.width_64().is_empty()
                     // Nor has it the network namespace that owns the knob.
                     || policy.rules().iter().filter_map(Rule::condition).any(Condition::looks_at_netns)
-                    // Nor all of a long value.
-                    || [&event.new, &event.old].into_iter().flatten().any(|text| text.cut_from.is_some())
+                    // Nor all of a long value, or how much of it the program could look at.
+                    || [&event.new, &event.old].into_iter().flatten().any(|text| text.bytes.len() > SHORT_VALUE_MAX)
                     || (reconstructed.eval_error.is_some() == eval_error.is_some()
                         && reconstructed.replacement.is_some() == replacement.is_some()),
             ),

@@ -102,7 +102,7 @@ pub(super) fn emit_take_slot(asm: &mut Assembler) {
     }
     asm.mov(R0, SLOTS);
     asm.bind(done);
-    // Else the verifier would follow the rest for each slot.
+    // Else the verifier would follow the rest for each slot, and not only for the first and all others.
     verifier::launder_through(asm, R0, RESULT);
     asm.exit();
 }
@@ -138,14 +138,18 @@ fn call_loop(asm: &mut Assembler, at: i16, body: Label, more: i32) {
     asm.call_helper(helper::LOOP);
 }
 
-/// Starts a round: R1 is its number, R2 the state. Makes `text` the address of the bytes of this round, R1 their offset in the
-/// value, and `rest` how many bytes the value has from there on. Clobbers R0.
-fn begin_round(asm: &mut Assembler, text: Reg, rest: Reg) {
+/// Starts a round: R1 is its number, R2 the state. Makes `text` the address of the bytes of this round, and R1 their offset in the
+/// value. Clobbers R0.
+fn begin_round(asm: &mut Assembler, text: Reg) {
     asm.alu(AluOp::Lsh, R1, ROUND_BYTES.ilog2() as i32);
     asm.alu(AluOp::And, R1, HALF_BYTES - i32::from(ROUND_BYTES));
     asm.load(Size::U32, R0, R2, state::SLOT);
     slot_address(asm, text, R0);
     asm.alu(AluOp::Add, text, R1);
+}
+
+/// Makes `rest` how many bytes the value has from the offset in R1 on.
+fn load_rest(asm: &mut Assembler, rest: Reg) {
     asm.load(Size::U32, rest, R2, state::LENGTH);
     asm.alu(AluOp::Sub, rest, R1);
 }
@@ -204,17 +208,21 @@ pub(super) const STATE: i16 = -state::BYTES;
 pub(super) fn emit_match(asm: &mut Assembler, value: Value, tables: &TableFacts, labels: RunLabels) {
     let unavailable = asm.new_label();
     asm.mov(R6, R1);
+    let done = asm.new_label();
     emit_run_dfa(asm, (value, R6), STATE, tables, labels, unavailable);
-    asm.exit();
+    asm.jump(done);
     asm.bind(unavailable);
     asm.mov32(R0, NO_OUTPUT);
+    asm.bind(done);
+    verifier::launder_through(asm, R0, STATE + state::DFA);
     asm.exit();
 }
 
 /// Emits one round of [`emit_run_dfa`].
 pub(super) fn emit_run_dfa_loop(asm: &mut Assembler, tables: &TableFacts) {
     let done = asm.new_label();
-    begin_round(asm, R5, R6);
+    begin_round(asm, R5);
+    load_rest(asm, R6);
     asm.load(Size::U32, R3, R2, state::TABLE);
     verifier::prove_inside_tables(asm, R3, tables.byte_mask);
     asm.load_map_value(R7, program::TABLES, 0);
@@ -258,8 +266,8 @@ pub(super) fn emit_replace(asm: &mut Assembler, labels: ReplaceLabels) {
     asm.mov(R7, R2);
     asm.mov(R8, R3);
     asm.mov(R9, R4);
-    asm.mov(R1, 0);
     asm.store(Size::U32, R10, AT + state::TABLE, R3);
+    verifier::load_unknown_zero(asm, R1);
     asm.store(Size::U32, R10, AT + state::ENDED, R1);
     asm.store(Size::U32, R10, AT + state::DIFFERS, R1);
     asm.call(labels.take_slot);
@@ -281,15 +289,18 @@ pub(super) fn emit_replace(asm: &mut Assembler, labels: ReplaceLabels) {
     asm.bind(from_tables);
     call_loop(asm, AT, labels.copy_loop, 1);
     asm.jump(copied);
-    for (label, bytes) in [(from_buffer, VALUE_BYTES), (from_list, frame::LIST_BYTES)] {
-        asm.bind(label);
+    let copy = |asm: &mut Assembler, bytes: i16| {
         replacement_address(asm, R2, R0, AT);
         for word in (0..bytes).step_by(8) {
             asm.load(Size::U64, R1, R7, word);
             asm.store(Size::U64, R2, word, R1);
         }
-        asm.jump(copied);
-    }
+    };
+    asm.bind(from_buffer);
+    copy(asm, VALUE_BYTES);
+    asm.jump(copied);
+    asm.bind(from_list);
+    copy(asm, frame::LIST_BYTES);
     asm.bind(copied);
 
     call_loop(asm, AT, labels.pad_loop, 0);
@@ -333,7 +344,7 @@ fn replacement_address(asm: &mut Assembler, into: Reg, slot: Reg, at: i16) {
 
 /// Emits one round of copying a text from the tables.
 pub(super) fn emit_copy_loop(asm: &mut Assembler, tables: &TableFacts) {
-    begin_round(asm, R5, R6);
+    begin_round(asm, R5);
     asm.load(Size::U32, R3, R2, state::TABLE);
     asm.alu(AluOp::Add, R3, R1);
     // After the NUL that ends the text, anything may be copied.
@@ -351,7 +362,8 @@ pub(super) fn emit_copy_loop(asm: &mut Assembler, tables: &TableFacts) {
 /// Emits one round of padding, which also compares the replacement with the value.
 pub(super) fn emit_pad_loop(asm: &mut Assembler) {
     let done = asm.new_label();
-    begin_round(asm, R5, R6);
+    begin_round(asm, R5);
+    load_rest(asm, R6);
     asm.load(Size::U32, R3, R2, state::ENDED);
     asm.load(Size::U32, R4, R2, state::DIFFERS);
     for i in 0..ROUND_BYTES {
@@ -362,7 +374,9 @@ pub(super) fn emit_pad_loop(asm: &mut Assembler) {
         asm.jump_if(Cond::Eq, R0, 0, pad);
         asm.jump_if(Cond::Ne, R0, i32::from(b'\n'), compare);
         asm.bind(pad);
-        asm.mov(R3, 1);
+        // Not 0. The verifier must not know it (see `verifier`).
+        asm.load(Size::U32, R3, R2, state::SLOT);
+        asm.alu(AluOp::Add, R3, 1);
         asm.mov(R0, i32::from(b'\n'));
         asm.store(Size::U8, R5, HALF_BYTES as i16 + i, R0);
         asm.bind(compare);
