@@ -104,10 +104,15 @@ impl EventText {
     pub fn seen_by_rules(&self) -> Option<Vec<u8>> {
         match self.cut_from {
             None => Some(self.bytes.clone()),
-            Some(whole) if whole as usize > VALUE_MAX => Some(vec![b'?'; VALUE_MAX + 1]),
+            Some(whole) if whole as usize > VALUE_MAX => Some(too_long()),
             Some(_) => None,
         }
     }
+}
+
+/// A value that is too long for every rule.
+pub(crate) fn too_long() -> Vec<u8> {
+    vec![b'?'; VALUE_MAX + 1]
 }
 
 /// What a policy decided about an access.

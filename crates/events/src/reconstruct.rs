@@ -1,12 +1,12 @@
 //! What a program does not record, from what it does: its rule decides again.
 
-use knobgate_policy::limits::{SHORT_VALUE_MAX, VALUE_MAX};
+use knobgate_policy::limits::SHORT_VALUE_MAX;
 use knobgate_policy::{
     Access, AccessKind, CheckOptions, DecidedBy, EvalError, KnobName, KnobNetns, Source, Task, Value,
     Verdict, evaluate, parse,
 };
 
-use crate::event::{Event, EventText, EventVerdict};
+use crate::event::{Event, EventText, EventVerdict, too_long};
 
 /// What follows from an event and the text of its rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,7 +52,6 @@ fn decide_with(event: &Event, width: &str, knob_netns: Option<KnobNetns>) -> Opt
     // A policy that looks at the name of the task runs only on kernels that tell it.
     task.comm = event.comm.clone().unwrap_or_default();
     // Of a value of which only the start was recorded, what matters is whether the rule looks at it: then it finds it too long.
-    let too_long = || vec![b'?'; VALUE_MAX + 1];
     let value =
         |text: &Option<EventText>| text.as_ref().map(|text| text.seen_by_rules().unwrap_or_else(too_long));
     let is_unknown =

@@ -107,10 +107,10 @@ pub(super) fn emit_take_slot(asm: &mut Assembler) {
     asm.exit();
 }
 
-/// Gives the slot back whose number is at this offset from `base`. Clobbers R1 and R2. Atomic operations that return something
+/// Gives the slot back whose number is on the stack at `slot`. Clobbers R1 and R2. Atomic operations that return something
 /// are in order with the accesses before them.
-fn give_back(asm: &mut Assembler, base: Reg, offset: i16) {
-    asm.load(Size::U32, R1, base, offset);
+fn give_back(asm: &mut Assembler, slot: i16) {
+    asm.load(Size::U32, R1, R10, slot);
     asm.mov(R2, 1);
     asm.alu(AluOp::Lsh, R2, R1);
     asm.alu(AluOp::Xor, R2, -1);
@@ -168,15 +168,10 @@ pub(super) fn emit_run_dfa(
     let done = asm.new_label();
     asm.store(Size::U32, R10, at + state::TABLE, R3);
     asm.store(Size::U32, R10, at + state::DFA, R4);
-    asm.call(labels.take_slot);
-    asm.jump_if(Cond::Gt, R0, SLOTS - 1, unavailable);
-    asm.store(Size::U32, R10, at + state::SLOT, R0);
-    slot_address(asm, R2, R0);
-    get(asm, value, context);
-    asm.store(Size::U32, R10, at + state::LENGTH, R0);
+    get_in_slot(asm, (value, context), at, labels.take_slot, unavailable);
     asm.jump_if(Cond::Gt, R0, VALUE_MAX as i32, too_long);
     call_loop(asm, at, labels.run_dfa_loop, 0);
-    give_back(asm, R10, at + state::SLOT);
+    give_back(asm, at + state::SLOT);
     asm.load(Size::U32, R4, R10, at + state::DFA);
     verifier::prove_inside_tables(asm, R4, tables.entry_mask);
     asm.alu(AluOp::Lsh, R4, 2);
@@ -185,9 +180,25 @@ pub(super) fn emit_run_dfa(
     asm.load(Size::U32, R0, R0, 0);
     asm.jump(done);
     asm.bind(too_long);
-    give_back(asm, R10, at + state::SLOT);
+    give_back(asm, at + state::SLOT);
     asm.jump(unavailable);
     asm.bind(done);
+}
+
+/// Takes a slot, and has the kernel copy a value there. R0 is its length, or a negative errno. Goes to `unavailable` if no slot is free.
+fn get_in_slot(
+    asm: &mut Assembler,
+    (value, context): (Value, Reg),
+    at: i16,
+    take_slot: Label,
+    unavailable: Label,
+) {
+    asm.call(take_slot);
+    asm.jump_if(Cond::Gt, R0, SLOTS - 1, unavailable);
+    asm.store(Size::U32, R10, at + state::SLOT, R0);
+    slot_address(asm, R2, R0);
+    get(asm, value, context);
+    asm.store(Size::U32, R10, at + state::LENGTH, R0);
 }
 
 /// Has the kernel copy a value to R2. R0 is its length, or a negative errno.
@@ -270,19 +281,14 @@ pub(super) fn emit_replace(asm: &mut Assembler, labels: ReplaceLabels) {
     verifier::load_unknown_zero(asm, R1);
     asm.store(Size::U32, R10, AT + state::ENDED, R1);
     asm.store(Size::U32, R10, AT + state::DIFFERS, R1);
-    asm.call(labels.take_slot);
-    asm.jump_if(Cond::Gt, R0, SLOTS - 1, none);
-    asm.store(Size::U32, R10, AT + state::SLOT, R0);
-    slot_address(asm, R2, R0);
-    get(asm, Value::New, R6);
-    asm.store(Size::U32, R10, AT + state::LENGTH, R0);
+    get_in_slot(asm, (Value::New, R6), AT, labels.take_slot, none);
     emit_length_check(asm, R0, REPLACED_MAX as i32, give_back_none);
 
     let [copied, from_buffer, from_list, from_tables] = [(); 4].map(|()| asm.new_label());
     asm.jump_if(Cond::Eq, R8, source::BUFFER, from_buffer);
     asm.jump_if(Cond::Eq, R8, source::LIST, from_list);
     asm.jump_if(Cond::Ne, R8, source::OLD, from_tables);
-    replacement_address(asm, R2, R0, AT);
+    replacement_address(asm, AT + state::SLOT);
     get(asm, Value::Old, R6);
     asm.jump_if(Cond::Gt, R0, VALUE_MAX as i32, give_back_none);
     asm.jump(copied);
@@ -290,7 +296,7 @@ pub(super) fn emit_replace(asm: &mut Assembler, labels: ReplaceLabels) {
     call_loop(asm, AT, labels.copy_loop, 1);
     asm.jump(copied);
     let copy = |asm: &mut Assembler, bytes: i16| {
-        replacement_address(asm, R2, R0, AT);
+        replacement_address(asm, AT + state::SLOT);
         for word in (0..bytes).step_by(8) {
             asm.load(Size::U64, R1, R7, word);
             asm.store(Size::U64, R2, word, R1);
@@ -305,7 +311,7 @@ pub(super) fn emit_replace(asm: &mut Assembler, labels: ReplaceLabels) {
 
     call_loop(asm, AT, labels.pad_loop, 0);
     // R2: the byte after the replacement.
-    replacement_address(asm, R2, R0, AT);
+    replacement_address(asm, AT + state::SLOT);
     asm.load(Size::U32, R1, R10, AT + state::LENGTH);
     asm.alu(AluOp::And, R1, HALF_BYTES - 1);
     asm.alu(AluOp::Add, R2, R1);
@@ -318,7 +324,7 @@ pub(super) fn emit_replace(asm: &mut Assembler, labels: ReplaceLabels) {
     asm.store_imm(Size::U8, R2, 0, 0);
     asm.load(Size::U32, R1, R10, AT + state::DIFFERS);
     asm.jump_if(Cond::Ne, R1, 0, in_slot);
-    give_back(asm, R10, AT + state::SLOT);
+    give_back(asm, AT + state::SLOT);
     asm.mov(R0, replacement::SAME);
     asm.exit();
     asm.bind(in_slot);
@@ -329,17 +335,17 @@ pub(super) fn emit_replace(asm: &mut Assembler, labels: ReplaceLabels) {
     asm.mov(R0, replacement::IN_SLOT);
     asm.exit();
     asm.bind(give_back_none);
-    give_back(asm, R10, AT + state::SLOT);
+    give_back(asm, AT + state::SLOT);
     asm.bind(none);
     asm.mov(R0, replacement::NONE);
     asm.exit();
 }
 
-/// Makes `into` the address of the second half of the slot. Clobbers `slot`.
-fn replacement_address(asm: &mut Assembler, into: Reg, slot: Reg, at: i16) {
-    asm.load(Size::U32, slot, R10, at + state::SLOT);
-    slot_address(asm, into, slot);
-    asm.alu(AluOp::Add, into, HALF_BYTES);
+/// Makes R2 the address of the second half of the slot whose number is on the stack at `slot`. Clobbers R1.
+fn replacement_address(asm: &mut Assembler, slot: i16) {
+    asm.load(Size::U32, R1, R10, slot);
+    slot_address(asm, R2, R1);
+    asm.alu(AluOp::Add, R2, HALF_BYTES);
 }
 
 /// Emits one round of copying a text from the tables.
@@ -398,11 +404,7 @@ pub(in crate::codegen) fn emit_set(asm: &mut Assembler, failed: Label) {
     let done = asm.new_label();
     asm.load(Size::U32, R7, R10, frame::HELD_LENGTH);
     emit_length_check(asm, R7, REPLACED_MAX as i32, not_set);
-    let address = |asm: &mut Assembler| {
-        asm.load(Size::U32, R1, R10, frame::HELD_SLOT);
-        slot_address(asm, R2, R1);
-        asm.alu(AluOp::Add, R2, HALF_BYTES);
-    };
+    let address = |asm: &mut Assembler| replacement_address(asm, frame::HELD_SLOT);
     emit_set_new_value_from(asm, R6, address, R7, not_set);
     emit_give_back_held(asm);
     asm.jump(done);
@@ -414,7 +416,7 @@ pub(in crate::codegen) fn emit_set(asm: &mut Assembler, failed: Label) {
 
 /// Gives back the slot that [`emit_replace`] has left taken.
 pub(in crate::codegen) fn emit_give_back_held(asm: &mut Assembler) {
-    give_back(asm, R10, frame::HELD_SLOT);
+    give_back(asm, frame::HELD_SLOT);
 }
 
 const _: () = {
