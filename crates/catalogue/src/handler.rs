@@ -18,7 +18,7 @@ pub enum Kind {
     Text,
     /// A set of numbers, like `8080,9000-9100`.
     RangeList,
-    /// A set of CPUs: a hexadecimal mask, or a list like `0-3`.
+    /// A set of CPUs, as a hexadecimal mask.
     CpuMask,
     /// What the knob has a notation of its own for.
     Own,

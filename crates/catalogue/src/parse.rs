@@ -54,13 +54,14 @@ impl Catalogue {
             add(variants.entry(pattern).or_default(), variant).map_err(error)?;
         }
         let mut catalogue = Self { knobs: Vec::new(), index: Index::default() };
-        let mut lines = Vec::new();
+        let (mut lines, mut all_corrections) = (Vec::new(), Vec::new());
         for (line, [pattern, facts, summary]) in rows("knobs.tsv", knobs)? {
             let error = |what| Error { file: "knobs.tsv", line, what: format!("{pattern}: {what}") };
             check_pattern(pattern).map_err(error)?;
-            let (described, mode) = described(facts, summary).map_err(error)?;
+            let (described, corrections) = described(facts, summary).map_err(error)?;
             let mut variants = variants.remove(pattern).unwrap_or_default();
-            variants.iter_mut().for_each(|variant| variant.mode = mode.unwrap_or(variant.mode));
+            variants.iter_mut().for_each(|variant| corrections.apply(variant));
+            all_corrections.push(corrections);
             catalogue.index.insert(pattern, catalogue.knobs.len());
             lines.push(line);
             catalogue.knobs.push(Knob { pattern, variants, ..described });
@@ -75,11 +76,14 @@ impl Catalogue {
             let what = format!("tables.tsv has no line for {}", catalogue.knobs[at].pattern);
             return Err(Error { file: "knobs.tsv", line: lines[at], what });
         }
+        for (knob, corrections) in catalogue.knobs.iter_mut().zip(all_corrections) {
+            knob.variants.iter_mut().for_each(|variant| corrections.apply(variant));
+        }
         Ok(catalogue)
     }
 
-    /// An entry without facts of its own has those of the pattern that matches its name: the kernel has one table for
-    /// `net/ipv4/conf/all` and for the directories of interfaces. Returns the place of one that no pattern matches.
+    /// An entry that is in no table has what the pattern that matches its name has, and stores values as that does: the kernel has one
+    /// table for `net/ipv4/conf/all` and for the directories of interfaces. Returns the place of one that no pattern matches.
     fn inherit(&mut self) -> Option<usize> {
         let mut without_literals = Index::default();
         for (at, knob) in self.knobs.iter().enumerate().filter(|(_, knob)| !knob.variants.is_empty()) {
@@ -90,7 +94,8 @@ impl Catalogue {
                 let Some(from) = without_literals.find(self.knobs[at].pattern.as_bytes()) else {
                     return Some(at);
                 };
-                self.knobs[at].variants = self.knobs[from].variants.clone();
+                let Knob { variants, width, stores, .. } = self.knobs[from].clone();
+                self.knobs[at] = Knob { variants, width, stores, ..self.knobs[at].clone() };
             }
         }
         None
@@ -177,9 +182,25 @@ fn add(variants: &mut Vec<Variant>, new: Variant) -> Result<(), String> {
     Ok(())
 }
 
-/// An entry with what `knobs.tsv` says, and nothing else; and a mode, if the one in the table is not the whole truth.
-fn described(facts: &'static str, summary: &'static str) -> Result<(Knob, Option<Mode>), String> {
-    let mut mode = None;
+/// What `knobs.tsv` says where the table is not the whole truth.
+#[derive(Debug, Default)]
+struct Corrections {
+    scope: Option<Scope>,
+    mode: Option<Mode>,
+    length_varies: bool,
+}
+
+impl Corrections {
+    fn apply(&self, variant: &mut Variant) {
+        variant.scope = self.scope.unwrap_or(variant.scope);
+        variant.mode = self.mode.unwrap_or(variant.mode);
+        variant.length = variant.length.filter(|_| !self.length_varies);
+    }
+}
+
+/// An entry with what `knobs.tsv` says, and nothing else.
+fn described(facts: &'static str, summary: &'static str) -> Result<(Knob, Corrections), String> {
+    let mut corrections = Corrections::default();
     let mut knob = Knob {
         pattern: "",
         variants: Vec::new(),
@@ -202,7 +223,9 @@ fn described(facts: &'static str, summary: &'static str) -> Result<(Knob, Option
             ("up", "") => knob.one_way = Some(OneWay::Up),
             ("down", "") => knob.one_way = Some(OneWay::Down),
             ("final", "") => knob.one_way = Some(OneWay::Final),
-            ("mode", bits) => mode = Some(mode_of(bits).ok_or_else(invalid)?),
+            ("machine-length", "") => corrections.length_varies = true,
+            ("scope", name) => corrections.scope = Some(Scope::from_name(name).ok_or_else(invalid)?),
+            ("mode", bits) => corrections.mode = Some(mode_of(bits).ok_or_else(invalid)?),
             ("same", other) => knob.alias_of = Some(other),
             ("reaches", other) => knob.reaches.push(other),
             ("width", name) => {
@@ -213,7 +236,7 @@ fn described(facts: &'static str, summary: &'static str) -> Result<(Knob, Option
             _ => return Err(invalid()),
         }
     }
-    Ok((knob, mode))
+    Ok((knob, corrections))
 }
 
 fn check_pattern(pattern: &str) -> Result<(), String> {

@@ -49,7 +49,7 @@ pub enum Normalisation {
     AtMost(&'static str),
     /// A number that was changed in the way that this text describes.
     Own(&'static str),
-    /// A set of CPUs, parsed as hexadecimal mask or as list.
+    /// A set of CPUs, parsed as hexadecimal mask.
     CpuMask,
     /// The text as it was written.
     Text,

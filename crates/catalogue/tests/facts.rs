@@ -42,6 +42,8 @@ fn whose_a_knob_is() {
         ("kernel/modules_disabled", Scope::Host),
         ("vm/swappiness", Scope::Host),
         ("net/core/rmem_max", Scope::Host),
+        // Only the initial network namespace has these, and every new interface takes them over.
+        ("net/ipv4/neigh/default/locktime", Scope::Host),
         ("net/ipv4/tcp_mem", Scope::Host),
         ("net/netfilter/nf_conntrack_buckets", Scope::Host),
         ("net/core/somaxconn", Scope::Network),
@@ -69,7 +71,7 @@ fn whose_a_knob_is() {
 #[test]
 fn what_a_handler_takes() {
     type Case = (&'static str, Kind, Option<u32>, Option<(i128, i128)>);
-    let cases: [Case; 9] = [
+    let cases: [Case; 11] = [
         ("vm/swappiness", Kind::Int, Some(1), Some((0, 200))),
         ("net/ipv4/tcp_wmem", Kind::Int, Some(3), Some((1, i32::MAX.into()))),
         ("net/ipv4/tcp_mem", Kind::UnsignedLong, Some(3), Some((0, u64::MAX.into()))),
@@ -78,6 +80,9 @@ fn what_a_handler_takes() {
         ("net/ipv4/ip_local_reserved_ports", Kind::RangeList, None, None),
         ("kernel/sem", Kind::Int, Some(4), Some((i32::MIN.into(), i32::MAX.into()))),
         ("kernel/core_pattern", Kind::Text, None, None),
+        ("kernel/watchdog_cpumask", Kind::RangeList, None, None),
+        // One for each zone of the memory.
+        ("vm/lowmem_reserve_ratio", Kind::Int, None, Some((i32::MIN.into(), i32::MAX.into()))),
         // The bound is the value of another knob.
         ("net/ipv4/ipfrag_low_thresh", Kind::UnsignedLong, Some(1), None),
     ];
@@ -121,6 +126,14 @@ fn effects() {
     );
     assert!(
         knob("net/ipv4/conf/default/rp_filter").reaches().contains(&"net/ipv4/conf/<interface>/rp_filter")
+    );
+    assert_eq!(
+        knob("net/ipv4/neigh/default/retrans_time").reaches(),
+        [
+            "net/ipv4/neigh/<interface>/retrans_time",
+            "net/ipv4/neigh/<interface>/retrans_time_ms",
+            "net/ipv4/neigh/default/retrans_time_ms",
+        ]
     );
     assert!(knob("net/ipv6/conf/eth0/stable_secret").is_secret());
 }

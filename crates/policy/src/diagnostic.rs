@@ -86,7 +86,7 @@ impl Diagnostic {
             PolicyError::NoElement { .. } => "bad-index",
             PolicyError::NoRanges => "empty-clamp",
             PolicyError::TooManyRanges => "too-many-elements",
-            PolicyError::TextTooLong { .. } => "text-too-long",
+            PolicyError::TextTooLong { .. } | PolicyError::ReplacementTooLong { .. } => "text-too-long",
             PolicyError::NotOneLine => "never-true",
             PolicyError::ReplacementNotOneLine { .. } => "bad-replacement",
             PolicyError::EventRate { .. } => "bad-event-limit",

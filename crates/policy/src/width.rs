@@ -103,9 +103,16 @@ pub fn known_normalisations() -> &'static [(KnobPattern, Normalisation)] {
 
 static NORMALISATIONS: LazyLock<Vec<(KnobPattern, Normalisation)>> = LazyLock::new(|| known(Knob::stores));
 
-/// What the catalogue has about knobs, by their pattern.
-fn known<T>(of: impl Fn(&'static Knob) -> Option<T>) -> Vec<(KnobPattern, T)> {
-    knobgate_catalogue::all().iter().filter_map(|knob| Some((pattern_of(knob), of(knob)?))).collect()
+/// What the catalogue has about knobs, by their pattern. A name of which a pattern says the same is left out.
+fn known<T: PartialEq>(of: impl Fn(&'static Knob) -> Option<T>) -> Vec<(KnobPattern, T)> {
+    let all = || knobgate_catalogue::all().iter().filter_map(|knob| Some((knob, of(knob)?)));
+    let patterns: Vec<(KnobPattern, T)> =
+        all().filter(|(knob, _)| !knob.is_literal()).map(|(knob, what)| (pattern_of(knob), what)).collect();
+    let is_said = |knob: &Knob, what: &T| {
+        let name = knob.pattern().as_bytes();
+        knob.is_literal() && patterns.iter().any(|(pattern, of)| pattern.matches(name) && of == what)
+    };
+    all().filter(|(knob, what)| !is_said(knob, what)).map(|(knob, what)| (pattern_of(knob), what)).collect()
 }
 
 /// The names that an entry of the catalogue is about. A placeholder stands for any one component.

@@ -635,6 +635,61 @@ fn rules_that_never_do_what_they_say() {
 }
 
 #[test]
+fn rules_about_another_count_of_numbers() {
+    insta::assert_snapshot!(table(&[
+        "allow write kernel.sem if new == [250, 32000]",
+        "allow write kernel.sem if new in [.., 32000, .., .., 1]",
+        "allow write vm.swappiness if new != [10, 20]",
+        "allow write net.ipv4.tcp_rmem if 1 < new <= 6291456",
+        "allow write net.ipv4.tcp_{r,w}mem if new in 1..6291456",
+        "allow write net.ipv4.tcp_rmem if new in {1, 2}",
+        "allow write kernel.printk if new & 4 == 0",
+        "allow write vm.swappiness if new[1] == 0",
+        "allow read vm.panic_on_oom, vm.swappiness if old[3] == 0",
+        "deny write net.ipv4.tcp_rmem if old > 1",
+        "clamp write net.ipv4.tcp_rmem to 1..2",
+        "clamp write vm.swappiness to [1..2, 3..4]",
+        "set write vm.swappiness to \"10 20\"",
+        // Right, or said to be meant.
+        "allow write kernel.sem if new == [250, 32000, 100, 128]",
+        "allow write kernel.sem if new[3] == 1 and each(new) > 0",
+        "allow write kernel.printk if count(new) == 1 and new <= 4",
+        "clamp write kernel.printk to 1..2 if count(new) == 1",
+        "set write kernel.printk to \"3\"",
+        "allow write kernel.printk if new == \"3\" or new in {\"4\"}",
+        // Not known, or not the same for all.
+        "allow write vm.lowmem_reserve_ratio if new == [1, 2]",
+        "allow write net.ipv4.tcp_* if new == 1",
+        "allow write vendor.limit if new == [1, 2]",
+        "allow write kernel.core_pattern if new == [1, 2]",
+    ]));
+}
+
+#[test]
+fn comparisons_that_a_mask_decides() {
+    insta::assert_snapshot!(table(&[
+        "allow write kernel.sysrq if new & 6 == 1",
+        "allow write kernel.sysrq if 1 == new & 6",
+        "allow write kernel.sysrq if new & 6 != 8",
+        "allow write kernel.sysrq if new & 6 == -1",
+        "allow write kernel.sysrq if new & 6 > 6",
+        "allow write kernel.sysrq if 7 <= new & 6",
+        "allow write kernel.sysrq if new & 6 < 7",
+        "allow write kernel.sysrq if new & 6 >= 0",
+        "allow write kernel.sysrq if new & 12 in 1..3",
+        "allow write kernel.sysrq if new & 12 in 0..12",
+        "allow write kernel.sysrq if not new & 12 in {1, 2..3, 16..}",
+        "deny write kernel.sysrq if old & 8 == 1",
+        "allow write net.ipv4.tcp_rmem if each(new) & 6 == 1",
+        // These can go either way.
+        "allow write kernel.sysrq if new & 6 == 2",
+        "allow write kernel.sysrq if new & 6 == 0 and new & 8 in {1, 8}",
+        "allow write kernel.sysrq if new & 12 in 3..5",
+        "allow write kernel.sysrq if 1 < new & 6 < 6",
+    ]));
+}
+
+#[test]
 fn rules_that_another_name_gets_around() {
     insta::assert_snapshot!(table(&[
         "default write allow\ndeny write net.ipv4.ip_forward",

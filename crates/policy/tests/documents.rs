@@ -167,6 +167,7 @@ fn the_limits_in_the_reference_are_those_of_the_language() {
         format!("the name of a policy | {} bytes", limits::POLICY_NAME_MAX),
         format!("a glob for texts | {} bytes", limits::PATTERN_MAX),
         format!("to compare with | {} bytes", grouped(limits::VALUE_MAX)),
+        format!("a text to write | {} bytes", grouped(limits::REPLACED_MAX)),
         format!("`{{…}}` in patterns | {}", limits::NESTING_MAX),
         format!("that can be named | {}", limits::ELEMENTS_MAX),
         format!("the name of a knob | {} bytes", limits::NAME_MAX),

@@ -42,7 +42,7 @@ fn constructors_reject_what_the_language_does_not_have() {
     let long = "x".repeat(limits::VALUE_MAX + 1);
     let is_new = Condition::in_set(NEW, [Range::only(1.into())]).unwrap();
     let sysctl = |name| Access::read(KnobName::parse(name).unwrap());
-    let text_too_long = PolicyError::TextTooLong { length: long.len() };
+    let longest = "x".repeat(limits::VALUE_MAX);
     let set = Expected::Set("1".into());
     for (what, error, expected) in [
         ("no name", Policy::new("").err(), PolicyError::BadName),
@@ -106,8 +106,16 @@ fn constructors_reject_what_the_language_does_not_have() {
             Action::clamp([Range::ALL; limits::ELEMENTS_MAX + 1]).err(),
             PolicyError::TooManyRanges,
         ),
-        ("a long text", ValueText::new(long.as_str()).err(), text_too_long.clone()),
-        ("a long set", Action::set(long).err(), text_too_long),
+        (
+            "a long text",
+            ValueText::new(long.as_str()).err(),
+            PolicyError::TextTooLong { length: limits::VALUE_MAX + 1 },
+        ),
+        (
+            "a long set",
+            Action::set(longest).err(),
+            PolicyError::ReplacementTooLong { length: limits::VALUE_MAX },
+        ),
         ("two lines", ValueText::new("a\nb").err(), PolicyError::NotOneLine),
         ("a NUL", ValueText::new("a\0").err(), PolicyError::NotOneLine),
         ("set to two lines", Action::set("a\nb").err(), PolicyError::ReplacementNotOneLine { byte: b'\n' }),

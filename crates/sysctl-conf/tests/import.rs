@@ -160,7 +160,8 @@ fn what_is_set_is_allowed_even_where_a_rule_on_numbers_would_deny_it() {
         ("kernel.shmmax", "18446744073692774399", "kernel.shmmax", "4096"),
         ("net.ipv4.neigh.*.locktime", "300000000", "net.ipv4.neigh.lo.locktime", "100"),
         ("net.ipv4.neigh.*.locktime", "100", "net.ipv4.neigh.lo.locktime", "101"),
-        ("kernel.watchdog_cpumask", "10", "kernel.watchdog_cpumask", "0xa"),
+        ("net.core.flow_limit_cpu_bitmap", "10", "net.core.flow_limit_cpu_bitmap", "0xa"),
+        ("kernel.printk", "3", "kernel.printk", "3 4"),
         ("vendor.limit", "4294967296", "vendor.limit", "4294967297"),
     ] {
         let imported = imported(&format!("{key} = {value}\n"));

@@ -263,7 +263,7 @@ fn collect(condition: &Spanned<ConditionSyntax>, negated: bool, bounds: &mut Vec
                     push(*literal, right.span, LetsPass::of(relation.node, literal.get()), negated, bounds);
                 }
                 if let (Term::Integer(literal), true) = (&left.node, is_new(right)) {
-                    let mirrored = LetsPass::of(mirrored(relation.node), literal.get());
+                    let mirrored = LetsPass::of(relation.node.mirrored(), literal.get());
                     push(*literal, left.span, mirrored, negated, bounds);
                 }
                 left = right;
@@ -334,18 +334,6 @@ fn is_new(term: &Spanned<Term>) -> bool {
         term.node,
         Term::Value(ValueField::New) | Term::Element(ValueField::New, _) | Term::Each(ValueField::New)
     )
-}
-
-/// The relation of the right side to the left one.
-fn mirrored(relation: Relation) -> Relation {
-    match relation {
-        Relation::Less => Relation::Greater,
-        Relation::LessOrEqual => Relation::GreaterOrEqual,
-        Relation::Equal => Relation::Equal,
-        Relation::NotEqual => Relation::NotEqual,
-        Relation::GreaterOrEqual => Relation::LessOrEqual,
-        Relation::Greater => Relation::Less,
-    }
 }
 
 /// What a knob with this normalisation stores for a number that passes, and what to do about it.

@@ -113,6 +113,20 @@ pub enum TextTest {
     Contains(ValueText),
 }
 
+impl Relation {
+    /// The relation of the right side to the left one.
+    pub(crate) fn mirrored(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Equal => Self::Equal,
+            Self::NotEqual => Self::NotEqual,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            Self::Greater => Self::Less,
+        }
+    }
+}
+
 impl Condition {
     /// `… and …`
     ///

@@ -85,6 +85,12 @@ pub enum PolicyError {
         /// How many it has.
         length: usize,
     },
+    /// A text of more than [`REPLACED_MAX`](limits::REPLACED_MAX) bytes that `set` writes.
+    #[error("`set` writes at most {} bytes, and this text has {length}", limits::REPLACED_MAX)]
+    ReplacementTooLong {
+        /// How many it has.
+        length: usize,
+    },
     /// A newline or a NUL in a text that a whole value is compared with.
     #[error("no value has this text")]
     NotOneLine,

@@ -163,6 +163,9 @@ impl Action {
     /// Too many bytes, a NUL, or a newline.
     pub fn set(text: impl Into<Vec<u8>>) -> Result<Self, PolicyError> {
         let text = text.into();
+        if text.len() > limits::REPLACED_MAX {
+            return Err(PolicyError::ReplacementTooLong { length: text.len() });
+        }
         match text.iter().copied().find(|&byte| ends_text(byte)) {
             Some(byte) => Err(PolicyError::ReplacementNotOneLine { byte }),
             None => ValueText::new(text).map(Self::Set),

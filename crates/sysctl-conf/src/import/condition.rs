@@ -4,7 +4,7 @@ use knobgate_glob::{Budget, Partition};
 use knobgate_policy::limits::VALUE_MAX;
 use knobgate_policy::{
     Condition, Integer, KnobPattern, ListTest, Operand, PolicyError, Relation, TextOperand, TextTest, Value,
-    ValueText, Width, known_normalisations, parse_numbers,
+    ValueText, Width, catalogue, known_normalisations, parse_numbers,
 };
 
 /// How a value is compared. A condition on one of these can be evaluated for every value that is compared as an earlier
@@ -33,9 +33,9 @@ pub(crate) fn equals(pattern: &KnobPattern, value: &str) -> Result<(Shape, Condi
             let test = TextTest::Equals(ValueText::new(value)?);
             Ok((Shape::Text, Condition::Text(TextOperand::Value(Value::New), test)))
         }
-        Some([number]) => Ok((Shape::Number, is(Operand::only(Value::New), *number)?)),
+        Some([number]) if has_all(pattern, 1) => Ok((Shape::Number, is(Operand::only(Value::New), *number)?)),
         // Another count of numbers is denied all the same.
-        Some(numbers) if pattern.literal().is_some() => {
+        Some(numbers) if pattern.literal().is_some() && has_all(pattern, numbers.len()) => {
             Ok((Shape::Number, Condition::List(Value::New, ListTest::equals(numbers)?)))
         }
         Some(numbers) => {
@@ -46,6 +46,11 @@ pub(crate) fn equals(pattern: &KnobPattern, value: &str) -> Result<(Shape, Condi
             Ok((Shape::Numbers, Condition::all(parts)?))
         }
     }
+}
+
+/// Whether `count` numbers may be all that the knob has. If not, a write of them changes only these, and the rule says that it means that.
+fn has_all(pattern: &KnobPattern, count: usize) -> bool {
+    catalogue::count_of_numbers(pattern).is_none_or(|all| all == count)
 }
 
 fn is(operand: Operand, number: Integer) -> Result<Condition, PolicyError> {
@@ -109,6 +114,9 @@ mod tests {
                 "4096\t131072  6291456",
                 "count(new) == 3 and new[0] == 4096 and new[1] == 131072 and new[2] == 6291456",
             ),
+            // The other numbers stay as they are, and the rule says that it means that.
+            ("kernel.printk", "3", "count(new) == 1 and new[0] == 3"),
+            ("net.ipv4.tcp_rmem", "4096 131072", "count(new) == 2 and new[0] == 4096 and new[1] == 131072"),
             ("kernel.core_pattern", "|/bin/x %p", "new == \"|/bin/x %p\""),
             ("kernel.core_pattern", "core\t\"1\"\\", r#"new == "core\t\"1\"\\""#),
             ("kernel.modprobe", "", "new == \"\""),
@@ -123,7 +131,7 @@ mod tests {
             ("kernel.*name", "10", "new == \"10\""),
             ("net.**", "10", "new == \"10\""),
             // A mask is hexadecimal.
-            ("kernel.watchdog_cpumask", "10", "new == \"10\""),
+            ("net.core.flow_limit_cpu_bitmap", "10", "new == \"10\""),
             // These knobs store other numbers, and a rule on numbers would deny.
             ("net.ipv4.icmp_ratelimit", "4294967296", "new == \"4294967296\""),
             ("vm.dirty_bytes", "-1", "new == \"-1\""),

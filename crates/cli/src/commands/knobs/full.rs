@@ -89,7 +89,7 @@ fn stores(how: Normalisation) -> String {
         Normalisation::Booleans => "0 for 0, and 1 for every other number".to_owned(),
         Normalisation::AtMost(how) => format!("a number, or a lower one: {how}"),
         Normalisation::Own(how) => format!("another number: {how}"),
-        Normalisation::CpuMask => "a set of CPUs, read as hexadecimal mask or as list".to_owned(),
+        Normalisation::CpuMask => "a set of CPUs, read as hexadecimal mask".to_owned(),
         Normalisation::Text => "the text as it was written".to_owned(),
         Normalisation::WordSet => "a set of words, printed in its own order".to_owned(),
     }
