@@ -35,18 +35,22 @@ pub struct MapDef {
 }
 
 impl MapDef {
-    /// An array of one frozen value.
-    pub fn frozen_value(name: &str, value: Vec<u8>) -> Self {
+    /// An array of one value of `size` bytes, which are 0 until something is stored.
+    pub fn value(name: &str, size: u32) -> Self {
         Self {
             name: name.to_owned(),
             kind: MapKind::Array,
             key_size: 4,
-            value_size: value.len() as u32,
+            value_size: size,
             max_entries: 1,
-            contents: vec![(vec![0; 4], value)],
-            frozen: true,
             ..Self::default()
         }
+    }
+
+    /// An array of one frozen value.
+    pub fn frozen_value(name: &str, value: Vec<u8>) -> Self {
+        let size = value.len() as u32;
+        Self { contents: vec![(vec![0; 4], value)], frozen: true, ..Self::value(name, size) }
     }
 
     /// What differs between this map and the one that was found under its name, if they cannot be the same map: type, sizes,

@@ -39,12 +39,9 @@ pub(crate) fn maps(
     sends_events: bool,
 ) -> Vec<MapDef> {
     let rules = source.policy().rules().len();
-    let hits = MapDef::frozen_value(RULE_HITS_MAP, vec![0; rule_hits::value_size(rules)]);
+    let hits = MapDef::value(RULE_HITS_MAP, rule_hits::value_size(rules) as u32);
     let text = source.program_text().into_owned().into_bytes();
-    let mut maps = vec![
-        MapDef { contents: Vec::new(), frozen: false, ..hits },
-        MapDef::frozen_value(POLICY_TEXT_MAP, text),
-    ];
+    let mut maps = vec![hits, MapDef::frozen_value(POLICY_TEXT_MAP, text)];
     if !tables.is_empty() {
         maps.push(MapDef::frozen_value("tables", tables));
     }

@@ -88,7 +88,7 @@ fn describe(degradation: Degradation, policy: &PolicySource<'_>, kernel: &Target
             text(rule),
         ),
         (Degradation::LongValuesAreDenied, _) => format!(
-            "{name} does not let programs loop over a value (Linux 5.17 does): rules that look at a value of more than {} bytes \
+            "{name} does not let programs loop over a value (Linux 5.17 does, and on arm64 5.18): rules that look at a value of more than {} bytes \
              cannot be evaluated, and deny it",
             limits::SHORT_VALUE_MAX,
         ),

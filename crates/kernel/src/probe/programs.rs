@@ -169,11 +169,13 @@ pub(super) fn readers() -> rustix::io::Result<(Vec<OwnedFd>, Vec<Insn>)> {
     Ok((vec![rings, queue], insns))
 }
 
-/// Adds to a number and takes the old value.
+/// Takes the old value of a number, in each way in which compiled programs do that.
 pub(super) fn atomic_fetch() -> Vec<Insn> {
     returning_one([
         Insn::store(Size::U64, Reg::R10, -8, 0),
         Insn::mov(Width::W64, Reg::R2, 1),
+        Insn::atomic(AtomicOp::FetchOr, Size::U64, Reg::R10, -8, Reg::R2),
+        Insn::atomic(AtomicOp::FetchAnd, Size::U64, Reg::R10, -8, Reg::R2),
         Insn::atomic(AtomicOp::Exchange, Size::U32, Reg::R10, -8, Reg::R2),
     ])
 }

@@ -190,7 +190,7 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         (
             "long values",
             long_values,
-            "rules that look at a value of more than 135 bytes cannot be evaluated, and deny it (Linux 5.17)",
+            "rules that look at a value of more than 135 bytes cannot be evaluated, and deny it (Linux 5.17; on arm64 5.18)",
         ),
         ("machine code", &probes.jit, "policies are interpreted, which is slow: net.core.bpf_jit_enable=1"),
         ("source lines", &probes.line_info, "the verifier's log does not show the lines of the policy"),

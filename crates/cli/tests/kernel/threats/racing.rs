@@ -84,7 +84,7 @@ fn delaying() -> Result<Program, AsmError> {
     asm.bind(waits);
     asm.exit();
     let code = asm.finish(false)?;
-    let map = |name| MapDef { frozen: false, ..MapDef::frozen_value(name, vec![0; 4]) };
+    let map = |name| MapDef::value(name, 4);
     Ok(Program {
         name: "t_holds_up".to_owned(),
         insns: code.insns,

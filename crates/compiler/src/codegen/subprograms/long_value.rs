@@ -80,12 +80,7 @@ pub(super) struct ReplaceLabels {
 
 /// The map.
 pub(crate) fn map() -> MapDef {
-    let bytes = FIRST_SLOT + (SLOTS * SLOT_BYTES) as u32;
-    MapDef {
-        contents: Vec::new(),
-        frozen: false,
-        ..MapDef::frozen_value("long_values", vec![0; bytes as usize])
-    }
+    MapDef::value("long_values", FIRST_SLOT + (SLOTS * SLOT_BYTES) as u32)
 }
 
 /// Emits the function that takes a slot. Returns its number in R0, or [`SLOTS`] if none is free.
