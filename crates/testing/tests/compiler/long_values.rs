@@ -17,6 +17,8 @@ use crate::knobs::LONG_SETS;
 const ACCESSES: u64 = 60_000;
 /// How many processes there are.
 const PROCESSES: u64 = 6;
+/// How many programs can look at long values at a time.
+const SLOTS: u32 = 16;
 /// The argument that makes the test binary one of them.
 pub(crate) const PROCESS: &str = "--long-values";
 
@@ -44,28 +46,53 @@ pub(crate) fn accesses_at_the_same_time() -> Result<(), Failed> {
         let compiled = compile_inlining(&file, &probe().features(), inlined)?;
         let loaded = load(compiled.program(), &LoadOptions::default())?;
         let _link = Link::create(&loaded.program, &cgroup)?;
-        let mut processes = Vec::new();
-        for number in 0..PROCESSES {
+        let start = |accesses: u64, number: u64| -> Result<Reaped, Failed> {
             let mut command = Command::new(std::env::current_exe()?);
-            command.args([PROCESS.to_owned(), (accesses / 2 / PROCESSES).to_string(), number.to_string()]);
+            command.args([PROCESS.to_owned(), accesses.to_string(), number.to_string()]);
             command.stdout(Stdio::piped());
             start_inside(&mut command, &cgroup)?;
-            processes.push(Reaped(command.spawn()?));
-        }
-        for mut process in processes {
-            let output = io::read_to_string(process.0.stdout.take().ok_or("a pipe")?)?;
-            let status = process.0.wait()?;
-            if !status.success() {
-                return Err(format!("{what}: {status}: {output}").into());
+            Ok(Reaped(command.spawn()?))
+        };
+        let processes: Vec<Reaped> =
+            (0..PROCESSES).map(|number| start(accesses / 2 / PROCESSES, number)).collect::<Result<_, _>>()?;
+        for process in processes {
+            if let Some(wrong) = outcome(process)? {
+                return Err(format!("{what}: {wrong}").into());
             }
         }
         let map = loaded.map("long_values").ok_or("the map of long values")?;
-        let value = map.lookup(&[0; 4])?.ok_or("its value")?;
-        assert_eq!(value[..8], [0; 8], "{what}: no slot is taken");
-        assert!(value[8..].iter().any(|&byte| byte != 0), "{what}: slots were used");
+        let value = || -> Result<Vec<u8>, Failed> { Ok(map.lookup(&[0; 4])?.ok_or("its value")?) };
+        assert_eq!(value()?[..8], [0; 8], "{what}: no slot is taken");
+        assert!(value()?[8..].iter().any(|&byte| byte != 0), "{what}: slots were used");
+
+        // Each bit says that a slot is taken.
+        let take = |taken: u64| -> Result<(), Failed> {
+            let mut all = value()?;
+            all[..8].copy_from_slice(&taken.to_ne_bytes());
+            Ok(map.update(&[0; 4], &all)?)
+        };
+        let last_is_free = u64::MAX & !(1 << (SLOTS - 1));
+        take(last_is_free)?;
+        assert_eq!(outcome(start(70, 0)?)?, None, "{what}: one slot is free");
+        assert_eq!(value()?[..8], last_is_free.to_ne_bytes(), "{what}: and is free again");
+        take(u64::MAX)?;
+        let denied = outcome(start(70, 0)?)?.ok_or("no slot is free")?;
+        assert_eq!(denied, "access 0: Err(Some(22)), not Ok(())", "{what}");
+        assert_eq!(value()?[..8], [0xff; 8], "{what}: none is given back that was not taken");
     }
     println!("KNOBGATE_LONG_ACCESSES={accesses} by {PROCESSES} processes");
     Ok(())
+}
+
+/// What the process says is wrong, at its end.
+fn outcome(mut process: Reaped) -> Result<Option<String>, Failed> {
+    let output = io::read_to_string(process.0.stdout.take().ok_or("a pipe")?)?;
+    let status = process.0.wait()?;
+    match (status.success(), output.trim_end()) {
+        (true, "") => Ok(None),
+        (_, "") => Err(format!("it ended with {status}").into()),
+        (_, wrong) => Ok(Some(wrong.to_owned())),
+    }
 }
 
 /// Runs as one of the processes: the arguments say how many accesses it makes, and which of them it is.
