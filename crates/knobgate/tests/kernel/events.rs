@@ -398,6 +398,41 @@ pub(crate) fn an_observer_above_does_not_show_what_was_denied_below_as_allowed()
     Ok(())
 }
 
+/// What decides is beyond what an event has of the value.
+pub(crate) fn an_event_of_a_long_value_has_its_start_and_what_was_decided() -> Result<(), Failed> {
+    let _places = places();
+    let policy = "policy long\n\
+        default write allow\n\
+        deny(EROFS) write net.ipv4.ip_local_reserved_ports if new contains \",9999\" log(all)\n\
+        set write net.ipv4.ip_local_reserved_ports to \"10001\" if new contains \",8888\" log(all)\n";
+    let guarded = Guarded::with(&compiled(policy)?)?;
+    let mut reader = guarded.reader(1 << 20)?;
+    let ports: Vec<String> = (10001..10201).step_by(2).map(|port: u32| port.to_string()).collect();
+    let ports = ports.join(",");
+    run(
+        &guarded.cgroup,
+        &format!("for last in 9999 8888; do echo {ports},$last >ipv4/ip_local_reserved_ports; done"),
+    )?;
+    let events = guarded.events(&mut reader);
+    let [denied, set] = &events[..] else { panic!("{events:#?}") };
+    let is_denial = |event: &Event| matches!(event.verdict, EventVerdict::Deny(Errno::EINVAL | Errno::EPERM));
+    if !probe_cached().features().long_values() {
+        assert!(is_denial(denied) && is_denial(set), "{events:#?}");
+    } else {
+        assert_eq!(denied.outcome(), EventOutcome::Denied(erofs()), "{denied:#?}");
+        match &set.stored {
+            Some(stored) => assert!(stored.bytes.starts_with(b"10001\n"), "{set:#?}"),
+            None => assert!(!probe_cached().set_new_value.is_yes() && is_denial(set), "{set:#?}"),
+        }
+    }
+    for event in [denied, set] {
+        let new = event.new.as_ref().ok_or("a value")?;
+        assert_eq!(new.cut_from, Some(ports.len() as u32 + 6), "{new:?}");
+        assert!(ports.as_bytes().starts_with(&new.bytes) && new.bytes.len() >= 200, "{new:?}");
+    }
+    Ok(())
+}
+
 pub(crate) fn an_event_has_the_task_and_its_namespaces() -> Result<(), Failed> {
     let _places = places();
     let guarded = Guarded::with(&compiled(POLICY)?)?;

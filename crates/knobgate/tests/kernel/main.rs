@@ -60,6 +60,10 @@ const EVENTS: &[Test] = &[
         "an_observer_above_does_not_show_what_was_denied_below_as_allowed",
         events::an_observer_above_does_not_show_what_was_denied_below_as_allowed,
     ),
+    (
+        "an_event_of_a_long_value_has_its_start_and_what_was_decided",
+        events::an_event_of_a_long_value_has_its_start_and_what_was_decided,
+    ),
     ("an_event_has_the_task_and_its_namespaces", events::an_event_has_the_task_and_its_namespaces),
 ];
 
