@@ -43,9 +43,7 @@ pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut C
             if code.features.long_values() {
                 if !code.features.uninit_stack {
                     // The end that the rule shares with others may read the buffer, as far as the verifier knows.
-                    let buffer = frame::buffer(Value::Old);
-                    let words = (buffer..buffer + VALUE_BYTES).step_by(8);
-                    verifier::zero_through_register(&mut code.asm, R10, words);
+                    verifier::store_through_helper(&mut code.asm, frame::buffer(Value::Old), VALUE_BYTES);
                 }
                 rule.constants.load(code, R1, *text);
                 code.asm.store(Size::U32, R10, frame::SOURCE, R1);
@@ -150,10 +148,9 @@ fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commit
     // R7: how many bytes have been written. Eight numbers and the blanks between them may be longer than the buffer of one
     // value, and continue in the next one; they do not fit then, unless the new value is long.
     code.asm.mov(R7, 0);
-    if code.features.long_values() {
-        for offset in (VALUE_BYTES..frame::LIST_BYTES).step_by(8) {
-            code.asm.store(Size::U64, R10, frame::buffer(Value::New) + offset, R7);
-        }
+    if code.features.long_values() && !code.features.uninit_stack {
+        let rest = frame::buffer(Value::New) + VALUE_BYTES;
+        verifier::store_through_helper(&mut code.asm, rest, frame::LIST_BYTES - VALUE_BYTES);
     }
     for (index, (number, number_bounds)) in numbers().zip(bounds).enumerate() {
         if index > 0 {
