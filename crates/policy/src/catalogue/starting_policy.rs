@@ -1,7 +1,6 @@
 //! Policies made from the scopes of knobs: what the whole machine has one of is denied, and what a namespace has its own of is allowed.
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
 
 use knobgate_catalogue::{Knob, Scope, all};
 
@@ -28,8 +27,8 @@ pub fn starting_policy(knobs: &[&'static Knob]) -> String {
     let tree = tree(knobs);
     let mut text = format!(
         "# Made from the catalogue of knobs, which has those of {}. Knobs that the whole machine has one of are denied;\n\
-         # those that belong to a namespace are allowed. In the machine's own namespaces, these are the machine's, too: this\n\
-         # policy is for workloads that have their own.\n\
+         # those that belong to a namespace are allowed, except for those of user namespaces, which are seldom a workload's own.\n\
+         # In the machine's own namespaces, these are the machine's, too: this policy is for workloads that have their own.\n\
          policy start\n\ndefault read  allow\ndefault write deny\n",
         super::catalogued()
     );
@@ -61,7 +60,8 @@ pub fn host_knobs_preset() -> String {
     let tree = tree(&all);
     let mut text = format!(
         "# Denies writes of the knobs that the whole machine has one of, on any kernel of {}: what one container writes, all others\n\
-         # get. Knobs that belong to a namespace are left to the rules after these, and to the default: no rule here allows anything.\n\
+         # get; and of those that belong to a user namespace, since most containers share the machine's. Knobs of other namespaces are\n\
+         # left to the rules after these, and to the default: no rule here allows anything.\n\
          #\n\
          # `knobgate knobs` lists the knobs, with the scope of each. A pattern stands for several where all known ones that it\n\
          # matches are the machine's.\n",
@@ -94,20 +94,10 @@ fn tree(knobs: &[&'static Knob]) -> Tree {
     }))
 }
 
-/// Whether the machine has one of it, on any kernel, or of a knob that is the same in the machine's own namespace: a container that
-/// shares the user namespace of the machine sets `fs.inotify.max_user_watches` by `user.max_inotify_watches`.
+/// Whether it counts as the machine's: the machine has one of it on any kernel, or each user namespace has one. Containers have network and
+/// IPC namespaces of their own, and share the machine's user namespace unless somebody asks for another one.
 fn is_host(knob: &Knob) -> bool {
-    static HOST: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-        let is_host = |knob: &&Knob| knob.variants().iter().any(|variant| variant.scope() == Scope::Host);
-        let mut host: HashSet<&str> = all().iter().filter(is_host).map(Knob::pattern).collect();
-        for (knob, other) in all().iter().filter_map(|knob| Some((knob.pattern(), knob.alias_of()?))) {
-            if host.contains(knob) || host.contains(other) {
-                host.extend([knob, other]);
-            }
-        }
-        host
-    });
-    HOST.contains(knob.pattern())
+    knob.variants().iter().any(|variant| matches!(variant.scope(), Scope::Host | Scope::User))
 }
 
 /// A rule in lines that are not too long.
@@ -182,16 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_knob_is_the_machines_if_another_name_of_it_is() {
+    fn knobs_of_user_namespaces_count_as_the_machines() {
         let of = |name: &str| is_host(knobgate_catalogue::find(name.as_bytes()).unwrap());
         for name in
-            ["vm/swappiness", "kernel/pid_max", "fs/inotify/max_user_watches", "user/max_inotify_watches"]
+            ["vm/swappiness", "kernel/pid_max", "user/max_inotify_watches", "user/max_user_namespaces"]
         {
             assert!(of(name), "{name}");
         }
-        for name in
-            ["net/ipv4/ip_forward", "net/ipv4/conf/eth0/rp_filter", "user/max_user_namespaces", "kernel/sem"]
-        {
+        for name in ["net/ipv4/ip_forward", "net/ipv4/conf/eth0/rp_filter", "kernel/sem"] {
             assert!(!of(name), "{name}");
         }
     }
