@@ -38,6 +38,7 @@ const WORDS: &[(&str, &str)] = &[
     ("not", "the condition does not hold"),
     ("old", "the value that the knob holds, as a number or as a text; `old[0]` is its first number"),
     ("or", "one of the conditions holds; the second one is not evaluated if the first one does"),
+    ("other", "another network namespace than the machine's own; in a test"),
     ("pod", "the name of the pod; in a selector"),
     ("policy", "the name of the policy, which comes first"),
     ("pos", "the file position, its low 32 bits"),

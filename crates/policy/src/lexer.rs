@@ -200,15 +200,20 @@ impl<'a> Lexer<'a> {
         let start = self.at;
         let bytes = self.text.as_bytes();
         let mut open = 0usize;
+        // Braces and brackets mean nothing in `[…]`.
+        let mut in_class = false;
         while let Some(&byte) = bytes.get(self.at) {
             match byte {
                 b'\\' if bytes.get(self.at + 1).is_some_and(|&next| !matches!(next, b'\n' | b'\r')) => {
                     self.at += 1;
                 }
+                b']' => in_class = false,
+                b'[' | b'{' | b'}' if in_class => {}
+                b'[' => in_class = true,
                 byte if open == 0 && end == Some(byte) => break,
-                b'{' | b'[' => open += 1,
-                b'}' | b']' => open = open.saturating_sub(1),
-                b',' if open > 0 => {}
+                b'{' => open += 1,
+                b'}' => open = open.saturating_sub(1),
+                b',' if open > 0 || in_class => {}
                 byte if notation::is_reserved(byte) => break,
                 _ => {}
             }

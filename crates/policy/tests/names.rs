@@ -1,6 +1,6 @@
 //! Names and patterns: their notation, and what they match.
 
-use knobgate_policy::{KnobName, KnobPattern, Piece, TextGlob, limits};
+use knobgate_policy::{CheckOptions, KnobName, KnobPattern, Piece, Source, TextGlob, limits, parse};
 use proptest::prelude::*;
 
 #[test]
@@ -49,6 +49,8 @@ fn stars_question_marks_and_classes_stay_inside_a_component() {
         ("net.?", "net/a", true),
         ("net.a?b", "net/a/b", false),
         ("net.a[!x]b", "net/a/b", false),
+        ("net.a[[]b", "net/a[b", true),
+        ("net.a[{]b", "net/a{b", true),
         ("net.a[+-9]b", "net/a/b", false),
         ("net.a[+-9]b", "net/a5b", true),
         ("net.**", "net/a/b", true),
@@ -134,4 +136,12 @@ proptest! {
             prop_assert_eq!(KnobPattern::parse(pattern.to_string()), Ok(pattern));
         }
     }
+}
+
+#[test]
+fn a_comma_after_a_class_is_between_two_names_whatever_the_class_has() {
+    let text = "policy x\nallow write a[[]b, c[{]d, {e[}],f}, g[\\]]\n";
+    let file = parse(Source::new("x.knob", text), &CheckOptions::default()).unwrap();
+    let patterns: Vec<String> = file.policy().rules()[0].patterns().iter().map(ToString::to_string).collect();
+    assert_eq!(patterns, [r"a[\[]b", r"c[\{]d", r"{e[\}],f}", r"g[\]]"]);
 }

@@ -6,7 +6,7 @@ use crate::parser::{self, condition, rule, test_block};
 use crate::scheme::{Field, RULES, SELECTORS, Scheme};
 
 /// Words that the parser knows at one place each.
-const OTHERS: &[&str] = &["all", "and", "not", "or", "preset", "with"];
+const OTHERS: &[&str] = &["all", "and", "not", "or", "other", "preset", "with"];
 
 /// Every word of policies, sorted: what begins a statement, operands, engines and so on. Errnos are not among them.
 ///
