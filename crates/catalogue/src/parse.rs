@@ -72,10 +72,10 @@ impl Catalogue {
             let what = format!("knobs.tsv does not say what these do: {}", nowhere.join(", "));
             return Err(Error { file: "knobs.tsv", line: lines.last().map_or(1, |last| last + 1), what });
         }
-        if let Some(at) = catalogue.inherit() {
-            let what = format!("tables.tsv has no line for {}", catalogue.knobs[at].pattern);
+        if let Err((at, what)) = catalogue.inherit() {
             return Err(Error { file: "knobs.tsv", line: lines[at], what });
         }
+        // Also of what an entry has from a pattern.
         for (knob, corrections) in catalogue.knobs.iter_mut().zip(all_corrections) {
             knob.variants.iter_mut().for_each(|variant| corrections.apply(variant));
         }
@@ -83,8 +83,9 @@ impl Catalogue {
     }
 
     /// An entry that is in no table has what the pattern that matches its name has, and stores values as that does: the kernel has one
-    /// table for `net/ipv4/conf/all` and for the directories of interfaces. Returns the place of one that no pattern matches.
-    fn inherit(&mut self) -> Option<usize> {
+    /// table for `net/ipv4/conf/all` and for the directories of interfaces. Fails with the place of one
+    /// that no pattern matches, or that says itself how it stores values.
+    fn inherit(&mut self) -> Result<(), (usize, String)> {
         let mut without_literals = Index::default();
         for (at, knob) in self.knobs.iter().enumerate().filter(|(_, knob)| !knob.variants.is_empty()) {
             without_literals.insert(knob.pattern, at);
@@ -92,13 +93,19 @@ impl Catalogue {
         for at in 0..self.knobs.len() {
             if self.knobs[at].variants.is_empty() {
                 let Some(from) = without_literals.find(self.knobs[at].pattern.as_bytes()) else {
-                    return Some(at);
+                    return Err((at, format!("tables.tsv has no line for {}", self.knobs[at].pattern)));
                 };
+                if self.knobs[at].width != Width::default() || self.knobs[at].stores.is_some() {
+                    return Err((
+                        at,
+                        format!("{} stores values as its pattern does", self.knobs[at].pattern),
+                    ));
+                }
                 let Knob { variants, width, stores, .. } = self.knobs[from].clone();
                 self.knobs[at] = Knob { variants, width, stores, ..self.knobs[at].clone() };
             }
         }
-        None
+        Ok(())
     }
 }
 
@@ -314,6 +321,11 @@ mod tests {
             (tables, "a\tstores own\tx\n", "\"stores own\" is not a fact"),
             (tables, "a\twidth 64\tx\n", "\"width 64\" is not a fact"),
             (tables, "a\t-\tx\nb\t-\tx\n", "tables.tsv has no line for b"),
+            (
+                "net/<interface>/a\t5.10\thost\t0644\tproc_dointvec\t4\t-\t-\n",
+                "net/<interface>/a\t-\tx\nnet/all/a\tstores text\tx\n",
+                "net/all/a stores values as its pattern does",
+            ),
             (tables, "# nothing\n", "knobs.tsv does not say what these do: a"),
             (tables, "a\t-\tx\n<what>/b\t-\tx\n", "\"<what>\" is no component"),
         ];

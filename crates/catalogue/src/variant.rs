@@ -49,7 +49,11 @@ impl Variant {
 
     /// How many numbers the value has; `None` if it has none, or if their count varies.
     pub fn elements(&self) -> Option<u32> {
-        let size = self.kind().size()?;
+        let size = match self.kind() {
+            // One number, whatever the table says: it was an int once.
+            Kind::Bool => return Some(1),
+            kind => kind.size()?,
+        };
         self.length.map(|length| length / size).filter(|&count| count > 0)
     }
 

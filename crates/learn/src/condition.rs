@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate_policy::{
     Condition, Integer, KnobName, KnobPattern, Normalisation, Operand, PolicyError, Range, Relation,
-    TextOperand, TextTest, Value, ValueText, Width, known_normalisation, parse_numbers,
+    TextOperand, TextTest, Value, ValueText, Width, catalogue, known_normalisation, parse_numbers,
 };
 
 use crate::recording::{Group, Values};
@@ -98,7 +98,7 @@ fn of_lists(
     let mut branches = Vec::new();
     for (&count, places) in lists {
         let mut parts = Vec::new();
-        if lists.len() > 1 || count > 1 {
+        if lists.len() > 1 || count > 1 || names.iter().any(|name| has_more(name, count)) {
             let count = Operand::Literal((count as u32).into());
             parts.push(Condition::chain(Operand::Count(Value::New), [(Relation::Equal, count)])?);
         }
@@ -122,6 +122,12 @@ fn of_lists(
         _ => Condition::any(branches)?,
     };
     Ok(Allowed { condition: Some(condition), notes })
+}
+
+/// Whether a write of `count` numbers leaves others of the knob as they are. The rule then says that it means that.
+fn has_more(name: &KnobName, count: usize) -> bool {
+    let pattern = KnobPattern::parse(name.to_string()).ok();
+    pattern.and_then(|pattern| catalogue::count_of_numbers(&pattern)).is_some_and(|all| all > count)
 }
 
 fn of_place(

@@ -123,7 +123,8 @@ pub(crate) fn reach(name: &KnobName) -> Reach {
 /// Whether there is one of this knob for the whole machine.
 fn is_of_machine(name: &KnobName, unless_known: &KnobPattern) -> bool {
     match knobgate_catalogue::find(name.as_bytes()) {
-        Some(knob) => knob.newest().scope() == Scope::Host,
+        // A workload seldom has a user namespace of its own.
+        Some(knob) => matches!(knob.newest().scope(), Scope::Host | Scope::User),
         None => unless_known.matches(name.as_bytes()) && Namespace::of(name).is_none(),
     }
 }
@@ -159,7 +160,7 @@ mod tests {
             ("kernel.domainname", "workload"),
             ("net.ipv4.ip_forward", "workload"),
             ("net.ipv4.conf.kernel.rp_filter", "workload"),
-            ("user.max_user_namespaces", "workload"),
+            ("user.max_user_namespaces", "machine"),
         ] {
             let reach = match reach(&KnobName::parse(name).unwrap()) {
                 Reach::Workload => "workload",

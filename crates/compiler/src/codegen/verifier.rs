@@ -17,8 +17,7 @@
 //!   and then removes the path as dead code. So no path depends on the verifier telling constants apart: what selects a block
 //!   is laundered before anything is read through it.
 
-use knobgate_bpf::Reg::{R1, R2, R3, R4, R6, R10};
-use knobgate_bpf::uapi::BPF_F_SYSCTL_BASE_NAME;
+use knobgate_bpf::Reg::{R1, R2, R3, R6, R10};
 use knobgate_bpf::{AluOp, Assembler, ByteOrder, Cond, Insn, Label, Reg, Size, helper_ids};
 
 use super::context;
@@ -113,17 +112,17 @@ pub(super) fn zero_through_register(asm: &mut Assembler, base: Reg, offsets: imp
     }
 }
 
-/// Stores something in `bytes` bytes at `offset` from the frame pointer: the last component of the name, and more. R6 is the context.
-/// Clobbers R0 to R5.
+/// Has a helper store `bytes` bytes at `offset` from the frame pointer: what is there then is of no use. R6 is the context. Clobbers R0 to
+/// R5.
 ///
-/// What a helper may have stored is `STACK_MISC`. Of a number, `check_stack_write_fixed_off` remembers where it was stored, and
-/// `check_stack_write_var_off` which of these bytes may have been overwritten since: the verifier would follow the rest for every
+/// `bpf_sysctl_get_current_value` takes memory that nothing was stored to (`ARG_PTR_TO_UNINIT_MEM`), and for the verifier, it stores
+/// `STACK_MISC` to all of it. If the program itself stored numbers there, `check_stack_write_fixed_off` would remember them, and
+/// `check_stack_write_var_off` which of their bytes have been overwritten since. The verifier would follow the rest for every
 /// combination.
 pub(super) fn store_through_helper(asm: &mut Assembler, offset: i16, bytes: i16) {
     asm.mov(R1, R6);
     asm.mov(R2, R10);
     asm.alu(AluOp::Add, R2, i32::from(offset));
     asm.mov(R3, i32::from(bytes));
-    asm.mov(R4, BPF_F_SYSCTL_BASE_NAME as i32);
-    asm.call_helper(helper_ids::SYSCTL_GET_NAME);
+    asm.call_helper(helper_ids::SYSCTL_GET_CURRENT_VALUE);
 }

@@ -1,4 +1,5 @@
 //! Policies made from the scopes of knobs: what the whole machine has one of is denied, and what a namespace has its own of is allowed.
+//! User namespaces count as the machine's.
 
 use std::collections::HashSet;
 
@@ -11,7 +12,7 @@ use crate::{Source, format};
 const COLUMNS: usize = 100;
 
 /// A policy to start with, about writes of these knobs. It denies those that the whole machine has one of, on any kernel of the catalogue,
-/// and allows those that belong to a namespace on all of them. Other writes are denied by its default.
+/// and allows those that belong to a namespace on all of them, except for user namespaces. Other writes are denied by its default.
 ///
 /// ```
 /// use knobgate_policy::catalogue::{matching, starting_policy};
@@ -54,7 +55,8 @@ pub fn starting_policy(knobs: &[&'static Knob]) -> String {
     formatted(text)
 }
 
-/// The text of the preset `host-knobs` as the catalogue gives it: it denies writes of the knobs that the whole machine has one of.
+/// The text of the preset `host-knobs` as the catalogue gives it: it denies writes of the knobs that the whole machine has one of, and
+/// of those of user namespaces.
 pub fn host_knobs_preset() -> String {
     let all: Vec<&'static Knob> = all().iter().collect();
     let tree = tree(&all);

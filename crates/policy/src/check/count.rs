@@ -1,5 +1,7 @@
 //! Warns of rules about another count of numbers than their knobs have: they cannot be evaluated for what is normally written.
 
+use knobgate_catalogue::Knob;
+
 use super::Checker;
 use crate::catalogue::{self, common_count};
 use crate::filter::ValueField;
@@ -13,18 +15,20 @@ use crate::{Diagnostic, ElementIndex, KnobPattern, Span, Value};
 struct Place {
     value: ValueField,
     span: Span,
-    takes: Takes,
+    needed: Needed,
 }
 
-/// Which values of numbers can be evaluated at a place.
+/// How many numbers a value needs at a place, so that the rule can be evaluated.
 #[derive(Debug, Clone, Copy)]
-enum Takes {
-    /// Those of this many numbers.
-    Count(usize),
-    /// Those of as many numbers as a `clamp` has ranges.
+enum Needed {
+    /// One.
+    One,
+    /// As many as a list has members.
+    Members(usize),
+    /// As many as a `clamp` has ranges.
     Ranges(usize),
-    /// Those with a number of this index.
-    Element(ElementIndex),
+    /// More than this index.
+    Above(ElementIndex),
 }
 
 impl Checker {
@@ -35,7 +39,7 @@ impl Checker {
             places.collect(condition);
         }
         if let ActionSyntax::Clamp(ranges) = &syntax.action.node {
-            places.add(ValueField::New, Takes::Ranges(ranges.node.len()), ranges.span);
+            places.add(ValueField::New, Needed::Ranges(ranges.node.len()), ranges.span);
         }
         let set = match &syntax.action.node {
             ActionSyntax::Set(text) => numbers(text.node.as_bytes(), Value::New)
@@ -50,23 +54,28 @@ impl Checker {
         for pattern in &syntax.patterns {
             let Ok(found) = catalogue::matches(&pattern.node, &mut self.catalogue) else { return };
             let Some(count) = common_count(found.iter().map(|found| found.knob)) else { continue };
+            // There is another warning about writes of what nobody can write.
+            let is_written = |knob: &Knob| knob.variants().iter().any(|variant| variant.mode().is_writable());
+            let is_writable = found.iter().any(|found| is_written(found.knob));
             if let Some((_, span)) = set.filter(|(written, _)| *written > count) {
                 let warning = warning(pattern, count, span);
                 return self.report(warning.label("the kernel drops the others"));
             }
-            if let Some(place) = places.found.iter().find(|place| !place.takes.takes(count)) {
+            let mut places =
+                places.found.iter().filter(|place| is_writable || place.value != ValueField::New);
+            if let Some(place) = places.find(|place| !place.needed.is_met_by(count)) {
                 return self.report(place.warning(pattern, count));
             }
         }
     }
 }
 
-impl Takes {
-    /// Whether a value of this many numbers can be evaluated.
-    fn takes(self, count: usize) -> bool {
+impl Needed {
+    fn is_met_by(self, count: usize) -> bool {
         match self {
-            Self::Count(taken) | Self::Ranges(taken) => taken == count,
-            Self::Element(index) => usize::from(index) < count,
+            Self::One => count == 1,
+            Self::Members(needed) | Self::Ranges(needed) => needed == count,
+            Self::Above(index) => usize::from(index) < count,
         }
     }
 }
@@ -84,18 +93,21 @@ impl Place {
             }
             _ => warning.label("no access gets past this: it cannot be evaluated"),
         };
-        match self.takes {
-            Takes::Element(_) => warning.help(format!("the first number is `{name}[0]`")),
-            Takes::Count(1) => {
+        match self.needed {
+            Needed::Above(_) => warning.help(format!("its last number is `{name}[{}]`", count - 1)),
+            Needed::One => {
                 warning.help(format!("`each({name})` is about every number, `{name}[0]` about the first"))
             }
-            Takes::Count(taken) if taken < count && self.value == ValueField::New => warning.help(format!(
-                "for writes of the first {taken} numbers, which keep the others, say so with `count(new) == {taken}`"
-            )),
-            Takes::Ranges(taken) if taken < count => {
+            Needed::Members(needed) if needed < count && self.value == ValueField::New => {
+                let numbers = if needed == 1 { "number" } else { "numbers" };
+                warning.help(format!(
+                    "for writes of the first {needed} {numbers} alone, which keep the others, add `count(new) == {needed}`"
+                ))
+            }
+            Needed::Ranges(needed) if needed < count => {
                 warning.help("a list has a range for each number: `..` for one that may be anything")
             }
-            Takes::Count(_) | Takes::Ranges(_) => warning,
+            Needed::Members(_) | Needed::Ranges(_) => warning,
         }
     }
 }
@@ -108,7 +120,7 @@ fn warning(pattern: &Spanned<KnobPattern>, count: usize, span: Span) -> Diagnost
         (None, count) => format!("matches knobs of {count} numbers each"),
     };
     Diagnostic::warning("count-of-numbers", span, format!("`{}` {has}", pattern.node))
-        .also(pattern.span, "this knob")
+        .also(pattern.span, if pattern.node.literal().is_some() { "this knob" } else { "these knobs" })
 }
 
 /// The places of a rule, except for values whose numbers it counts itself.
@@ -140,7 +152,7 @@ impl Places {
             }
             ConditionSyntax::List(subject, _, members) => {
                 if let Term::Value(value) = subject.node {
-                    self.add(value, Takes::Count(members.node.len()), members.span);
+                    self.add(value, Needed::Members(members.node.len()), members.span);
                 }
             }
             ConditionSyntax::Text(..) | ConditionSyntax::Word { .. } | ConditionSyntax::Knob { .. } => {}
@@ -149,10 +161,10 @@ impl Places {
 
     fn number(&mut self, term: &Spanned<Term>) {
         match &term.node {
-            Term::Value(value) => self.add(*value, Takes::Count(1), term.span),
+            Term::Value(value) => self.add(*value, Needed::One, term.span),
             Term::Element(value, index) => {
                 if let Ok(index) = ElementIndex::new(index.node.get()) {
-                    self.add(*value, Takes::Element(index), term.span);
+                    self.add(*value, Needed::Above(index), term.span);
                 }
             }
             Term::Masked(masked, _) => self.number(&Spanned::new((**masked).clone(), term.span)),
@@ -164,14 +176,14 @@ impl Places {
         }
     }
 
-    fn add(&mut self, value: ValueField, takes: Takes, span: Span) {
+    fn add(&mut self, value: ValueField, needed: Needed, span: Span) {
         // Too short and too long lists are errors.
-        let is_valid = match takes {
-            Takes::Count(taken) | Takes::Ranges(taken) => (1..=ELEMENTS_MAX).contains(&taken),
-            Takes::Element(_) => true,
+        let is_valid = match needed {
+            Needed::Members(needed) | Needed::Ranges(needed) => (1..=ELEMENTS_MAX).contains(&needed),
+            Needed::One | Needed::Above(_) => true,
         };
         if is_valid && !self.counted.contains(&value) {
-            self.found.push(Place { value, span, takes });
+            self.found.push(Place { value, span, needed });
         }
     }
 }

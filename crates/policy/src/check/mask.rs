@@ -56,16 +56,18 @@ impl Checker {
 
     /// Warns if every number that `mask` leaves is between two of these ends, or none is.
     fn masked(&mut self, mask: Mask, ends: &[Ends], negated: bool, span: Span) {
+        // These are errors.
+        let is_range = |&(low, high): &Ends| low <= high && (low, high) != (i128::MIN, i128::MAX);
+        if ends.is_empty() || !ends.iter().all(is_range) {
+            return;
+        }
         let always = match mask_leaves(mask, ends) {
             Leaves::All => !negated,
             Leaves::None => negated,
             Leaves::Some => return,
         };
         let message = if always { "this always holds" } else { "this never holds" };
-        let label = match always {
-            true => format!("`& {mask}` leaves no other number"),
-            false => format!("`& {mask}` leaves no such number"),
-        };
+        let label = format!("`& {mask}` leaves only these bits");
         self.report(Diagnostic::warning("outside-of-mask", span, message).label(label));
     }
 }

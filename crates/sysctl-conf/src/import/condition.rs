@@ -48,7 +48,8 @@ pub(crate) fn equals(pattern: &KnobPattern, value: &str) -> Result<(Shape, Condi
     }
 }
 
-/// Whether `count` numbers may be all that the knob has. If not, a write of them changes only these, and the rule says that it means that.
+/// Whether `count` numbers may be all that the knob has. If they are fewer, a write changes only these; if they are more, the knob drops
+/// the rest. The rule then says how many it means.
 fn has_all(pattern: &KnobPattern, count: usize) -> bool {
     catalogue::count_of_numbers(pattern).is_none_or(|all| all == count)
 }
