@@ -70,7 +70,8 @@ test "" {}
 "#;
 
 /// Files with errors in their syntax.
-const MISTAKEN: [&str; 2] = ["cli/tests/policies/including-wrong.knob", "cli/tests/policies/many-errors.knob"];
+const MISTAKEN: [&str; 2] =
+    ["cli/tests/policies/including-wrong.knob", "cli/tests/policies/many-errors.knob"];
 
 /// The captures that mean something to both Neovim and Helix, if only by what is before a dot.
 const CAPTURES: [&str; 17] = [
