@@ -72,25 +72,21 @@ impl Catalogue {
             let what = format!("knobs.tsv does not say what these do: {}", nowhere.join(", "));
             return Err(Error { file: "knobs.tsv", line: lines.last().map_or(1, |last| last + 1), what });
         }
-        if let Err((at, what)) = catalogue.inherit() {
+        if let Err((at, what)) = catalogue.inherit(&all_corrections) {
             return Err(Error { file: "knobs.tsv", line: lines[at], what });
-        }
-        // Also of what an entry has from a pattern.
-        for (knob, corrections) in catalogue.knobs.iter_mut().zip(all_corrections) {
-            knob.variants.iter_mut().for_each(|variant| corrections.apply(variant));
         }
         Ok(catalogue)
     }
 
     /// An entry that is in no table has what the pattern that matches its name has, and stores values as that does: the kernel has one
-    /// table for `net/ipv4/conf/all` and for the directories of interfaces. Fails with the place of one
-    /// that no pattern matches, or that says itself how it stores values.
-    fn inherit(&mut self) -> Result<(), (usize, String)> {
+    /// table for `net/ipv4/conf/all` and for the directories of interfaces. Its own `corrections` come on top. Fails with the place of
+    /// one that no pattern matches, or that says itself how it stores values.
+    fn inherit(&mut self, corrections: &[Corrections]) -> Result<(), (usize, String)> {
         let mut without_literals = Index::default();
         for (at, knob) in self.knobs.iter().enumerate().filter(|(_, knob)| !knob.variants.is_empty()) {
             without_literals.insert(knob.pattern, at);
         }
-        for at in 0..self.knobs.len() {
+        for (at, corrections) in corrections.iter().enumerate() {
             if self.knobs[at].variants.is_empty() {
                 let Some(from) = without_literals.find(self.knobs[at].pattern.as_bytes()) else {
                     return Err((at, format!("tables.tsv has no line for {}", self.knobs[at].pattern)));
@@ -101,7 +97,8 @@ impl Catalogue {
                         format!("{} stores values as its pattern does", self.knobs[at].pattern),
                     ));
                 }
-                let Knob { variants, width, stores, .. } = self.knobs[from].clone();
+                let Knob { mut variants, width, stores, .. } = self.knobs[from].clone();
+                variants.iter_mut().for_each(|variant| corrections.apply(variant));
                 self.knobs[at] = Knob { variants, width, stores, ..self.knobs[at].clone() };
             }
         }
